@@ -1,0 +1,147 @@
+//! Hash functions and the 32- and 64-byte newtypes (PROTOCOL.md §1).
+//!
+//! Ids are shown as hex of the *reversed* bytes, as in Bitcoin; keys, signatures, policy ids,
+//! commitments and digests as plain hex.
+
+use core::{fmt, str::FromStr};
+
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::codec::{Decode, DecodeError, Encode, Reader};
+
+/// `H(m)`: SHA-256 of SHA-256 (§1).
+pub fn double_sha256(message: &[u8]) -> [u8; 32] {
+    Sha256::digest(Sha256::digest(message)).into()
+}
+
+/// `TH(tag, m)`: SHA-256(SHA-256(tag) ‖ SHA-256(tag) ‖ m) (§1).
+pub fn tagged_hash(tag: &str, message: &[u8]) -> [u8; 32] {
+    let tag = Sha256::digest(tag.as_bytes());
+    Sha256::new().chain_update(tag).chain_update(tag).chain_update(message).finalize().into()
+}
+
+/// Text that is not the hex form of a fixed-width value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("expected {expected} lower-case hex digits")]
+pub struct ParseHexError {
+    /// How many digits the type has.
+    pub expected: usize,
+}
+
+macro_rules! bytes_newtype {
+    ($(#[$doc:meta])* $name:ident, $len:literal, $order:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub [u8; $len]);
+
+        impl $name {
+            /// All bytes zero.
+            pub const ZERO: Self = Self([0; $len]);
+
+            /// The bytes in the order of the encoding.
+            pub const fn as_bytes(&self) -> &[u8; $len] {
+                &self.0
+            }
+        }
+
+        impl Encode for $name {
+            fn encode(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.0);
+            }
+            fn encoded_len(&self) -> usize {
+                $len
+            }
+        }
+
+        impl Decode for $name {
+            const MIN_LEN: usize = $len;
+            fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+                Ok(Self(reader.array()?))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                bytes_newtype!(@show $order, self.0, f)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{self}")
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ParseHexError;
+            /// Lower-case hex only, exactly as `Display` writes it.
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let error = ParseHexError { expected: $len * 2 };
+                let mut bytes = [0; $len];
+                if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                    return Err(error);
+                }
+                hex::decode_to_slice(text, &mut bytes).map_err(|_| error)?;
+                bytes_newtype!(@parse $order, bytes);
+                Ok(Self(bytes))
+            }
+        }
+    };
+    (@show reversed, $bytes:expr, $f:ident) => {
+        $bytes.iter().rev().try_for_each(|byte| write!($f, "{byte:02x}"))
+    };
+    (@show plain, $bytes:expr, $f:ident) => {
+        $bytes.iter().try_for_each(|byte| write!($f, "{byte:02x}"))
+    };
+    (@parse reversed, $bytes:ident) => { $bytes.reverse() };
+    (@parse plain, $bytes:ident) => {};
+}
+
+bytes_newtype!(
+    /// `H(header)`; also, as a little-endian number, what proof of work is measured on (§4, §5).
+    BlockId, 32, reversed
+);
+bytes_newtype!(
+    /// `H(body)` of a transaction, or a coinbase id where an outpoint names a coinbase (§3, §9).
+    Txid, 32, reversed
+);
+bytes_newtype!(
+    /// `H(transaction)`, signatures included: the merkle leaf (§3, §4).
+    Wtxid, 32, reversed
+);
+bytes_newtype!(
+    /// `H(coinbase)`: the first merkle leaf, and the txid of the coinbase's coins (§4).
+    CoinbaseId, 32, reversed
+);
+bytes_newtype!(
+    /// The root over a block's coinbase id and wtxids (§4).
+    MerkleRoot, 32, reversed
+);
+bytes_newtype!(
+    /// An Ed25519 public key as given, not checked to be a point (§2).
+    PublicKey, 32, plain
+);
+bytes_newtype!(
+    /// An Ed25519 signature as given (§3).
+    Signature, 64, plain
+);
+bytes_newtype!(
+    /// The id of a policy, the program of a lock of version 1 (§2).
+    PolicyId, 32, plain
+);
+bytes_newtype!(
+    /// The commitment to a UTXO set (§6).
+    Commitment, 32, plain
+);
+bytes_newtype!(
+    /// The digest that all signatures of a transaction sign (§3).
+    SigHash, 32, plain
+);
+
+impl From<CoinbaseId> for Txid {
+    /// The outpoints of a coinbase's coins name it by its id (§9).
+    fn from(id: CoinbaseId) -> Self {
+        Self(id.0)
+    }
+}

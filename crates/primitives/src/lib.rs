@@ -1,0 +1,36 @@
+//! The types of the Ashlar protocol and their one encoding.
+//!
+//! This crate holds what every other crate talks about: ids, amounts, transactions, blocks,
+//! locks and policies, addresses, keys, and the messages of PROTOCOL.md §12. It must not know
+//! rules, storage, async or clocks: whether a transaction is *valid* is none of its business,
+//! only whether bytes are *one* (§1).
+//!
+//! Read [`codec`] first (one reader, two traits), then [`hash`], [`transaction`] and [`block`];
+//! the rest are leaves.
+
+pub mod address;
+pub mod amount;
+pub mod block;
+pub mod codec;
+pub mod coin;
+pub mod compact;
+pub mod hash;
+pub mod keys;
+pub mod lock;
+pub mod merkle;
+pub mod policy;
+pub mod transaction;
+pub mod wire;
+
+pub use address::{Address, AddressError};
+pub use amount::Amount;
+pub use block::{Block, Coinbase, Header};
+pub use codec::{Decode, DecodeError, Encode};
+pub use coin::Coin;
+pub use hash::{
+    BlockId, CoinbaseId, Commitment, MerkleRoot, PolicyId, PublicKey, SigHash, Signature, Txid,
+    Wtxid,
+};
+pub use lock::Lock;
+pub use policy::Policy;
+pub use transaction::{OutPoint, Output, Transaction, Witness};
