@@ -1,1 +1,16 @@
-//! placeholder
+//! The JSON-RPC interface of a node, written once: the trait gives server and client.
+//!
+//! * [`api`]: every method, with its meaning. Start here. `docs/rpc.md` is made from it.
+//! * [`types`]: what goes in and comes out.
+//! * [`error`]: why a call has no result.
+//! * [`client`]: for wallets and scripts, over HTTP or WebSocket. Nothing else is compiled by
+//!   default.
+//! * `server` (a feature): the node's half, over a ledger view and engine calls. It must not
+//!   know libp2p or RocksDB; what it needs of a node is the one trait `server::Backend`.
+
+pub mod client;
+#[cfg(feature = "server")]
+pub mod server;
+
+/// Where nodes listen for RPC unless told otherwise, on loopback.
+pub const DEFAULT_PORT: u16 = 9332;

@@ -1,0 +1,145 @@
+//! What the server needs of a node: one trait, implemented by the driver.
+
+use std::{future::Future, sync::Arc};
+
+use ashlar_engine::{Answer, Call, CallError, Event};
+use ashlar_ledger::View;
+use ashlar_primitives::{BlockId, Txid, Wtxid};
+use thiserror::Error;
+use tokio::sync::broadcast;
+
+/// A node, as far as its RPC server knows it.
+///
+/// Questions about the chain are answered from [`Backend::view`] without a word to the engine;
+/// questions about live state go through [`Backend::call`], one bounded call each. No method may
+/// block the thread it is called on.
+pub trait Backend: Send + Sync + 'static {
+    /// The published view of this moment.
+    fn view(&self) -> Arc<View>;
+
+    /// Puts one call to the engine and waits for its reply. Where the engine's queue is full it
+    /// waits at most 5 s and answers [`CallError::Overloaded`].
+    fn call(&self, call: Call) -> impl Future<Output = Result<Answer, CallError>> + Send;
+
+    /// What happens from now on. The channel's capacity is the node's choice
+    /// ([`EVENT_CAPACITY`] suits); a receiver that falls behind it is cut off by the server.
+    fn events(&self) -> broadcast::Receiver<ChainEvent>;
+
+    /// The state of the network; `None` once it has stopped.
+    fn network(&self) -> impl Future<Output = Option<NetworkState>> + Send;
+
+    /// Dials a multiaddress, and keeps dialling it.
+    fn add_node(&self, address: String) -> impl Future<Output = Result<(), BackendError>> + Send;
+
+    /// Ends a connection, named by its number, its peer id or its address.
+    fn disconnect_node(&self, who: String)
+    -> impl Future<Output = Result<(), BackendError>> + Send;
+
+    /// Stands the clock still at this second, or lets it run again. Only a node with a
+    /// development clock can; others answer [`BackendError::RealClock`].
+    fn set_mock_time(&self, unix_seconds: Option<u64>) -> Result<(), BackendError>;
+
+    /// What this node's own miner does.
+    fn mining(&self) -> MiningState;
+
+    /// What an operator should know now, one sentence each; empty when all is well.
+    fn warnings(&self) -> Vec<String>;
+
+    /// Asks the node to end. Returns at once; the node stops its RPC server among the rest.
+    fn stop(&self);
+}
+
+/// A capacity for the channel behind [`Backend::events`]: a burst of accepted transactions fits,
+/// and the memory of events, which are small, stays below a megabyte.
+pub const EVENT_CAPACITY: usize = 4_096;
+
+/// What subscribers are told.
+#[derive(Clone, Debug)]
+pub enum ChainEvent {
+    /// The published tip moved.
+    Tip {
+        /// Of the new view: [`View::sequence`].
+        sequence: u64,
+        /// The new tip.
+        tip: BlockId,
+        /// Its height.
+        height: u32,
+        /// From the old tip down to above the fork.
+        disconnected: Arc<[BlockId]>,
+        /// From above the fork up to the new tip.
+        connected: Arc<[BlockId]>,
+    },
+    /// A transaction entered the mempool.
+    Transaction {
+        /// Its id.
+        txid: Txid,
+        /// Its id with witnesses.
+        wtxid: Wtxid,
+    },
+}
+
+impl ChainEvent {
+    /// The engine's event as subscribers are told of it; `None` for those that are for the log.
+    pub fn from_engine(event: &Event) -> Option<Self> {
+        match event {
+            Event::Tip { view, disconnected, connected } => Some(Self::Tip {
+                sequence: view.sequence(),
+                tip: view.tip().id,
+                height: view.tip().height,
+                disconnected: disconnected.as_slice().into(),
+                connected: connected.as_slice().into(),
+            }),
+            Event::TransactionAccepted { wtxid, txid } => {
+                Some(Self::Transaction { txid: *txid, wtxid: *wtxid })
+            }
+            Event::Notice(_) => None,
+        }
+    }
+}
+
+/// For `getnetworkinfo`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkState {
+    /// The node's transport identity, a peer id.
+    pub identity: String,
+    /// Multiaddresses that it listens on.
+    pub listening: Vec<String>,
+    /// Peers that dialled this node.
+    pub inbound: usize,
+    /// Peers that this node dialled.
+    pub outbound: usize,
+}
+
+/// For `getmininginfo`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MiningState {
+    /// Mining threads; 0 where the node does not mine.
+    pub threads: usize,
+    /// Hashes per second over the last seconds.
+    pub hash_rate: u64,
+}
+
+/// Why the node does not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum BackendError {
+    /// Not a multiaddress that this node can dial.
+    #[error("can't dial {address}: {reason}")]
+    BadAddress {
+        /// As given.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No such connection.
+    #[error("not connected to {who}")]
+    NotConnected {
+        /// As given.
+        who: String,
+    },
+    /// The clock is the machine's and can't be set.
+    #[error("the clock of this node can't be set")]
+    RealClock,
+    /// The node ends.
+    #[error("the node is stopping")]
+    Stopping,
+}
