@@ -55,7 +55,8 @@ impl HeaderRefusal { pub fn code(&self) -> &'static str { todo!() } }
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyStored { /// Kept; `next_move` may now have something to do.
     New, /// Was kept already.
-    Known }
+    Known, /// Not kept: its header is not in the tree, or it is remembered as failed.
+    Unwanted }
 
 /// What to do next towards the best chain.
 #[derive(Debug)]
@@ -75,17 +76,23 @@ impl WalkedBlock {
 
 /// What `complete` made of a walked block.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Completed { Connected, Invalid(BlockError) }
+pub enum Completed { Connected, Invalid(BlockError), /// Judged for nothing: the operator took the block away meanwhile.
+    Dropped }
 
 /// The published tip moved.
 #[derive(Clone, Debug)]
 pub struct Published {
     pub view: Arc<View>,
     /// From the old tip down.
-    pub disconnected: Vec<Arc<CheckedBlock>>, // bounded: for long reorganisations see docs; implementer decides on a bound + flag
+    pub disconnected: Vec<MovedBlock>,
     /// Up to the new tip.
-    pub connected: Vec<Arc<CheckedBlock>>,
+    pub connected: Vec<MovedBlock>,
 }
+
+/// A block that left or joined the published chain. Ids are always told, bodies only while those
+/// of one `Published` stay below a byte bound; read the others with `Ledger::block`.
+#[derive(Clone, Debug)]
+pub struct MovedBlock { pub id: BlockId, pub height: u32, pub body: Option<Arc<CheckedBlock>> }
 
 /// The ledger over a store.
 #[derive(Debug)]
@@ -115,6 +122,8 @@ impl<S: Store> Ledger<S> {
     pub fn is_descendant(&self, id: &BlockId, ancestor: &BlockId) -> Result<bool, StoreError> { todo!() }
 
     // --- bodies
+    /// A stored block on any branch, opened again; `None` where there is no body (and for genesis).
+    pub fn block(&self, id: &BlockId) -> Result<Option<Arc<CheckedBlock>>, StoreError> { todo!() }
     pub fn has_body(&self, id: &BlockId) -> Result<bool, StoreError> { todo!() }
     /// Keeps a body whose header is in the tree.
     pub fn store_body(&mut self, block: Arc<CheckedBlock>) -> Result<BodyStored, StoreError> { todo!() }
@@ -125,6 +134,9 @@ impl<S: Store> Ledger<S> {
     pub fn next_move(&mut self, now_ms: u64) -> Result<Move, StoreError> { todo!() }
     /// `signatures`: what became of the walk's checks.
     pub fn complete(&mut self, walked: WalkedBlock, signatures: Result<Verified, Place>, now_ms: u64) -> Result<Completed, StoreError> { todo!() }
+    /// When `next_move` must be called again though nothing happened, on the clock of `now_ms`:
+    /// a step is open that is to be written by then.
+    pub fn next_wakeup(&self) -> Option<u64> { todo!() }
     /// What became visible since the last call: at most one.
     pub fn take_published(&mut self) -> Option<Published> { todo!() }
     /// Writes and syncs everything that is not yet on disk.

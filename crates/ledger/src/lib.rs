@@ -13,7 +13,7 @@ pub mod store;
 pub mod tree;
 pub mod view;
 
-pub use ledger::{BodyStored, HeaderAccepted, HeaderRefusal, Ledger, Move, OpenLedgerError, Published, Settings, WalkedBlock};
+pub use ledger::{BodyStored, HeaderAccepted, HeaderRefusal, Ledger, Move, MovedBlock, Completed, Offered, OpenLedgerError, Published, Settings, WalkedBlock};
 pub use memory::MemoryStore;
 #[cfg(feature = "rocksdb")]
 pub use rocks::{RocksOptions, RocksStore};

@@ -1,70 +1,214 @@
-//! The boundary to storage. Synchronous, ordered keys, atomic batches.
+//! The boundary to storage: synchronous, ordered keys, atomic batches, snapshots.
+//!
+//! The ledger asks nothing else of a disk. [`crate::MemoryStore`] and `RocksStore` keep the same
+//! contract, and the same tests run on both.
 
 use std::{ops::Bound, path::Path, sync::Arc};
 
 use thiserror::Error;
 
-/// Where a record lives (docs/architecture.md, "Storage").
+/// Where a record lives (docs/architecture.md, "Storage"): one column family each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Family { Headers, Blocks, Undo, Coins, Heights, Tips, Transactions, LockCoins, LockHistory, Meta }
-
-impl Family {
-    pub const ALL: [Self; 10] = [Self::Headers, Self::Blocks, Self::Undo, Self::Coins, Self::Heights, Self::Tips, Self::Transactions, Self::LockCoins, Self::LockHistory, Self::Meta];
-    /// The column family's name on disk.
-    pub const fn name(self) -> &'static str { todo!() }
+pub enum Family {
+    /// Block id → header and what the tree knows of it.
+    Headers,
+    /// Block id → the block's protocol encoding.
+    Blocks,
+    /// Block id → the coins that it spent.
+    Undo,
+    /// Outpoint → coin, unspent at the stored tip.
+    Coins,
+    /// Height → block id on the best chain.
+    Heights,
+    /// Ids of headers without children.
+    Tips,
+    /// Txid → where it was confirmed (an index, may be off).
+    Transactions,
+    /// Lock ‖ outpoint of unspent coins (an index, may be off).
+    LockCoins,
+    /// Lock ‖ height ‖ position → what happened (an index, may be off).
+    LockHistory,
+    /// Schema, chain, tip, counters.
+    Meta,
 }
 
-/// *We* are broken: the node stops with this message. Never "not found".
+impl Family {
+    /// Every family, in the order of their declaration.
+    pub const ALL: [Self; 10] = [
+        Self::Headers,
+        Self::Blocks,
+        Self::Undo,
+        Self::Coins,
+        Self::Heights,
+        Self::Tips,
+        Self::Transactions,
+        Self::LockCoins,
+        Self::LockHistory,
+        Self::Meta,
+    ];
+
+    /// The column family's name on disk.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Headers => "headers",
+            Self::Blocks => "blocks",
+            Self::Undo => "undo",
+            Self::Coins => "coins",
+            Self::Heights => "heights",
+            Self::Tips => "tips",
+            Self::Transactions => "transactions",
+            Self::LockCoins => "lock_coins",
+            Self::LockHistory => "lock_history",
+            Self::Meta => "meta",
+        }
+    }
+}
+
+/// *We* are broken: the node stops with this message. Never "not found", never a verdict.
 #[derive(Clone, Debug, Error)]
 pub enum StoreError {
-    /// The disk or RocksDB refused.
-    #[error("storage failed while {doing}: {message}; the node stops. Check the disk (space, health, permissions), then start again")]
-    Io { doing: &'static str, message: String },
+    /// The disk or the database refused.
+    #[error(
+        "storage failed while {doing}: {message}; the node stops. Check the disk (space, health, permissions), then start again"
+    )]
+    Io {
+        /// What was attempted.
+        doing: &'static str,
+        /// In the words of the system.
+        message: String,
+    },
     /// What was read is not what was written.
-    #[error("stored data is damaged: {what}; the node stops. Restore a backup, or remove the data directory and sync again")]
-    Corrupt { what: String },
+    #[error(
+        "stored data is damaged: {what}; the node stops. Restore a backup, or remove the data directory and sync again"
+    )]
+    Corrupt {
+        /// Which record, and what is wrong with it.
+        what: String,
+    },
+    /// Another process works on the same files.
+    #[error(
+        "this data directory is in use by another ashlar-node: {directory}; stop that one, or choose another directory"
+    )]
+    InUse {
+        /// The data directory.
+        directory: String,
+    },
+    /// This kind of store can't do that.
+    #[error("{what} is not possible on a store in memory")]
+    Unsupported {
+        /// What was asked.
+        what: &'static str,
+    },
+}
+
+impl StoreError {
+    /// A record that is not what was written.
+    pub(crate) fn corrupt(what: impl core::fmt::Display) -> Self {
+        Self::Corrupt { what: what.to_string() }
+    }
 }
 
 /// Which way a scan goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction { Forward, Backward }
+pub enum Direction {
+    /// In key order.
+    Forward,
+    /// Against it.
+    Backward,
+}
 
 /// How sure a commit is when it returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability { /// Survives a power cut.
-    Synced, /// Survives a killed process; a power cut may lose the newest ones, never a middle one.
-    Later }
+pub enum Durability {
+    /// Survives a power cut.
+    Synced,
+    /// Survives a killed process; a power cut may lose the newest ones, never a middle one.
+    Later,
+}
 
 /// A key and its value.
 pub type Entry = (Vec<u8>, Vec<u8>);
 
-/// Reading, from the live store or a snapshot.
+/// The range of keys that a scan covers.
+pub type KeyRange<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
+/// Reading, from the live store or a snapshot. Errors: [`StoreError::Io`], [`StoreError::Corrupt`].
 pub trait Read: Send + Sync {
+    /// The value under a key, `None` where there is none.
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
     /// `keys` sorted; answers in the same order.
-    fn get_many(&self, family: Family, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, StoreError>;
+    fn get_many(
+        &self,
+        family: Family,
+        keys: &[Vec<u8>],
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError>;
     /// At most `limit` entries of the range, in key order or against it.
-    fn scan(&self, family: Family, range: (Bound<&[u8]>, Bound<&[u8]>), limit: usize, direction: Direction) -> Result<Vec<Entry>, StoreError>;
+    fn scan(
+        &self,
+        family: Family,
+        range: KeyRange<'_>,
+        limit: usize,
+        direction: Direction,
+    ) -> Result<Vec<Entry>, StoreError>;
 }
 
-/// Writes that happen together or not at all.
+/// Writes that happen together or not at all. Later writes of one key win.
 #[derive(Clone, Debug, Default)]
-pub struct Batch { pub writes: Vec<(Family, Vec<u8>, Option<Vec<u8>>)> }
+pub struct Batch {
+    /// Family, key, and the value or `None` to delete.
+    pub writes: Vec<(Family, Vec<u8>, Option<Vec<u8>>)>,
+}
 
 impl Batch {
-    pub fn put(&mut self, family: Family, key: Vec<u8>, value: Vec<u8>) { self.writes.push((family, key, Some(value))); }
-    pub fn delete(&mut self, family: Family, key: Vec<u8>) { self.writes.push((family, key, None)); }
-    /// Approximate size of what is written.
-    pub fn size_bytes(&self) -> usize { self.writes.iter().map(|(_, k, v)| k.len() + v.as_ref().map_or(0, Vec::len)).sum() }
+    /// Sets a value.
+    pub fn put(&mut self, family: Family, key: Vec<u8>, value: Vec<u8>) {
+        self.writes.push((family, key, Some(value)));
+    }
+    /// Removes a value, whether there or not.
+    pub fn delete(&mut self, family: Family, key: Vec<u8>) {
+        self.writes.push((family, key, None));
+    }
+    /// Bytes of keys and values written.
+    pub fn size_bytes(&self) -> usize {
+        self.writes.iter().map(|(_, key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum()
+    }
+    /// Whether there is nothing to write.
+    pub const fn is_empty(&self) -> bool {
+        self.writes.is_empty()
+    }
 }
+
+/// How many entries [`Store::clear`] deletes in one batch.
+const CLEAR_BATCH_ENTRIES: usize = 16_384;
 
 /// A store of ordered keys.
 pub trait Store: Read + 'static {
     /// A consistent picture of this moment, unaffected by later commits.
     fn snapshot(&self) -> Arc<dyn Read>;
+    /// Writes all of `batch` or nothing. Batches survive in the order of their commits: what a
+    /// power cut loses is a tail.
     fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StoreError>;
     /// Makes all earlier commits survive a power cut.
     fn sync(&self) -> Result<(), StoreError>;
-    /// A copy of the present state as a directory of its own.
+    /// A copy of the present state as a directory of its own, which must not exist yet.
     fn checkpoint(&self, directory: &Path) -> Result<(), StoreError>;
+    /// Removes everything of a family. Not atomic: a crash may leave a part.
+    fn clear(&self, family: Family) -> Result<(), StoreError> {
+        loop {
+            let entries = self.scan(
+                family,
+                (Bound::Unbounded, Bound::Unbounded),
+                CLEAR_BATCH_ENTRIES,
+                Direction::Forward,
+            )?;
+            if entries.is_empty() {
+                return Ok(());
+            }
+            let mut batch = Batch::default();
+            for (key, _) in entries {
+                batch.delete(family, key);
+            }
+            self.commit(batch, Durability::Later)?;
+        }
+    }
 }
