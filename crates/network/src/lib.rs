@@ -30,6 +30,8 @@ pub struct Config {
     /// Kept across starts, mode 0600: `node.key` in the data directory.
     pub key_file: PathBuf,
     pub mdns: bool,
+    /// Look for further peers through those that are connected (Kademlia); off: `peers` only.
+    pub discovery: bool,
     /// `ashlar/0.1.0`
     pub agent: String,
 }
@@ -50,6 +52,8 @@ impl NetworkHandle {
     pub async fn info(&self) -> Option<NetworkInfo> { todo!() }
     /// Dials and keeps.
     pub async fn add_peer(&self, address: &str) -> Result<(), NetworkError> { todo!() }
+    /// Stops dialling what `add_peer` or the configuration named; the connection stays.
+    pub async fn remove_peer(&self, address: &str) -> Result<(), NetworkError> { todo!() }
     /// By connection number, peer id or address.
     pub async fn disconnect(&self, who: &str) -> Result<(), NetworkError> { todo!() }
     pub async fn stop(&self) { todo!() }
