@@ -2,7 +2,8 @@
 
 use crate::{
     codec::{
-        Decode, DecodeError, Encode, Reader, put_bytes16, put_list16, put_list32,
+        Decode, DecodeError, Encode, Reader, bytes16_len, list16_len, list32_len, put_bytes16,
+        put_list16, put_list32,
     },
     hash::{BlockId, CoinbaseId, Commitment, MerkleRoot, double_sha256},
     transaction::{Output, Transaction},
@@ -107,6 +108,12 @@ impl Encode for Coinbase {
         put_list16(out, &self.outputs);
         put_bytes16(out, &self.extra);
     }
+
+    fn encoded_len(&self) -> usize {
+        (1_usize + 4 + 32)
+            .saturating_add(list16_len(&self.outputs))
+            .saturating_add(bytes16_len(&self.extra))
+    }
 }
 
 impl Decode for Coinbase {
@@ -127,6 +134,12 @@ impl Encode for Block {
         self.header.encode(out);
         self.coinbase.encode(out);
         put_list32(out, &self.transactions);
+    }
+
+    fn encoded_len(&self) -> usize {
+        Header::LEN
+            .saturating_add(self.coinbase.encoded_len())
+            .saturating_add(list32_len(&self.transactions))
     }
 }
 

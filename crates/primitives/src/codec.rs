@@ -38,18 +38,21 @@ pub enum DecodeError {
 }
 
 /// A value that has exactly one encoding.
+///
+/// Encoding can't fail, since every value that came from outside came through [`Decode`], whose
+/// counts fit by construction. Only a value that this program built itself can have a list too
+/// long for its count; its builder must check (each such limit is a named constant), and
+/// encoding such a value panics rather than write bytes that mean another value.
 pub trait Encode {
     /// Appends the encoding to `out`.
     fn encode(&self, out: &mut Vec<u8>);
 
-    /// Length of the encoding in bytes.
-    fn encoded_len(&self) -> usize {
-        self.to_bytes().len()
-    }
+    /// Length of the encoding in bytes, found without encoding.
+    fn encoded_len(&self) -> usize;
 
     /// The encoding alone.
     fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(self.encoded_len());
         self.encode(&mut out);
         out
     }
@@ -112,7 +115,10 @@ impl<'a> Reader<'a> {
 
     fn items<T: Decode>(&mut self, count: usize) -> Result<Vec<T>, DecodeError> {
         let count = self.checked_count(count, T::MIN_LEN)?;
-        let mut items = Vec::with_capacity(count);
+        // A value can be larger in memory than on the wire. What is set aside at once is no
+        // larger than the input, so that a lying count costs what its bytes cost.
+        let affordable = self.rest.len().checked_div(size_of::<T>()).unwrap_or(count);
+        let mut items = Vec::with_capacity(count.min(affordable));
         for _ in 0..count {
             items.push(T::decode(self)?);
         }
@@ -123,6 +129,19 @@ impl<'a> Reader<'a> {
     pub fn list16<T: Decode>(&mut self) -> Result<Vec<T>, DecodeError> {
         let count = u16::decode(self)?;
         self.items(usize::from(count))
+    }
+
+    /// `list16<T>` of at most `max` items: a longer one is refused by its count alone.
+    pub fn list16_at_most<T: Decode>(
+        &mut self,
+        max: usize,
+        what: &'static str,
+    ) -> Result<Vec<T>, DecodeError> {
+        let count = usize::from(u16::decode(self)?);
+        if count > max {
+            return Err(DecodeError::OverLimit { what });
+        }
+        self.items(count)
     }
 
     /// `list32<T>`.
@@ -183,6 +202,42 @@ impl<const N: usize> Decode for [u8; N] {
     }
 }
 
+impl<A: Encode, B: Encode> Encode for (A, B) {
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.0.encode(out);
+        self.1.encode(out);
+    }
+    fn encoded_len(&self) -> usize {
+        self.0.encoded_len().saturating_add(self.1.encoded_len())
+    }
+}
+
+impl<A: Decode, B: Decode> Decode for (A, B) {
+    const MIN_LEN: usize = A::MIN_LEN + B::MIN_LEN;
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Ok((A::decode(reader)?, B::decode(reader)?))
+    }
+}
+
+fn items_len<T: Encode>(count_len: usize, items: &[T]) -> usize {
+    items.iter().map(T::encoded_len).fold(count_len, usize::saturating_add)
+}
+
+/// Length of a `list16` in bytes.
+pub fn list16_len<T: Encode>(items: &[T]) -> usize {
+    items_len(size_of::<u16>(), items)
+}
+
+/// Length of a `list32` in bytes.
+pub fn list32_len<T: Encode>(items: &[T]) -> usize {
+    items_len(size_of::<u32>(), items)
+}
+
+/// Length of a `bytes16` in bytes.
+pub const fn bytes16_len(bytes: &[u8]) -> usize {
+    bytes.len().saturating_add(size_of::<u16>())
+}
+
 /// Appends a `list16`. A value longer than its count can say has no encoding: the types that
 /// reach this are built by decoding, or by builders that check the same limits first.
 ///
@@ -216,4 +271,54 @@ pub fn put_list32<T: Encode>(out: &mut Vec<u8>, items: &[T]) {
 pub fn put_bytes16(out: &mut Vec<u8>, bytes: &[u8]) {
     u16::try_from(bytes.len()).expect("a bytes16 holds at most 65,535 bytes").encode(out);
     out.extend_from_slice(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_checked_against_the_bytes_left() {
+        let lie = [0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4, 5, 6];
+        assert_eq!(Reader::new(&lie).list32::<[u8; 32]>(), Err(DecodeError::Truncated));
+        assert_eq!(Reader::new(&lie).list16::<u32>(), Err(DecodeError::Truncated));
+        assert_eq!(Reader::new(&lie).bytes16(), Err(DecodeError::Truncated));
+        assert_eq!(
+            Reader::new(&lie).list16_at_most::<u8>(65_534, "test list"),
+            Err(DecodeError::OverLimit { what: "test list" })
+        );
+    }
+
+    #[test]
+    fn what_is_set_aside_is_no_larger_than_the_input() {
+        /// One byte on the wire, a hundred in memory.
+        struct Bloated([u8; 100]);
+        impl Decode for Bloated {
+            const MIN_LEN: usize = 1;
+            fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+                match u8::decode(reader)? {
+                    0 => Ok(Self([0; 100])),
+                    tag => Err(DecodeError::UnknownTag { what: "bloated", tag }),
+                }
+            }
+        }
+        let mut input = 400_u16.to_le_bytes().to_vec();
+        input.extend([0; 400]);
+        let items = Reader::new(&input).list16::<Bloated>().unwrap();
+        assert!(items.iter().all(|item| item.0 == [0; 100]));
+        assert_eq!(items.len(), 400);
+    }
+
+    #[test]
+    fn nothing_may_be_left_over() {
+        assert_eq!(u16::from_bytes(&[1, 2]), Ok(0x0201));
+        assert_eq!(u16::from_bytes(&[1, 2, 3, 4]), Err(DecodeError::Trailing { count: 2 }));
+        assert_eq!(u16::from_bytes(&[1]), Err(DecodeError::Truncated));
+    }
+
+    #[test]
+    #[should_panic(expected = "a list16 holds at most")]
+    fn a_list_without_an_encoding_is_not_encoded_as_another() {
+        put_list16(&mut Vec::new(), &[0_u8; 65_536]);
+    }
 }

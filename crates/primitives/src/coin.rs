@@ -35,6 +35,10 @@ impl Encode for Coin {
         self.height.encode(out);
         u8::from(self.is_coinbase).encode(out);
     }
+
+    fn encoded_len(&self) -> usize {
+        Self::LEN - OutPoint::LEN
+    }
 }
 
 impl Decode for Coin {

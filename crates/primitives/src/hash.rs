@@ -15,6 +15,16 @@ pub fn double_sha256(message: &[u8]) -> [u8; 32] {
     Sha256::digest(Sha256::digest(message)).into()
 }
 
+/// `H(left ‖ right)`: an inner node of a merkle tree (§4).
+pub fn double_sha256_pair(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
+    Sha256::digest(Sha256::new().chain_update(left).chain_update(right).finalize()).into()
+}
+
+/// SHA-256 once: preimages of policies (§2), message ids (§12).
+pub fn sha256(message: &[u8]) -> [u8; 32] {
+    Sha256::digest(message).into()
+}
+
 /// `TH(tag, m)`: SHA-256(SHA-256(tag) ‖ SHA-256(tag) ‖ m) (§1).
 pub fn tagged_hash(tag: &str, message: &[u8]) -> [u8; 32] {
     let tag = Sha256::digest(tag.as_bytes());

@@ -8,6 +8,19 @@
 //! Read [`codec`] first (one reader, two traits), then [`hash`], [`transaction`] and [`block`];
 //! the rest are leaves.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::float_arithmetic,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
+
 pub mod address;
 pub mod amount;
 pub mod block;

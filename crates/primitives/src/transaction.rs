@@ -3,7 +3,7 @@
 use crate::{
     amount::Amount,
     codec::{
-        Decode, DecodeError, Encode, Reader, put_bytes16, put_list16,
+        Decode, DecodeError, Encode, Reader, bytes16_len, list16_len, put_bytes16, put_list16,
     },
     hash::{Signature, Txid, Wtxid, double_sha256},
     lock::Lock,
@@ -85,9 +85,17 @@ impl Transaction {
         put_bytes16(out, &self.memo);
     }
 
+    /// Length in bytes of the part that the txid commits to.
+    pub fn body_len(&self) -> usize {
+        (1_usize + 4)
+            .saturating_add(list16_len(&self.inputs))
+            .saturating_add(list16_len(&self.outputs))
+            .saturating_add(bytes16_len(&self.memo))
+    }
+
     /// `H(body)`. Hashes on every call; rooms that need it often keep it beside the transaction.
     pub fn txid(&self) -> Txid {
-        let mut body = Vec::new();
+        let mut body = Vec::with_capacity(self.body_len());
         self.encode_body(&mut body);
         Txid(double_sha256(&body))
     }
@@ -147,6 +155,17 @@ impl Encode for Witness {
             }
         }
     }
+
+    fn encoded_len(&self) -> usize {
+        match self {
+            Self::Key { .. } => 1 + 64,
+            Self::Policy { policy, signatures, preimages } => policy
+                .encoded_len()
+                .saturating_add(1)
+                .saturating_add(list16_len(signatures))
+                .saturating_add(list16_len(preimages)),
+        }
+    }
 }
 
 impl Decode for Witness {
@@ -169,6 +188,10 @@ impl Encode for Transaction {
     fn encode(&self, out: &mut Vec<u8>) {
         self.encode_body(out);
         put_list16(out, &self.witnesses);
+    }
+
+    fn encoded_len(&self) -> usize {
+        self.body_len().saturating_add(list16_len(&self.witnesses))
     }
 }
 
