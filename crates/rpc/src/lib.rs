@@ -1,4 +1,4 @@
-//! The JSON-RPC interface of a node, written once: the trait gives server and client.
+//! The JSON-RPC interface of a node, written once: the traits give server and clients.
 //!
 //! * [`api`]: every method, with its meaning. Start here. `docs/rpc.md` is made from it.
 //! * [`types`]: what goes in and comes out.
@@ -8,9 +8,16 @@
 //! * `server` (a feature): the node's half, over a ledger view and engine calls. It must not
 //!   know libp2p or RocksDB; what it needs of a node is the one trait `server::Backend`.
 
+pub mod api;
 pub mod client;
+pub mod error;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod types;
+
+pub use api::{ApiClient, SubscriptionsClient};
+pub use client::{Client, ClientError, Credentials, UserPassword};
+pub use error::{ErrorData, RpcError};
 
 /// Where nodes listen for RPC unless told otherwise, on loopback.
 pub const DEFAULT_PORT: u16 = 9332;

@@ -31,6 +31,11 @@ pub trait Backend: Send + Sync + 'static {
     /// Dials a multiaddress, and keeps dialling it.
     fn add_node(&self, address: String) -> impl Future<Output = Result<(), BackendError>> + Send;
 
+    /// No longer dials a multiaddress that `add_node` or the configuration named; a connection
+    /// that stands is left alone.
+    fn remove_node(&self, address: String)
+    -> impl Future<Output = Result<(), BackendError>> + Send;
+
     /// Ends a connection, named by its number, its peer id or its address.
     fn disconnect_node(&self, who: String)
     -> impl Future<Output = Result<(), BackendError>> + Send;

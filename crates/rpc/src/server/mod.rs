@@ -17,9 +17,7 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use thiserror::Error;
 
-pub use backend::{
-    Backend, BackendError, ChainEvent, EVENT_CAPACITY, MiningState, NetworkState,
-};
+pub use backend::{Backend, BackendError, ChainEvent, EVENT_CAPACITY, MiningState, NetworkState};
 pub use config::{Limits, ServerConfig};
 
 /// Why the server can't start.

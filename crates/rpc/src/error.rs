@@ -1,0 +1,272 @@
+//! Why a call has no result: Bitcoin Core's number, a stable code, and what to do.
+//!
+//! Every error reaches the caller as a JSON-RPC error object whose `data` is an [`ErrorData`].
+//! Programs branch on `data.code`, which never changes its meaning; the number is the coarser
+//! one that tools made for Bitcoin Core know; the message and the hint are for people.
+
+use jsonrpsee::types::{ErrorObject, ErrorObjectOwned};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// What stands in `data` of an error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorData {
+    /// The stable code.
+    pub code: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+/// One variant for each cause. The first words of each variant's text here are its stable code
+/// and its number.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RpcError {
+    /// `invalid-parameter` −8: a parameter is missing, of the wrong type or out of range.
+    #[error("invalid parameter {name}: {reason}")]
+    InvalidParameter {
+        /// Which one.
+        name: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// `too-many` −8: a list is longer than one call may bring, or an answer would be longer
+    /// than one call may give.
+    #[error("at most {max} {what} in one call")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// The bound.
+        max: usize,
+    },
+    /// `invalid-address` −5: the text is not an address of this chain.
+    #[error("invalid address {address}: {reason}")]
+    InvalidAddress {
+        /// As given.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// `not-found` −5: there is nothing by that id.
+    #[error("no such {what}: {id}")]
+    NotFound {
+        /// Block, transaction …
+        what: &'static str,
+        /// As given.
+        id: String,
+    },
+    /// `pruned` −1: the block is known, but this node no longer holds its body.
+    #[error("the body of block {id} is not kept by this node")]
+    Pruned {
+        /// The block.
+        id: String,
+    },
+    /// `index-off` −1: the question needs an index that this node does not keep.
+    #[error("the {index} index is off")]
+    IndexOff {
+        /// Which one.
+        index: &'static str,
+    },
+    /// −22, −25, −26 or −27: a transaction or block is refused, with the code of the rule
+    /// (PROTOCOL.md §8) or policy (§13) as its stable code.
+    #[error("{code}: {reason}")]
+    Refused {
+        /// The rule's or policy's.
+        code: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// `warming-up` −28: the node is still catching up with the chain.
+    #[error("this node is catching up: at block {height} of {target}")]
+    WarmingUp {
+        /// Its tip.
+        height: u32,
+        /// The best header that it knows.
+        target: u32,
+    },
+    /// `overloaded` −32009: the node has too much to do.
+    #[error("the node is too busy")]
+    Overloaded,
+    /// `timed-out` −32002: the call ran longer than calls may.
+    #[error("the call took longer than {limit_ms} ms")]
+    TimedOut {
+        /// The limit.
+        limit_ms: u64,
+    },
+    /// `stopping` −28: the node ends.
+    #[error("the node is stopping")]
+    Stopping,
+    /// `real-clock` −1: only a node with a development clock takes `setmocktime`.
+    #[error("the clock of this node can't be set")]
+    RealClock,
+    /// `bad-peer-address` −30: not an address that the node can dial.
+    #[error("can't dial {address}: {reason}")]
+    BadPeerAddress {
+        /// As given.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// `not-connected` −29: no connection goes by that name.
+    #[error("not connected to {who}")]
+    NotConnected {
+        /// As given.
+        who: String,
+    },
+    /// `unknown-method` −32601: there is no method of that name.
+    #[error("no such method")]
+    UnknownMethod,
+    /// `unauthorised` −32003, HTTP status 401: the caller did not show the cookie or password.
+    #[error("name and password are wrong or missing")]
+    Unauthorised,
+    /// `host-refused` −32004, HTTP status 403: the `Host` header does not name this machine.
+    #[error("the Host header names another machine")]
+    HostRefused,
+    /// `origin-refused` −32004, HTTP status 403: a web page calls, and it is not on the list.
+    #[error("calls from web pages are not allowed")]
+    OriginRefused,
+    /// `internal` −32603: a fault of the node's own; its log says more.
+    #[error("the node failed to answer; its log says why")]
+    Internal,
+}
+
+impl RpcError {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidParameter { .. } => "invalid-parameter",
+            Self::TooMany { .. } => "too-many",
+            Self::InvalidAddress { .. } => "invalid-address",
+            Self::NotFound { .. } => "not-found",
+            Self::Pruned { .. } => "pruned",
+            Self::IndexOff { .. } => "index-off",
+            Self::Refused { code, .. } => code,
+            Self::WarmingUp { .. } => "warming-up",
+            Self::Overloaded => "overloaded",
+            Self::TimedOut { .. } => "timed-out",
+            Self::Stopping => "stopping",
+            Self::RealClock => "real-clock",
+            Self::BadPeerAddress { .. } => "bad-peer-address",
+            Self::NotConnected { .. } => "not-connected",
+            Self::UnknownMethod => "unknown-method",
+            Self::Unauthorised => "unauthorised",
+            Self::HostRefused => "host-refused",
+            Self::OriginRefused => "origin-refused",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Bitcoin Core's number where Core has such an error (`src/rpc/protocol.h`), else one of
+    /// JSON-RPC's own range.
+    pub fn number(&self) -> i32 {
+        match self {
+            Self::InvalidParameter { .. } | Self::TooMany { .. } => -8,
+            Self::InvalidAddress { .. } | Self::NotFound { .. } => -5,
+            Self::Pruned { .. } | Self::IndexOff { .. } | Self::RealClock => -1,
+            Self::Refused { code, .. } => refusal_number(code),
+            Self::WarmingUp { .. } | Self::Stopping => -28,
+            Self::NotConnected { .. } => -29,
+            Self::BadPeerAddress { .. } => -30,
+            Self::Overloaded => -32_009,
+            Self::TimedOut { .. } => -32_002,
+            Self::Unauthorised => -32_003,
+            Self::HostRefused | Self::OriginRefused => -32_004,
+            Self::UnknownMethod => -32_601,
+            Self::Internal => -32_603,
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::InvalidParameter { .. } | Self::UnknownMethod => "see docs/rpc.md",
+            Self::TooMany { .. } => "ask in pieces",
+            Self::InvalidAddress { .. } => "use an address of this chain, as validateaddress says",
+            Self::NotFound { .. } => "check the id, and that the node has caught up",
+            Self::Pruned { .. } => "ask a node that keeps all bodies",
+            Self::IndexOff { .. } => "start the node with the index on",
+            Self::Refused { code, .. } => return refusal_hint(code),
+            Self::WarmingUp { .. } => {
+                "wait until getblockchaininfo no longer says initialblockdownload"
+            }
+            Self::Overloaded => "try again in a few seconds",
+            Self::TimedOut { .. } => "ask for less at once",
+            Self::Stopping => "start the node again",
+            Self::RealClock => "start a node of a chain with half-life 0 with --dev-clock",
+            Self::BadPeerAddress { .. } => "give a multiaddress such as /ip4/127.0.0.1/tcp/9333",
+            Self::NotConnected { .. } => "getpeerinfo lists the connections",
+            Self::Unauthorised => {
+                "send the contents of the cookie file as name and password; it is new at each \
+                 start of the node"
+            }
+            Self::HostRefused => {
+                "call by 127.0.0.1 or localhost, or allow the name in the configuration"
+            }
+            Self::OriginRefused => {
+                "allow the page's origin in the configuration, if it is to be trusted"
+            }
+            Self::Internal => return None,
+        })
+    }
+}
+
+/// The number for a code of PROTOCOL.md §8 or §13: −22 did not decode, −25 spends what is not
+/// there, −27 is there already, −26 for all else.
+fn refusal_number(code: &str) -> i32 {
+    match code {
+        "tx-malformed" | "malformed" => -22,
+        "tx-missing-input" => -25,
+        "tx-already-known" | "tx-already-confirmed" => -27,
+        _ => -26,
+    }
+}
+
+fn refusal_hint(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "tx-malformed" | "malformed" => {
+            "send the whole encoding as hex, nothing before or after it"
+        }
+        "tx-missing-input" => "an input is spent, or its transaction has not arrived yet",
+        "tx-immature-coinbase" | "tx-not-yet-valid" => "send it again when the chain is higher",
+        "tx-fee-too-low" | "tx-mempool-full" => "pay more: estimatesmartfee says how much",
+        "tx-conflict" => "a replacement must pay more than what it replaces",
+        "tx-already-known" => "nothing to do: it waits for a block",
+        "tx-already-confirmed" => "nothing to do: it is in a block",
+        _ => return None,
+    })
+}
+
+impl From<&RpcError> for ErrorObjectOwned {
+    fn from(error: &RpcError) -> Self {
+        let data =
+            ErrorData { code: error.code().to_owned(), hint: error.hint().map(str::to_owned) };
+        ErrorObject::owned(error.number(), error.to_string(), Some(data))
+    }
+}
+
+impl From<RpcError> for ErrorObjectOwned {
+    fn from(error: RpcError) -> Self {
+        (&error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_keeps_its_rules_code_and_gets_cores_number() {
+        for (code, number) in [
+            ("tx-malformed", -22),
+            ("tx-missing-input", -25),
+            ("tx-bad-signature", -26),
+            ("tx-fee-too-low", -26),
+            ("tx-already-confirmed", -27),
+        ] {
+            let object: ErrorObjectOwned = RpcError::Refused { code, reason: "so".into() }.into();
+            let data: ErrorData = serde_json::from_str(object.data().unwrap().get()).unwrap();
+            assert_eq!((object.code(), data.code.as_str()), (number, code));
+            assert_eq!(object.message(), format!("{code}: so"));
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The chain as a whole.
+
+use ashlar_primitives::{BlockId, Commitment, Txid, Wtxid};
+use serde::{Deserialize, Serialize};
+
+use super::text::Text;
+
+/// The tip that an answer was made at. Two answers with one tip fit together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tip {
+    /// The id of the tip that this answer was made at.
+    pub tip: Text<BlockId>,
+    /// Its height.
+    pub tip_height: u32,
+}
+
+/// The answer of `getblockchaininfo`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockchainInfo {
+    /// When this was true.
+    #[serde(flatten)]
+    pub at: Tip,
+    /// The chain's name, from its genesis file.
+    pub chain: String,
+    /// The id of the genesis block, which commits to every parameter of the chain.
+    pub chain_id: Text<BlockId>,
+    /// What this chain's addresses begin with.
+    pub address_prefix: String,
+    /// The height of the best block.
+    pub blocks: u32,
+    /// The height of the best known header; above `blocks` while bodies are missing.
+    pub headers: u32,
+    /// The id of the best block.
+    pub bestblockhash: Text<BlockId>,
+    /// The best block's compact target, 8 hex digits.
+    pub bits: String,
+    /// The same in full, 64 hex digits: a block's id, as shown, is at most this.
+    pub target: String,
+    /// The best block's own time.
+    pub time: u32,
+    /// The median time of the last 11 blocks: the next block's time must be above it.
+    pub mediantime: u32,
+    /// Whether the node is still catching up, so that its answers are about the past.
+    pub initialblockdownload: bool,
+    /// The work of the whole chain, 64 hex digits.
+    pub chainwork: String,
+    /// Whether bodies of old blocks are missing.
+    pub pruned: bool,
+    /// How many unspent coins there are.
+    pub coins: u64,
+    /// The sum of all unspent coins, in grains.
+    pub supply: u64,
+    /// What all coinbases together have claimed, in grains; allocations of the genesis not counted.
+    pub claimed: u64,
+    /// The commitment to the set of unspent coins, which the next block must carry.
+    pub utxo_commitment: Text<Commitment>,
+    /// The subsidy of the next block, in grains.
+    pub next_subsidy: u64,
+    /// Blocks that must stand on a coinbase's block before its coins can be spent.
+    pub coinbase_maturity: u32,
+    /// Seconds between blocks that the difficulty aims at.
+    pub block_interval: u32,
+    /// The largest block, in bytes.
+    pub max_block_bytes: u32,
+    /// Whether this node finds transactions by id once they are confirmed.
+    pub transaction_index: bool,
+    /// Whether this node answers for addresses.
+    pub address_index: bool,
+    /// What an operator should know now; empty when all is well.
+    pub warnings: Vec<String>,
+}
+
+/// The end of one branch, as `getchaintips` lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainTip {
+    /// The height of the branch's last block.
+    pub height: u32,
+    /// Its id.
+    pub hash: Text<BlockId>,
+    /// Blocks from the best chain to it; 0 for the best chain itself.
+    pub branchlen: u32,
+    /// `active`, `valid-fork`, `valid-headers`, `headers-only` or `invalid`.
+    pub status: String,
+}
+
+/// The answer of `gettxout`: one unspent coin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TxOut {
+    /// When this was true.
+    #[serde(flatten)]
+    pub at: Tip,
+    /// The id of the best block.
+    pub bestblock: Text<BlockId>,
+    /// Blocks from the coin's own up to the tip; 0 while its transaction waits for a block.
+    pub confirmations: u32,
+    /// In grains.
+    pub value: u64,
+    /// Who may spend it.
+    pub address: String,
+    /// Whether a coinbase made it.
+    pub coinbase: bool,
+    /// The height of its block; absent while its transaction waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
+}
+
+/// The published tip moved. The first event of a subscription names the tip of that moment and
+/// holds no blocks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TipEvent {
+    /// The new tip.
+    #[serde(flatten)]
+    pub at: Tip,
+    /// Blocks that left the best chain, from the old tip down.
+    pub disconnected: Vec<Text<BlockId>>,
+    /// Blocks that joined it, up to the new tip.
+    pub connected: Vec<Text<BlockId>>,
+}
+
+/// A transaction entered the mempool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransactionEvent {
+    /// Its id.
+    pub txid: Text<Txid>,
+    /// Its id with witnesses.
+    pub wtxid: Text<Wtxid>,
+}

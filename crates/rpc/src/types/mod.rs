@@ -1,0 +1,34 @@
+//! What goes in and comes out, as JSON objects.
+//!
+//! Amounts are whole grains, sizes bytes, times seconds since 1970 unless a name says otherwise.
+//! Ids are hex of the reversed bytes; keys, commitments and raw encodings plain hex. Objects
+//! that depend on the chain carry the [`Tip`] that they were made at.
+
+pub mod address;
+pub mod block;
+pub mod chain;
+pub mod mempool;
+pub mod mining;
+pub mod network;
+pub mod text;
+pub mod transaction;
+
+pub use address::{
+    AddressBalance, AddressHistory, AddressHistoryEntry, AddressUtxo, AddressUtxos, Addresses,
+    ValidatedAddress,
+};
+pub use block::{
+    BlockDetail, BlockHeader, BlockResult, BlockSummary, CoinbaseDetail, HeaderResult,
+};
+pub use chain::{BlockchainInfo, ChainTip, Tip, TipEvent, TransactionEvent, TxOut};
+pub use mempool::{
+    FeeEstimate, MempoolEntry, MempoolInfo, MempoolListing, MempoolResult, SubmitError,
+    SubmitResult, SubmitResults, TestResult,
+};
+pub use mining::{BlockTemplate, MiningInfo, NextBlock, TemplateRequest, TemplateTransaction};
+pub use network::{NetworkInfo, PeerInfo};
+pub use text::{Hex, Text, Verbosity};
+pub use transaction::{
+    InputDetail, OutputDetail, RawTransactionResult, TransactionBody, TransactionDetail,
+    TransactionStatus, WitnessDetail,
+};

@@ -1,0 +1,62 @@
+//! Peers.
+
+use ashlar_primitives::BlockId;
+use serde::{Deserialize, Serialize};
+
+use super::text::Text;
+
+/// One peer, as `getpeerinfo` lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerInfo {
+    /// The connection's number, never used twice in a run.
+    pub id: u64,
+    /// Its multiaddress.
+    pub addr: String,
+    /// Its peer id.
+    pub identity: String,
+    /// Whether it dialled this node.
+    pub inbound: bool,
+    /// What it calls itself, once it has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subver: Option<String>,
+    /// The height of its tip, as it last said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synced_blocks: Option<u32>,
+    /// Its tip, as it last said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tip: Option<Text<BlockId>>,
+    /// What it serves (PROTOCOL.md §12): bit 0 all bodies, bit 1 those of two days.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services: Option<u32>,
+    /// How long the connection has stood, in milliseconds.
+    pub connected_ms: u64,
+    /// Requests of ours that it has not answered yet.
+    pub inflight: u64,
+    /// What it did wrong, as a score.
+    pub banscore: u32,
+}
+
+/// The answer of `getnetworkinfo`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkInfo {
+    /// What this node calls itself.
+    pub subversion: String,
+    /// The version of the protocol.
+    pub protocolversion: u32,
+    /// The part of the protocol names that keeps chains apart: 8 hex digits.
+    pub network: String,
+    /// This node's peer id.
+    pub identity: String,
+    /// Whether the network runs.
+    pub networkactive: bool,
+    /// Peers.
+    pub connections: u64,
+    /// Those that dialled this node.
+    pub connections_in: u64,
+    /// Those that this node dialled.
+    pub connections_out: u64,
+    /// Multiaddresses that it listens on.
+    pub localaddresses: Vec<String>,
+    /// What an operator should know now; empty when all is well.
+    pub warnings: Vec<String>,
+}
