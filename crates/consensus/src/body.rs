@@ -1,34 +1,216 @@
-//! Bodies: bytes → a block that belongs to its header and keeps the stateless rules (§8 group 2).
+//! Bodies: bytes → a block that belongs to its header and keeps the stateless rules (§4, §8
+//! group 2).
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use ashlar_primitives::{Block, BlockId, CoinbaseId, Header};
+use ashlar_primitives::{
+    Amount, Block, BlockId, Coin, Coinbase, CoinbaseId, Decode, Encode, Header, OutPoint,
+    hash::double_sha256, merkle::merkle_root,
+};
 
-use crate::{error::OpenError, params::Params, transaction::CheckedTransaction};
+use crate::{
+    error::{BlockError, BodyError, CoinbaseFault, OpenError},
+    params::Params,
+    transaction::{CheckedTransaction, coins},
+};
+
+/// Most outputs of a coinbase (§4).
+pub const MAX_COINBASE_OUTPUTS: usize = 1_024;
+/// Most bytes of a coinbase's `extra` (§4).
+pub const MAX_EXTRA_BYTES: usize = 96;
+/// The length of a merkle leaf's preimage that could pass for an inner node (§4).
+const INNER_NODE_BYTES: usize = 64;
+/// The count in front of a block's transactions.
+const COUNT_BYTES: usize = 4;
 
 /// A block whose body belongs to its header and keeps group 2. Ids and sizes are computed once.
 /// Private fields: to hold one is the proof. Cheap to share (`Arc` it).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckedBlock { /* header, id, coinbase, coinbase_id, transactions: Vec<Arc<CheckedTransaction>>, size_bytes */ }
+pub struct CheckedBlock {
+    header: Header,
+    id: BlockId,
+    coinbase: Coinbase,
+    coinbase_id: CoinbaseId,
+    transactions: Vec<Arc<CheckedTransaction>>,
+    size_bytes: u32,
+}
 
 impl CheckedBlock {
-    pub fn id(&self) -> BlockId { todo!() }
-    pub fn header(&self) -> &Header { todo!() }
-    pub fn coinbase(&self) -> &ashlar_primitives::Coinbase { todo!() }
-    pub fn coinbase_id(&self) -> CoinbaseId { todo!() }
-    pub fn transactions(&self) -> &[Arc<CheckedTransaction>] { todo!() }
-    pub fn size_bytes(&self) -> u32 { todo!() }
-    pub fn to_bytes(&self) -> Vec<u8> { todo!() }
-    pub fn to_block(&self) -> Block { todo!() }
-    /// For blocks that this node stored after opening them: skips nothing that could matter if
-    /// the stored bytes had changed — it decodes and checks the merkle root again.
+    /// `H(header)`.
+    pub const fn id(&self) -> BlockId {
+        self.id
+    }
+
+    /// The header that the body belongs to; not judged by holding this.
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The block's, as its coinbase says and [`open_body`] compared.
+    pub const fn height(&self) -> u32 {
+        self.coinbase.height
+    }
+
+    /// What the block creates out of nothing.
+    pub const fn coinbase(&self) -> &Coinbase {
+        &self.coinbase
+    }
+
+    /// `H(coinbase)`.
+    pub const fn coinbase_id(&self) -> CoinbaseId {
+        self.coinbase_id
+    }
+
+    /// In block order, the coinbase not among them.
+    pub fn transactions(&self) -> &[Arc<CheckedTransaction>] {
+        &self.transactions
+    }
+
+    /// Of the whole encoding, header included.
+    pub const fn size_bytes(&self) -> u32 {
+        self.size_bytes
+    }
+
+    /// The whole encoding, header included.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(usize::try_from(self.size_bytes).unwrap_or(0));
+        self.header.encode(&mut out);
+        self.coinbase.encode(&mut out);
+        // A `list32`; the block's size bounds the count.
+        u32::try_from(self.transactions.len()).unwrap_or(u32::MAX).encode(&mut out);
+        for checked in &self.transactions {
+            checked.transaction().encode(&mut out);
+        }
+        out
+    }
+
+    /// A copy without what was computed.
+    pub fn to_block(&self) -> Block {
+        let transactions =
+            self.transactions.iter().map(|checked| checked.transaction().clone()).collect();
+        Block { header: self.header, coinbase: self.coinbase.clone(), transactions }
+    }
+
     /// The outpoints spent from outside the block, sorted and without repeats: what to prefetch.
-    pub fn external_inputs(&self) -> Vec<ashlar_primitives::OutPoint> { todo!() }
+    pub fn external_inputs(&self) -> Vec<OutPoint> {
+        let mut earlier = BTreeSet::new();
+        let mut external = BTreeSet::new();
+        for checked in &self.transactions {
+            let inputs = &checked.transaction().inputs;
+            external.extend(inputs.iter().filter(|input| !earlier.contains(&input.txid)));
+            earlier.insert(checked.txid());
+        }
+        external.into_iter().collect()
+    }
+
+    /// The coins that the coinbase makes (§6): none of value 0, the others keep their index.
+    pub fn coinbase_coins(&self) -> impl Iterator<Item = (OutPoint, Coin)> {
+        let Coinbase { outputs, height, .. } = &self.coinbase;
+        coins(self.coinbase_id.into(), outputs, *height, *height >= 1)
+            .filter(|(_, coin)| coin.output.value > Amount::ZERO)
+    }
 }
 
 /// `bytes` is the whole block, header included. `height` is the one that the coinbase must hold
-/// (parent's + 1). The header must already be judged; the bytes must start with it.
-pub fn open_body(params: &Params, header: &Header, height: u32, bytes: &[u8]) -> Result<CheckedBlock, OpenError> { todo!() }
+/// (parent's + 1). The header must already be judged; bytes that start with another are no body of
+/// it (`bad-merkle-root`).
+///
+/// The size is judged after decoding, in the order of §8: decoding costs no more than a small
+/// multiple of the bytes given, and how many those may be is for the transport to bound (§12).
+pub fn open_body(
+    params: &Params,
+    header: &Header,
+    height: u32,
+    bytes: &[u8],
+) -> Result<CheckedBlock, OpenError> {
+    // malformed
+    let block = Block::from_bytes(bytes).map_err(BodyError::Malformed)?;
+    open_block(params, header, height, block)
+}
 
 /// The same for a block that is decoded already.
-pub fn open_block(params: &Params, header: &Header, height: u32, block: Block) -> Result<CheckedBlock, OpenError> { todo!() }
+pub fn open_block(
+    params: &Params,
+    header: &Header,
+    height: u32,
+    block: Block,
+) -> Result<CheckedBlock, OpenError> {
+    if block.header != *header {
+        return Err(BodyError::BadMerkleRoot.into());
+    }
+    let transactions =
+        block.transactions.into_iter().map(CheckedTransaction::unchecked).map(Arc::new).collect();
+    open_parts(params, header, height, block.coinbase, transactions)
+}
+
+/// The same for a block put together from transactions that were checked before: a compact block
+/// rebuilt from the mempool, or a template. Their ids are not computed again.
+pub fn open_parts(
+    params: &Params,
+    header: &Header,
+    height: u32,
+    coinbase: Coinbase,
+    transactions: Vec<Arc<CheckedTransaction>>,
+) -> Result<CheckedBlock, OpenError> {
+    let coinbase_bytes = coinbase.to_bytes();
+    let coinbase_id = CoinbaseId(double_sha256(&coinbase_bytes));
+    // block-too-large
+    let fixed = [Header::LEN, coinbase_bytes.len(), COUNT_BYTES];
+    let size_bytes = (fixed.into_iter().map(|length| u64::try_from(length).unwrap_or(u64::MAX)))
+        .chain(transactions.iter().map(|checked| checked.size_bytes().into()))
+        .fold(0, u64::saturating_add);
+    let max_bytes = params.max_block_bytes;
+    let size_bytes = u32::try_from(size_bytes)
+        .ok()
+        .filter(|size_bytes| *size_bytes <= max_bytes)
+        .ok_or(BodyError::TooLarge { size_bytes, max_bytes })?;
+    // bad-merkle-root
+    let could_be_node = coinbase_bytes.len() == INNER_NODE_BYTES
+        || transactions.iter().any(|checked| {
+            usize::try_from(checked.size_bytes()).is_ok_and(|size| size == INNER_NODE_BYTES)
+        });
+    let leaves: Vec<[u8; 32]> = core::iter::once(coinbase_id.0)
+        .chain(transactions.iter().map(|checked| checked.wtxid().0))
+        .collect();
+    if could_be_node || merkle_root(&leaves) != header.merkle_root {
+        return Err(BodyError::BadMerkleRoot.into());
+    }
+    // bad-coinbase
+    check_coinbase(&coinbase, height).map_err(BlockError::BadCoinbase)?;
+    // The stateless rules of each transaction, in order.
+    for (index, checked) in (0..=u32::MAX).zip(&transactions) {
+        checked.check().map_err(|error| BlockError::Transaction { index, error })?;
+    }
+    Ok(CheckedBlock {
+        header: *header,
+        id: header.id(),
+        coinbase,
+        coinbase_id,
+        transactions,
+        size_bytes,
+    })
+}
+
+/// `bad-coinbase`: the rules of §4.
+fn check_coinbase(coinbase: &Coinbase, height: u32) -> Result<(), CoinbaseFault> {
+    let Coinbase { version, outputs, extra, .. } = coinbase;
+    if *version != Coinbase::VERSION {
+        return Err(CoinbaseFault::Version);
+    }
+    if coinbase.height != height {
+        return Err(CoinbaseFault::Height);
+    }
+    if outputs.is_empty() || outputs.len() > MAX_COINBASE_OUTPUTS {
+        return Err(CoinbaseFault::OutputCount);
+    }
+    if outputs.iter().any(|output| !output.lock.is_known()) {
+        return Err(CoinbaseFault::LockVersion);
+    }
+    if extra.len() > MAX_EXTRA_BYTES {
+        return Err(CoinbaseFault::ExtraTooLong);
+    }
+    if Amount::checked_sum(outputs.iter().map(|output| output.value)).is_none() {
+        return Err(CoinbaseFault::Value);
+    }
+    Ok(())
+}

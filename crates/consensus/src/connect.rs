@@ -1,48 +1,104 @@
-//! Connecting a block to the state its parent left: walk, verify, seal (§4, §6, §8 group 3, §9).
+//! Connecting a block to the state its parent left: walk, verify, seal (PROTOCOL.md §4, §6, §8
+//! group 3, §9).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ashlar_primitives::{Amount, Coin, OutPoint};
+use rand::CryptoRng;
+use thiserror::Error;
 
 use crate::{
-    accumulator::UtxoAccumulator, body::CheckedBlock, error::BlockError, header::HeaderState,
-    params::Params, signature::{Place, SignatureCheck, Verified},
+    accumulator::UtxoAccumulator,
+    body::CheckedBlock,
+    error::{BlockError, TxError},
+    header::HeaderState,
+    params::Params,
+    signature::{Fingerprint, Place, SignatureCheck, Verified, verify_signatures},
+    transaction::{CheckedTransaction, judge_transaction},
 };
 
 /// All that judging a child block needs, given its coins.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State { pub header: HeaderState, pub utxo: UtxoAccumulator }
+pub struct State {
+    /// For the child's header.
+    pub header: HeaderState,
+    /// The set of coins that the block left.
+    pub utxo: UtxoAccumulator,
+}
 
 /// The coins that a block spends from outside itself, fetched before the rules run; also the
 /// undo record. A missing entry means: there is no such coin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SpentCoins { pub coins: BTreeMap<OutPoint, Coin> }
+pub struct SpentCoins {
+    /// By outpoint; coins that the block does not spend change nothing.
+    pub coins: BTreeMap<OutPoint, Coin>,
+}
 
-/// What a block does to the set of coins. Diffs compose and reverse.
+/// What a block does to the set of coins: first `spent` leave it, then `created` come in. An
+/// outpoint is in both where its coin is replaced (a transaction moved to another height by a
+/// reorganisation). Diffs compose and reverse.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UtxoDiff { pub spent: BTreeMap<OutPoint, Coin>, pub created: BTreeMap<OutPoint, Coin> }
+pub struct UtxoDiff {
+    /// What is removed.
+    pub spent: BTreeMap<OutPoint, Coin>,
+    /// What is added.
+    pub created: BTreeMap<OutPoint, Coin>,
+}
 
 impl UtxoDiff {
     /// Spent and created swapped.
-    pub fn reversed(self) -> Self { todo!() }
-    /// First `self`, then `next`; what is created and then spent leaves no trace.
-    pub fn then(self, next: Self) -> Self { todo!() }
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        Self { spent: self.created, created: self.spent }
+    }
+
+    /// First `self`, then `next`; what is created and then spent leaves no trace, nor what is spent
+    /// and then created just as it was.
+    #[must_use]
+    pub fn then(mut self, next: Self) -> Self {
+        for (outpoint, coin) in next.spent {
+            if self.created.remove(&outpoint).is_none() {
+                self.spent.insert(outpoint, coin);
+            }
+        }
+        for (outpoint, coin) in next.created {
+            if self.spent.get(&outpoint) == Some(&coin) {
+                self.spent.remove(&outpoint);
+            } else {
+                self.created.insert(outpoint, coin);
+            }
+        }
+        self
+    }
+
+    /// The accumulator of the set after this was done to it.
+    pub fn applied_to(&self, utxo: &UtxoAccumulator) -> UtxoAccumulator {
+        let mut utxo = utxo.clone();
+        for (outpoint, coin) in &self.spent {
+            utxo.remove(outpoint, coin);
+        }
+        for (outpoint, coin) in &self.created {
+            utxo.add(outpoint, coin);
+        }
+        utxo
+    }
 }
 
-/// A walked block whose signatures are still out. Private fields.
+/// A walked block whose signatures are still out. Private fields: every rule but those holds.
 #[derive(Debug)]
-pub struct Pending { /* next: State, diff, fees, … */ }
+pub struct Pending {
+    transition: Transition,
+    fingerprint: Fingerprint,
+}
 
 /// What walking found.
 #[derive(Debug)]
 pub struct Walked {
-    /// `Some` where no rule failed; seal it.
-    pub pending: Option<Pending>,
-    /// To verify, in order of place; those before a fault's place count.
+    /// To verify, in order of place. The lowest that fails is the verdict, whatever `outcome` says.
     pub checks: Vec<SignatureCheck>,
-    /// The first rule that failed; it is the verdict only if all `checks` verify
-    /// (`checks` then holds only those before its place).
-    pub fault: Option<BlockError>,
+    /// Where no rule failed, what to seal; else the first rule that did (`checks` then holds only
+    /// those before its place).
+    pub outcome: Result<Pending, BlockError>,
 }
 
 /// How the signatures of a walk were dealt with.
@@ -54,29 +110,200 @@ pub enum Signatures {
     AssumedValid,
 }
 
+/// The proof handed to [`Pending::seal`] is of another walk: a mistake of the caller that says
+/// nothing about the block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("these signatures were verified for another block")]
+pub struct ForeignProof;
+
 /// What connecting a block did. Private fields: to hold one is the proof that the block is valid.
 #[derive(Debug)]
-pub struct Transition { /* next, diff, fees */ }
+pub struct Transition {
+    next: State,
+    diff: UtxoDiff,
+    fees: Amount,
+    claimed: Amount,
+}
 
 impl Transition {
-    pub fn next(&self) -> &State { todo!() }
-    pub fn diff(&self) -> &UtxoDiff { todo!() }
-    pub fn fees(&self) -> Amount { todo!() }
+    /// The state that judges the block's children.
+    pub const fn next(&self) -> &State {
+        &self.next
+    }
+
+    /// What the block did to the coins; its `spent` is the undo record.
+    pub const fn diff(&self) -> &UtxoDiff {
+        &self.diff
+    }
+
+    /// Sum over the block's transactions.
+    pub const fn fees(&self) -> Amount {
+        self.fees
+    }
+
     /// Sum of the coinbase's outputs.
-    pub fn claimed(&self) -> Amount { todo!() }
-    pub fn into_parts(self) -> (State, UtxoDiff) { todo!() }
+    pub const fn claimed(&self) -> Amount {
+        self.claimed
+    }
+
+    /// State and diff.
+    pub fn into_parts(self) -> (State, UtxoDiff) {
+        (self.next, self.diff)
+    }
 }
 
-/// Group 3 of §8, all but the signatures. `next_header` is what `check_header` returned for the block.
-pub fn walk(parent: &State, next_header: HeaderState, params: &Params, block: &CheckedBlock, coins: &SpentCoins) -> Walked { todo!() }
+/// The coins that a block makes and spends, while it is walked.
+#[derive(Default)]
+struct Effects {
+    /// `created` holds what the block made and did not spend so far.
+    diff: UtxoDiff,
+    fees: Amount,
+    checks: Vec<SignatureCheck>,
+}
+
+impl Effects {
+    /// The contextual rules of the transaction at `index`, then what it does to the coins.
+    fn connect(
+        &mut self,
+        params: &Params,
+        height: u32,
+        index: u32,
+        transaction: &CheckedTransaction,
+        fetched: &SpentCoins,
+    ) -> Result<(), TxError> {
+        let inputs = &transaction.transaction().inputs;
+        let coins: Vec<_> = inputs.iter().map(|input| self.coin(input, fetched)).collect();
+        let judged = judge_transaction(params, height, transaction, &coins)?;
+        self.checks.extend(judged.checks.into_iter().map(|mut check| {
+            check.place.transaction = index;
+            check
+        }));
+        // All money there is stays in range, so that this can't saturate on any chain; were it to,
+        // no coinbase claims so much.
+        self.fees = Amount::from_grains(self.fees.grains().saturating_add(judged.fee.grains()));
+        for (input, coin) in inputs.iter().zip(coins.into_iter().flatten()) {
+            // Coins made and spent inside the block leave no trace (§9).
+            if self.diff.created.remove(input).is_none() {
+                self.diff.spent.insert(*input, coin);
+            }
+        }
+        self.diff.created.extend(transaction.coins(height));
+        Ok(())
+    }
+
+    /// An unspent coin as the next transaction of the block sees it.
+    fn coin(&self, outpoint: &OutPoint, fetched: &SpentCoins) -> Option<Coin> {
+        let external = || {
+            let coin = fetched.coins.get(outpoint);
+            coin.filter(|_| !self.diff.spent.contains_key(outpoint))
+        };
+        self.diff.created.get(outpoint).or_else(external).copied()
+    }
+}
+
+/// Group 3 of §8, all but the signatures. `next_header` is what `check_header` returned for the
+/// block; `coins` has at least what of [`CheckedBlock::external_inputs`] exists.
+pub fn walk(
+    parent: &State,
+    next_header: HeaderState,
+    params: &Params,
+    block: &CheckedBlock,
+    coins: &SpentCoins,
+) -> Walked {
+    let mut effects = Effects::default();
+    let claimed = connect_all(&mut effects, parent, params, block, coins);
+    let Effects { diff, fees, checks } = effects;
+    let outcome = claimed.map(|claimed| {
+        let next = State { header: next_header, utxo: diff.applied_to(&parent.utxo) };
+        Pending {
+            transition: Transition { next, diff, fees, claimed },
+            fingerprint: Fingerprint::of(&checks),
+        }
+    });
+    Walked { checks, outcome }
+}
+
+/// The rules of [`walk`] in order; returns what the coinbase claims.
+fn connect_all(
+    effects: &mut Effects,
+    parent: &State,
+    params: &Params,
+    block: &CheckedBlock,
+    coins: &SpentCoins,
+) -> Result<Amount, BlockError> {
+    // bad-utxo-commitment
+    if block.coinbase().utxo_commitment != parent.utxo.commitment() {
+        return Err(BlockError::BadUtxoCommitment);
+    }
+    // The contextual rules of each transaction, in order.
+    let height = block.height();
+    for (index, transaction) in (0..=u32::MAX).zip(block.transactions()) {
+        effects
+            .connect(params, height, index, transaction, coins)
+            .map_err(|error| BlockError::Transaction { index, error })?;
+    }
+    // coinbase-overpays
+    let claimed = block
+        .coinbase()
+        .outputs
+        .iter()
+        .map(|output| output.value.grains())
+        .fold(0, u64::saturating_add);
+    let allowed = params.subsidy(height).grains().saturating_add(effects.fees.grains());
+    if claimed > allowed {
+        return Err(BlockError::CoinbaseOverpays { claimed, allowed });
+    }
+    effects.diff.created.extend(block.coinbase_coins());
+    Ok(Amount::from_grains(claimed))
+}
 
 /// Turns a failed place into the block's error.
-pub fn signature_error(place: Place) -> BlockError { todo!() }
-
-impl Pending {
-    /// Finishes; panics never. A `Verified` of another walk is refused by type or by comparison.
-    pub fn seal(self, signatures: Signatures) -> Transition { todo!() }
+pub const fn signature_error(place: Place) -> BlockError {
+    let Place { transaction, witness, .. } = place;
+    BlockError::Transaction { index: transaction, error: TxError::BadSignature { witness } }
 }
 
-/// The diff that undoes a connected block: can't fail on what was stored.
-pub fn disconnect(block: &CheckedBlock, height: u32, undo: &SpentCoins) -> UtxoDiff { todo!() }
+impl Pending {
+    /// Finishes with the signatures of this very walk.
+    pub fn seal(self, signatures: Signatures) -> Result<Transition, ForeignProof> {
+        match signatures {
+            Signatures::Verified(proof) if proof.fingerprint != self.fingerprint => {
+                Err(ForeignProof)
+            }
+            Signatures::Verified(_) | Signatures::AssumedValid => Ok(self.transition),
+        }
+    }
+}
+
+/// [`walk`], [`verify_signatures`] and [`Pending::seal`] in one go, for whoever has no cores to
+/// spare: templates, tests, the model of a chain.
+pub fn connect_block(
+    parent: &State,
+    next_header: HeaderState,
+    params: &Params,
+    block: &CheckedBlock,
+    coins: &SpentCoins,
+    rng: &mut (impl CryptoRng + ?Sized),
+) -> Result<Transition, BlockError> {
+    let Walked { checks, outcome } = walk(parent, next_header, params, block, coins);
+    verify_signatures(&checks, &BTreeSet::new(), rng).map_err(signature_error)?;
+    outcome.map(|pending| pending.transition)
+}
+
+/// The diff that undoes a connected block: can't fail on what was stored. `undo` is the `spent` of
+/// the block's own diff.
+pub fn disconnect(block: &CheckedBlock, undo: &SpentCoins) -> UtxoDiff {
+    let mut diff = UtxoDiff::default();
+    for transaction in block.transactions() {
+        for input in &transaction.transaction().inputs {
+            if diff.spent.remove(input).is_none()
+                && let Some(coin) = undo.coins.get(input)
+            {
+                diff.created.insert(*input, *coin);
+            }
+        }
+        diff.spent.extend(transaction.coins(block.height()));
+    }
+    diff.spent.extend(block.coinbase_coins());
+    diff
+}

@@ -1,7 +1,7 @@
 //! What can be wrong, in the order of the checks (PROTOCOL.md §8). One variant for each rule,
 //! each with its stable code. These never turn into one another, and none means "we are broken".
 
-use ashlar_primitives::{BlockId, DecodeError};
+use ashlar_primitives::DecodeError;
 use thiserror::Error;
 
 /// A header breaks a rule: for ever, for everyone. (`unknown-parent` and `time-too-new` are not
@@ -10,21 +10,29 @@ use thiserror::Error;
 pub enum HeaderError {
     /// `bad-version`
     #[error("version {version:#010x} does not match the required pattern")]
-    BadVersion { /// As found.
-        version: u32 },
+    BadVersion {
+        /// As found.
+        version: u32,
+    },
     /// `invalid-parent`: the header's own rules hold, an ancestor failed.
     #[error("an ancestor is invalid")]
     InvalidParent,
     /// `time-too-old`
     #[error("time {time} is not after the median {median}")]
-    TimeTooOld { /// The header's.
-        time: u32, /// Of the blocks before.
-        median: u32 },
+    TimeTooOld {
+        /// The header's.
+        time: u32,
+        /// Of the blocks before.
+        median: u32,
+    },
     /// `bad-difficulty`
     #[error("bits {bits:08x}, required {required:08x}")]
-    BadDifficulty { /// The header's.
-        bits: u32, /// By §5.
-        required: u32 },
+    BadDifficulty {
+        /// The header's.
+        bits: u32,
+        /// By §5.
+        required: u32,
+    },
     /// `high-hash`
     #[error("the id is above the target")]
     HighHash,
@@ -38,9 +46,12 @@ pub enum BodyError {
     Malformed(DecodeError),
     /// `block-too-large`
     #[error("{size_bytes} bytes, at most {max_bytes} allowed")]
-    TooLarge { /// The whole encoding.
-        size_bytes: u64, /// The chain's `max_block_bytes`.
-        max_bytes: u32 },
+    TooLarge {
+        /// The whole encoding.
+        size_bytes: u64,
+        /// The chain's `max_block_bytes`.
+        max_bytes: u32,
+    },
     /// `bad-merkle-root`
     #[error("the body does not belong to the header")]
     BadMerkleRoot,
@@ -54,17 +65,23 @@ pub enum BlockError {
     BadCoinbase(CoinbaseFault),
     /// The code of the transaction's own rule.
     #[error("transaction {index}: {error}")]
-    Transaction { /// Among the block's transactions.
-        index: u32, /// Which rule.
-        error: TxError },
+    Transaction {
+        /// Among the block's transactions.
+        index: u32,
+        /// Which rule.
+        error: TxError,
+    },
     /// `bad-utxo-commitment`
     #[error("the coinbase commits to another UTXO set than its parent left")]
     BadUtxoCommitment,
     /// `coinbase-overpays`
     #[error("the coinbase claims {claimed} grains, at most {allowed} allowed")]
-    CoinbaseOverpays { /// Sum of its outputs.
-        claimed: u64, /// Subsidy and fees.
-        allowed: u64 },
+    CoinbaseOverpays {
+        /// Sum of its outputs.
+        claimed: u64,
+        /// Subsidy and fees.
+        allowed: u64,
+    },
 }
 
 /// Which rule of a coinbase (§4); all share the code `bad-coinbase`.
@@ -104,8 +121,10 @@ pub enum TxError {
     NoOutputs,
     /// `tx-too-large`
     #[error("{size_bytes} bytes")]
-    TooLarge { /// Whole encoding.
-        size_bytes: u64 },
+    TooLarge {
+        /// Whole encoding.
+        size_bytes: u64,
+    },
     /// `tx-duplicate-input`
     #[error("an outpoint stands twice")]
     DuplicateInput,
@@ -117,38 +136,55 @@ pub enum TxError {
     BadLockVersion,
     /// `tx-memo-too-long`
     #[error("memo of {length} bytes")]
-    MemoTooLong { /// Its length.
-        length: usize },
+    MemoTooLong {
+        /// Its length.
+        length: usize,
+    },
     /// `tx-not-yet-valid`
     #[error("not before height {not_before}")]
-    NotYetValid { /// The transaction's field.
-        not_before: u32 },
+    NotYetValid {
+        /// The transaction's field.
+        not_before: u32,
+    },
     /// `tx-missing-input`
     #[error("input {input} names no unspent coin")]
-    MissingInput { /// Its index.
-        input: u16 },
+    MissingInput {
+        /// Its index.
+        input: u16,
+    },
     /// `tx-immature-coinbase`
     #[error("input {input} spends a coinbase that matures at height {mature_at}")]
-    ImmatureCoinbase { /// Its index.
-        input: u16, /// Coin height plus maturity.
-        mature_at: u64 },
+    ImmatureCoinbase {
+        /// Its index.
+        input: u16,
+        /// Coin height plus maturity.
+        mature_at: u64,
+    },
     /// `tx-bad-input-sum`
     #[error("the inputs' sum is out of range")]
     BadInputSum,
     /// `tx-overspends`
     #[error("outputs of {outputs} grains from inputs of {inputs}")]
-    Overspends { /// Sum.
-        inputs: u64, /// Sum.
-        outputs: u64 },
+    Overspends {
+        /// Sum.
+        inputs: u64,
+        /// Sum.
+        outputs: u64,
+    },
     /// `tx-bad-witness`
     #[error("witness {witness}: {fault}")]
-    BadWitness { /// Its index (the count's, for a wrong count).
-        witness: u16, /// What is wrong.
-        fault: WitnessFault },
+    BadWitness {
+        /// Its index (the count's, for a wrong count).
+        witness: u16,
+        /// What is wrong.
+        fault: WitnessFault,
+    },
     /// `tx-bad-signature`
     #[error("a signature of witness {witness} does not verify")]
-    BadSignature { /// Its index.
-        witness: u16 },
+    BadSignature {
+        /// Its index.
+        witness: u16,
+    },
 }
 
 /// What is wrong with a witness; all share the code `tx-bad-witness`.
@@ -174,24 +210,84 @@ pub enum WitnessFault {
     Leftovers,
 }
 
-impl TxError {
-    /// The stable code of §8.
-    pub const fn code(&self) -> &'static str { todo!() }
-    /// Whether the transaction is wrong for ever, whoever looks at it (§8, "for ever or for now").
-    pub const fn is_permanent(&self) -> bool { todo!() }
-}
-
 impl HeaderError {
     /// The stable code of §8.
-    pub const fn code(&self) -> &'static str { todo!() }
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::BadVersion { .. } => "bad-version",
+            Self::InvalidParent => "invalid-parent",
+            Self::TimeTooOld { .. } => "time-too-old",
+            Self::BadDifficulty { .. } => "bad-difficulty",
+            Self::HighHash => "high-hash",
+        }
+    }
 }
+
 impl BodyError {
     /// The stable code of §8.
-    pub const fn code(&self) -> &'static str { todo!() }
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::TooLarge { .. } => "block-too-large",
+            Self::BadMerkleRoot => "bad-merkle-root",
+        }
+    }
 }
+
 impl BlockError {
     /// The stable code of §8; a transaction's own for a transaction.
-    pub const fn code(&self) -> &'static str { todo!() }
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::BadCoinbase(_) => "bad-coinbase",
+            Self::Transaction { error, .. } => error.code(),
+            Self::BadUtxoCommitment => "bad-utxo-commitment",
+            Self::CoinbaseOverpays { .. } => "coinbase-overpays",
+        }
+    }
+}
+
+impl TxError {
+    /// The stable code of §8.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "tx-malformed",
+            Self::NoInputs => "tx-no-inputs",
+            Self::NoOutputs => "tx-no-outputs",
+            Self::TooLarge { .. } => "tx-too-large",
+            Self::DuplicateInput => "tx-duplicate-input",
+            Self::BadValue => "tx-bad-value",
+            Self::BadLockVersion => "tx-bad-lock-version",
+            Self::MemoTooLong { .. } => "tx-memo-too-long",
+            Self::NotYetValid { .. } => "tx-not-yet-valid",
+            Self::MissingInput { .. } => "tx-missing-input",
+            Self::ImmatureCoinbase { .. } => "tx-immature-coinbase",
+            Self::BadInputSum => "tx-bad-input-sum",
+            Self::Overspends { .. } => "tx-overspends",
+            Self::BadWitness { .. } => "tx-bad-witness",
+            Self::BadSignature { .. } => "tx-bad-signature",
+        }
+    }
+
+    /// Whether the transaction is wrong for ever, whoever looks at it (§8, "for ever or for now").
+    pub const fn is_permanent(&self) -> bool {
+        match self {
+            Self::Malformed(_)
+            | Self::NoInputs
+            | Self::NoOutputs
+            | Self::TooLarge { .. }
+            | Self::DuplicateInput
+            | Self::BadValue
+            | Self::BadLockVersion
+            | Self::MemoTooLong { .. }
+            | Self::BadSignature { .. } => true,
+            Self::BadWitness { fault, .. } => !matches!(fault, WitnessFault::NotYet),
+            Self::NotYetValid { .. }
+            | Self::MissingInput { .. }
+            | Self::ImmatureCoinbase { .. }
+            | Self::BadInputSum
+            | Self::Overspends { .. } => false,
+        }
+    }
 }
 
 /// Why bytes did not become a [`crate::CheckedBlock`].

@@ -1,30 +1,412 @@
 //! `genesis.json`: reading, checking, the block it stands for (PROTOCOL.md §7).
 
-use ashlar_primitives::Block;
+use core::{fmt, marker::PhantomData};
+
+use ashlar_primitives::{
+    Address, AddressError, Amount, Block, BlockId, Coinbase, Encode, Header, MerkleRoot, Output,
+    codec::put_bytes16, hash::tagged_hash,
+};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use thiserror::Error;
 
-use crate::{connect::{State, UtxoDiff}, params::Params};
+use crate::{
+    accumulator::UtxoAccumulator,
+    body::MAX_COINBASE_OUTPUTS,
+    connect::{State, UtxoDiff},
+    header::{HeaderState, RecentTimes, VERSION},
+    params::Params,
+    pow::Target,
+    transaction::coins,
+};
+
+/// Most letters of an address prefix.
+const MAX_PREFIX_LETTERS: usize = 16;
+/// Most bytes of a chain's name.
+const MAX_NAME_BYTES: usize = 64;
+/// Most bytes of the message.
+const MAX_MESSAGE_BYTES: usize = 1_024;
+/// Least and greatest `max_block_bytes`.
+const BLOCK_BYTES: core::ops::RangeInclusive<u32> = 10_000..=32_000_000;
 
 /// Why a text is not a genesis. For people: what is wrong and where.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum GenesisError { /* variants with named fields, no Other(String) */ }
+pub enum GenesisError {
+    /// Not JSON, a field missing, unknown or twice, or a value of another form.
+    #[error("line {line}, column {column}: {problem}")]
+    Json {
+        /// From 1.
+        line: usize,
+        /// From 1.
+        column: usize,
+        /// What was found and what was expected.
+        problem: String,
+    },
+    /// `address_prefix`
+    #[error("address_prefix must be 1 to 16 lower-case letters, not {found:?}")]
+    Prefix {
+        /// As written.
+        found: String,
+    },
+    /// `name`
+    #[error("name must be 1 to 64 bytes long, not {length}")]
+    Name {
+        /// In bytes.
+        length: usize,
+    },
+    /// `message`
+    #[error("message must be at most 1024 bytes long, not {length}")]
+    Message {
+        /// In bytes.
+        length: usize,
+    },
+    /// `bits` or `pow_limit_bits`
+    #[error("{field} must be 8 lower-case hex digits that stand for a target, not {found:?}")]
+    Bits {
+        /// Which.
+        field: &'static str,
+        /// As written.
+        found: String,
+    },
+    /// `bits` or `pow_limit_bits`
+    #[error("{field} is {found:08x}, whose shortest form is {shortest:08x}: write that")]
+    BitsNotShortest {
+        /// Which.
+        field: &'static str,
+        /// As written.
+        found: u32,
+        /// The same target.
+        shortest: u32,
+    },
+    /// `bits`
+    #[error("bits {bits:08x} are easier than pow_limit_bits {limit:08x}")]
+    BitsOverLimit {
+        /// Of the genesis block.
+        bits: u32,
+        /// The easiest allowed.
+        limit: u32,
+    },
+    /// `block_interval`
+    #[error("block_interval must be at least 1 second")]
+    BlockInterval,
+    /// `max_block_bytes`
+    #[error("max_block_bytes must be 10000 to 32000000, not {found}")]
+    BlockBytes {
+        /// As written.
+        found: u32,
+    },
+    /// `halving_interval`
+    #[error("halving_interval must be at least 1 block")]
+    HalvingInterval,
+    /// `stall_relief_seconds`
+    #[error(
+        "stall_relief_seconds must be 0 or at least {least}, not {found}: twice max_future_seconds and 12 block_intervals"
+    )]
+    StallRelief {
+        /// As written.
+        found: u32,
+        /// For this chain.
+        least: u64,
+    },
+    /// `allocations`
+    #[error("{count} allocations, at most 1024 allowed")]
+    AllocationCount {
+        /// How many.
+        count: usize,
+    },
+    /// `allocations`
+    #[error("allocation {index}: {error}")]
+    AllocationAddress {
+        /// From 0.
+        index: usize,
+        /// What is wrong with its address.
+        error: AddressError,
+    },
+    /// `allocations`
+    #[error("allocation {index} is of 0 grains, at least 1 needed")]
+    AllocationValue {
+        /// From 0.
+        index: usize,
+    },
+    /// `initial_subsidy`, `halving_interval` and `allocations`
+    #[error(
+        "allocations and all subsidies come to {total} grains, at most 9007199254740991 allowed"
+    )]
+    TooMuchMoney {
+        /// Together.
+        total: u128,
+    },
+}
+
+impl From<serde_json::Error> for GenesisError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json { line: error.line(), column: error.column(), problem: error.to_string() }
+    }
+}
+
+/// The file as it is written. The derived reader refuses unknown, missing and repeated fields; an
+/// integer is read from digits alone, since JSON's other forms of a number are floats to it.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    name: String,
+    address_prefix: String,
+    time: u32,
+    bits: String,
+    pow_limit_bits: String,
+    block_interval: u32,
+    difficulty_half_life: u32,
+    stall_relief_seconds: u32,
+    max_future_seconds: u32,
+    max_block_bytes: u32,
+    coinbase_maturity: u32,
+    initial_subsidy: u64,
+    halving_interval: u32,
+    message: String,
+    allocations: Vec<Object<Allocation>>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Allocation {
+    address: String,
+    value: u64,
+}
+
+/// A `T` written as an object. Left to itself the derived reader would also take a list of the
+/// fields in their order.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(ObjectVisitor(PhantomData)).map(Self)
+    }
+}
+
+struct ObjectVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(map))
+    }
+}
 
 /// A checked genesis: parameters, block, and the state after it.
 #[derive(Clone, Debug)]
-pub struct Genesis { /* private: params, block, state, diff */ }
+pub struct Genesis {
+    params: Params,
+    params_bytes: Vec<u8>,
+    block: Block,
+    state: State,
+    diff: UtxoDiff,
+}
 
 impl Genesis {
     /// Reads and checks a `genesis.json`.
-    pub fn parse(text: &str) -> Result<Self, GenesisError> { todo!() }
-    pub fn params(&self) -> &Params { todo!() }
-    pub fn block(&self) -> &Block { todo!() }
+    pub fn parse(text: &str) -> Result<Self, GenesisError> {
+        let Object::<Text>(text) = serde_json::from_str(text)?;
+        let (bits, pow_limit_bits) = text.check()?;
+        let outputs = text.outputs()?;
+        let params_bytes = text.params_bytes(bits, pow_limit_bits);
+        let utxo = UtxoAccumulator::empty();
+        let coinbase = Coinbase {
+            version: Coinbase::VERSION,
+            height: 0,
+            utxo_commitment: utxo.commitment(),
+            outputs,
+            extra: tagged_hash("ashlar/params", &params_bytes).to_vec(),
+        };
+        let header = Header {
+            version: VERSION,
+            parent: BlockId::ZERO,
+            merkle_root: MerkleRoot(coinbase.id().0),
+            time: text.time,
+            bits,
+            nonce: 0,
+        };
+        let params = text.into_params(header.id(), bits, pow_limit_bits);
+        // Coins of height 0 are no coinbase coins and mature at once.
+        let created = coins(coinbase.id().into(), &coinbase.outputs, 0, false).collect();
+        let diff = UtxoDiff { created, ..UtxoDiff::default() };
+        let state = State {
+            header: HeaderState {
+                id: params.chain_id,
+                height: 0,
+                times: [params.time].into_iter().collect::<RecentTimes>(),
+                work: params.anchor_target().work(),
+                clock: params.time,
+                lag: 0,
+            },
+            utxo: diff.applied_to(&utxo),
+        };
+        let block = Block { header, coinbase, transactions: Vec::new() };
+        Ok(Self { params, params_bytes, block, state, diff })
+    }
+
+    /// What the chain's rules ask of it.
+    pub const fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// The genesis block: valid by definition.
+    pub const fn block(&self) -> &Block {
+        &self.block
+    }
+
     /// The state that judges a child of the genesis block.
-    pub fn state(&self) -> &State { todo!() }
+    pub const fn state(&self) -> &State {
+        &self.state
+    }
+
     /// The coins that the allocations make.
-    pub fn diff(&self) -> &UtxoDiff { todo!() }
+    pub const fn diff(&self) -> &UtxoDiff {
+        &self.diff
+    }
+
     /// The `params` bytes of §7.
-    pub fn params_bytes(&self) -> Vec<u8> { todo!() }
+    pub fn params_bytes(&self) -> &[u8] {
+        &self.params_bytes
+    }
 }
 
-/// The same text with another `time`: how a testnet gets a chain of its own. Keeps everything else.
-pub fn restamp(text: &str, time: u32) -> Result<String, GenesisError> { todo!() }
+impl Text {
+    /// The rules of §7 but those for allocations; returns bits and limit.
+    fn check(&self) -> Result<(u32, u32), GenesisError> {
+        let letters = self.address_prefix.len();
+        if !(1..=MAX_PREFIX_LETTERS).contains(&letters)
+            || !self.address_prefix.bytes().all(|letter| letter.is_ascii_lowercase())
+        {
+            return Err(GenesisError::Prefix { found: self.address_prefix.clone() });
+        }
+        if !(1..=MAX_NAME_BYTES).contains(&self.name.len()) {
+            return Err(GenesisError::Name { length: self.name.len() });
+        }
+        if self.message.len() > MAX_MESSAGE_BYTES {
+            return Err(GenesisError::Message { length: self.message.len() });
+        }
+        let (bits, target) = parse_bits("bits", &self.bits)?;
+        let (limit, limit_target) = parse_bits("pow_limit_bits", &self.pow_limit_bits)?;
+        if target > limit_target {
+            return Err(GenesisError::BitsOverLimit { bits, limit });
+        }
+        if self.block_interval == 0 {
+            return Err(GenesisError::BlockInterval);
+        }
+        if !BLOCK_BYTES.contains(&self.max_block_bytes) {
+            return Err(GenesisError::BlockBytes { found: self.max_block_bytes });
+        }
+        if self.halving_interval == 0 {
+            return Err(GenesisError::HalvingInterval);
+        }
+        let least = u64::from(self.max_future_seconds)
+            .saturating_mul(2)
+            .saturating_add(u64::from(self.block_interval).saturating_mul(12));
+        let found = self.stall_relief_seconds;
+        if found != 0 && u64::from(found) < least {
+            return Err(GenesisError::StallRelief { found, least });
+        }
+        Ok((bits, limit))
+    }
+
+    /// The allocations as outputs, within the rules for money.
+    fn outputs(&self) -> Result<Vec<Output>, GenesisError> {
+        let count = self.allocations.len();
+        if count > MAX_COINBASE_OUTPUTS {
+            return Err(GenesisError::AllocationCount { count });
+        }
+        let mut outputs = Vec::with_capacity(count);
+        for (index, Object(Allocation { address, value })) in self.allocations.iter().enumerate() {
+            let address = Address::parse(address, &self.address_prefix)
+                .map_err(|error| GenesisError::AllocationAddress { index, error })?;
+            if *value == 0 {
+                return Err(GenesisError::AllocationValue { index });
+            }
+            outputs.push(Output { value: Amount::from_grains(*value), lock: address.lock });
+        }
+        let allocated = self.allocations.iter().map(|Object(allocation)| allocation.value);
+        let per_block: u128 =
+            (0..64).map(|halvings| u128::from(self.initial_subsidy >> halvings)).sum();
+        let total = per_block
+            .saturating_mul(self.halving_interval.into())
+            .saturating_add(allocated.map(u128::from).sum());
+        if total > u128::from(Amount::MAX_MONEY.grains()) {
+            return Err(GenesisError::TooMuchMoney { total });
+        }
+        Ok(outputs)
+    }
+
+    fn params_bytes(&self, bits: u32, pow_limit_bits: u32) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_bytes16(&mut out, self.name.as_bytes());
+        put_bytes16(&mut out, self.address_prefix.as_bytes());
+        self.time.encode(&mut out);
+        bits.encode(&mut out);
+        pow_limit_bits.encode(&mut out);
+        self.block_interval.encode(&mut out);
+        self.difficulty_half_life.encode(&mut out);
+        self.stall_relief_seconds.encode(&mut out);
+        self.max_future_seconds.encode(&mut out);
+        self.max_block_bytes.encode(&mut out);
+        self.coinbase_maturity.encode(&mut out);
+        self.initial_subsidy.encode(&mut out);
+        self.halving_interval.encode(&mut out);
+        put_bytes16(&mut out, self.message.as_bytes());
+        out
+    }
+
+    fn into_params(self, chain_id: BlockId, bits: u32, pow_limit_bits: u32) -> Params {
+        Params {
+            chain_id,
+            name: self.name,
+            address_prefix: self.address_prefix,
+            time: self.time,
+            bits,
+            pow_limit_bits,
+            block_interval: self.block_interval,
+            difficulty_half_life: self.difficulty_half_life,
+            stall_relief_seconds: self.stall_relief_seconds,
+            max_future_seconds: self.max_future_seconds,
+            max_block_bytes: self.max_block_bytes,
+            coinbase_maturity: self.coinbase_maturity,
+            initial_subsidy: Amount::from_grains(self.initial_subsidy),
+            halving_interval: self.halving_interval,
+        }
+    }
+}
+
+/// 8 lower-case hex digits that are the shortest form of a target.
+fn parse_bits(field: &'static str, text: &str) -> Result<(u32, Target), GenesisError> {
+    let mut bytes = [0; 4];
+    let is_lower = !text.bytes().any(|digit| digit.is_ascii_uppercase());
+    let bits = hex::decode_to_slice(text, &mut bytes).ok().map(|()| u32::from_be_bytes(bytes));
+    let (found, target) = bits
+        .filter(|_| is_lower)
+        .and_then(|bits| Some((bits, Target::from_bits(bits)?)))
+        .ok_or_else(|| GenesisError::Bits { field, found: text.to_owned() })?;
+    let shortest = target.to_bits();
+    if found == shortest {
+        Ok((found, target))
+    } else {
+        Err(GenesisError::BitsNotShortest { field, found, shortest })
+    }
+}
+
+/// The same genesis with another `time`, in seconds since 1970: how a testnet gets a chain of its
+/// own. Keeps every other value; the layout of the text is new. What is no genesis stays an error.
+pub fn restamp(text: &str, time: u32) -> Result<String, GenesisError> {
+    Genesis::parse(text)?;
+    let Object::<Text>(genesis) = serde_json::from_str(text)?;
+    let mut restamped = serde_json::to_string_pretty(&Text { time, ..genesis })?;
+    restamped.push('\n');
+    Ok(restamped)
+}

@@ -1,48 +1,219 @@
 //! Ed25519 by ZIP-215, one at a time and in batches whose verdict is the same (PROTOCOL.md §3).
+//!
+//! Batches may run anywhere and in any order ([`SignatureBatches`]); what is reported is always
+//! the lowest place whose signature fails when verified alone.
+
+use core::ops::ControlFlow;
+use std::collections::BTreeSet;
 
 use ashlar_primitives::{PublicKey, SigHash, Signature, Wtxid};
+use ed25519_zebra::{VerificationKey, VerificationKeyBytes, batch};
+use rand::CryptoRng;
 
 /// Where a signature stands: transaction index (0 for a transaction on its own), witness index,
 /// then its number within the witness. Ordered as §8 reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place { pub transaction: u32, pub witness: u16, pub signature: u16 }
+pub struct Place {
+    /// Among the block's transactions.
+    pub transaction: u32,
+    /// Among the transaction's witnesses.
+    pub witness: u16,
+    /// Among the signatures of the witness.
+    pub signature: u16,
+}
 
 /// One signature to verify.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignatureCheck {
+    /// Where it stands.
     pub place: Place,
     /// Of the transaction: what a cache of verified transactions may key on.
     pub wtxid: Wtxid,
+    /// Under which it must verify.
     pub key: PublicKey,
+    /// As given in the witness.
     pub signature: Signature,
+    /// What it must sign.
     pub digest: SigHash,
 }
 
-/// How many signatures one batch holds.
-pub const BATCH_SIZE: usize = 1024;
+/// How many signatures one batch holds: beyond it batches gain nothing, and one that fails costs
+/// about twice its size again.
+pub const BATCH_SIZE: usize = 1_024;
 
-/// Proof that all checks of a walk verified. Made only by [`verify_signatures`].
+/// A failed batch is halved down to this size and then verified one by one: halving further would
+/// cost more than it saves.
+const SINGLES: usize = 8;
+
+/// Proof that all checks of a walk verified; tied to that walk by a hash over its checks.
 #[derive(Debug)]
-pub struct Verified { /* how it is tied to its walk: e.g. a digest/count of the checks, compared in seal */ }
+pub struct Verified {
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// A hash over checks, so that the proof of one walk can't seal another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    pub(crate) fn of(checks: &[SignatureCheck]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        for check in checks {
+            hasher
+                .update(&check.place.transaction.to_le_bytes())
+                .update(&check.place.witness.to_le_bytes())
+                .update(&check.place.signature.to_le_bytes())
+                .update(check.wtxid.as_bytes())
+                .update(check.key.as_bytes())
+                .update(check.signature.as_bytes())
+                .update(check.digest.as_bytes());
+        }
+        Self(hasher.finalize().into())
+    }
+}
+
+/// One signature over any message (ZIP-215).
+pub fn verify_one(key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
+    VerificationKey::try_from(key.0)
+        .and_then(|key| key.verify(&signature.0.into(), message))
+        .is_ok()
+}
 
 /// Verifies all; `Err` is the lowest place whose signature fails, whatever the generator, batch
 /// boundaries or number of threads. `rng` must be unpredictable to the signatures' maker.
-/// `known` are transactions whose signatures verified before (by [`verify_transactions`]): a wtxid commits to
-/// everything signed and every signature, so their checks are skipped.
-pub fn verify_signatures(checks: &[SignatureCheck], known: &std::collections::BTreeSet<Wtxid>, rng: &mut (impl rand::CryptoRng + ?Sized)) -> Result<Verified, Place> { todo!() }
+/// `known` are transactions whose signatures verified before (by [`verify_transactions`]): a wtxid
+/// commits to everything signed and every signature, so their checks are skipped.
+pub fn verify_signatures(
+    checks: &[SignatureCheck],
+    known: &BTreeSet<Wtxid>,
+    rng: &mut (impl CryptoRng + ?Sized),
+) -> Result<Verified, Place> {
+    SignatureBatches::new(checks, known).conclude(rng)
+}
 
-/// One signature over any message (ZIP-215).
-pub fn verify_one(key: &PublicKey, message: &[u8], signature: &Signature) -> bool { todo!() }
+/// The work of [`verify_signatures`], cut into batches that a driver may run on its own threads:
+/// run [`SignatureBatch::run`] on any of [`SignatureBatches::batches_mut`], then `conclude`.
+#[derive(Debug)]
+pub struct SignatureBatches<'a> {
+    fingerprint: Fingerprint,
+    batches: Vec<SignatureBatch<'a>>,
+}
+
+/// At most [`BATCH_SIZE`] signatures and, once it was run, what came out.
+#[derive(Debug)]
+pub struct SignatureBatch<'a> {
+    checks: Vec<(usize, &'a SignatureCheck)>,
+    outcome: Option<Result<(), Place>>,
+}
+
+impl<'a> SignatureBatches<'a> {
+    /// Cuts `checks`, in order of place, less those of `known` transactions.
+    pub fn new(checks: &'a [SignatureCheck], known: &BTreeSet<Wtxid>) -> Self {
+        let unknown: Vec<_> =
+            checks.iter().filter(|check| !known.contains(&check.wtxid)).enumerate().collect();
+        let batches = unknown
+            .chunks(BATCH_SIZE)
+            .map(|checks| SignatureBatch { checks: checks.to_vec(), outcome: None })
+            .collect();
+        Self { fingerprint: Fingerprint::of(checks), batches }
+    }
+
+    /// The batches, to run in any order on any threads.
+    pub fn batches_mut(&mut self) -> &mut [SignatureBatch<'a>] {
+        &mut self.batches
+    }
+
+    /// The verdict of all batches; runs those that were not run yet, lowest first, while it still
+    /// matters.
+    pub fn conclude(mut self, rng: &mut (impl CryptoRng + ?Sized)) -> Result<Verified, Place> {
+        for batch in &mut self.batches {
+            batch.run(rng)?;
+        }
+        Ok(Verified { fingerprint: self.fingerprint })
+    }
+}
+
+impl SignatureBatch<'_> {
+    /// Verifies the batch, once: run again, it answers the same at no cost. `Err` is the lowest
+    /// place in it that fails.
+    pub fn run(&mut self, rng: &mut (impl CryptoRng + ?Sized)) -> Result<(), Place> {
+        *self.outcome.get_or_insert_with(|| {
+            match find_failures(&self.checks, rng, &mut |_, place| ControlFlow::Break(place)) {
+                ControlFlow::Continue(()) => Ok(()),
+                ControlFlow::Break(place) => Err(place),
+            }
+        })
+    }
+}
 
 /// Proof that all signatures of one transaction verify. Made only by [`verify_transactions`].
 #[derive(Clone, Debug)]
-pub struct VerifiedTransaction { wtxid: Wtxid }
+pub struct VerifiedTransaction {
+    wtxid: Wtxid,
+}
 
 impl VerifiedTransaction {
     /// Whose.
-    pub const fn wtxid(&self) -> Wtxid { self.wtxid }
+    pub const fn wtxid(&self) -> Wtxid {
+        self.wtxid
+    }
 }
 
 /// For the mempool: all transactions' checks in batches together, a result for each; where a batch
-/// fails it is split, so that one bad signature costs the others little.
-pub fn verify_transactions(transactions: &[(Wtxid, Vec<SignatureCheck>)], rng: &mut (impl rand::CryptoRng + ?Sized)) -> Vec<Result<VerifiedTransaction, Place>> { todo!() }
+/// fails it is split, so that one bad signature costs the others little. `Err` is a transaction's
+/// lowest failing place.
+pub fn verify_transactions(
+    transactions: &[(Wtxid, Vec<SignatureCheck>)],
+    rng: &mut (impl CryptoRng + ?Sized),
+) -> Vec<Result<VerifiedTransaction, Place>> {
+    let mut results: Vec<Result<VerifiedTransaction, Place>> =
+        transactions.iter().map(|(wtxid, _)| Ok(VerifiedTransaction { wtxid: *wtxid })).collect();
+    let checks: Vec<_> = transactions
+        .iter()
+        .enumerate()
+        .flat_map(|(owner, (_, checks))| checks.iter().map(move |check| (owner, check)))
+        .collect();
+    for batch in checks.chunks(BATCH_SIZE) {
+        let _all_looked_at: ControlFlow<()> = find_failures(batch, rng, &mut |owner, place| {
+            if let Some(result @ Ok(_)) = results.get_mut(owner) {
+                *result = Err(place);
+            }
+            ControlFlow::Continue(())
+        });
+    }
+    results
+}
+
+/// Tells `failed` of every check that fails alone, in order, until it breaks.
+fn find_failures<B>(
+    checks: &[(usize, &SignatureCheck)],
+    rng: &mut (impl CryptoRng + ?Sized),
+    failed: &mut impl FnMut(usize, Place) -> ControlFlow<B>,
+) -> ControlFlow<B> {
+    if checks.len() > 1 && batch_verifies(checks, rng) {
+        return ControlFlow::Continue(());
+    }
+    if checks.len() <= SINGLES {
+        return checks
+            .iter()
+            .filter(|(_, check)| !verify_one(&check.key, check.digest.as_bytes(), &check.signature))
+            .try_for_each(|(owner, check)| failed(*owner, check.place));
+    }
+    let (front, back) = checks.split_at(checks.len() / 2);
+    find_failures(front, rng, failed)?;
+    find_failures(back, rng, failed)
+}
+
+/// Under ZIP-215's cofactored equation a batch verifies where each of its signatures does, and
+/// else fails but with a chance of 2^-128 over `rng`.
+fn batch_verifies(
+    checks: &[(usize, &SignatureCheck)],
+    rng: &mut (impl CryptoRng + ?Sized),
+) -> bool {
+    let mut verifier = batch::Verifier::new();
+    for (_, check) in checks {
+        let key = VerificationKeyBytes::from(check.key.0);
+        verifier.queue((key, check.signature.0.into(), check.digest.as_bytes()));
+    }
+    verifier.verify(rng).is_ok()
+}

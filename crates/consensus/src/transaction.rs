@@ -1,45 +1,209 @@
 //! Judging one transaction: the same functions serve block, mempool and template (§3, §8).
 
-use ashlar_primitives::{Amount, BlockId, Coin, OutPoint, Transaction, Txid, Wtxid};
+use ashlar_primitives::{
+    Amount, BlockId, Coin, Decode, Encode, OutPoint, Output, SigHash, Transaction, Txid, Wtxid,
+    codec::put_list16,
+    hash::{double_sha256, tagged_hash},
+};
 
-use crate::{error::TxError, signature::SignatureCheck, params::Params};
+use crate::{
+    error::TxError,
+    params::Params,
+    signature::{Place, SignatureCheck},
+    witness::check_witnesses,
+};
 
-/// A transaction that keeps the stateless rules. Private fields: to hold one is the proof.
+/// Most bytes of a transaction, witnesses included (§3).
+pub const MAX_TRANSACTION_BYTES: u32 = 100_000;
+/// Most bytes of a memo (§3).
+pub const MAX_MEMO_BYTES: usize = 256;
+
+/// A transaction that keeps the stateless rules, with ids and size computed once. Private fields:
+/// to hold one is the proof.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CheckedTransaction { /* transaction, txid, wtxid, size_bytes */ }
-
-impl CheckedTransaction {
-    pub fn transaction(&self) -> &Transaction { todo!() }
-    pub fn txid(&self) -> Txid { todo!() }
-    pub fn wtxid(&self) -> Wtxid { todo!() }
-    pub fn size_bytes(&self) -> u32 { todo!() }
+pub struct CheckedTransaction {
+    transaction: Transaction,
+    txid: Txid,
+    wtxid: Wtxid,
+    size_bytes: u32,
 }
 
-/// The stateless rules, in order.
-pub fn check_transaction(transaction: Transaction) -> Result<CheckedTransaction, TxError> { todo!() }
+impl CheckedTransaction {
+    /// The transaction itself.
+    pub const fn transaction(&self) -> &Transaction {
+        &self.transaction
+    }
+
+    /// `H(body)`.
+    pub const fn txid(&self) -> Txid {
+        self.txid
+    }
+
+    /// `H(transaction)`.
+    pub const fn wtxid(&self) -> Wtxid {
+        self.wtxid
+    }
+
+    /// Of the whole encoding.
+    pub const fn size_bytes(&self) -> u32 {
+        self.size_bytes
+    }
+
+    /// The coins that it makes in a block at `height`, with their outpoints.
+    pub fn coins(&self, height: u32) -> impl Iterator<Item = (OutPoint, Coin)> {
+        coins(self.txid, &self.transaction.outputs, height, false)
+    }
+
+    /// Ids and size of a transaction whose rules are still to be checked.
+    pub(crate) fn unchecked(transaction: Transaction) -> Self {
+        let mut bytes = Vec::new();
+        transaction.encode_body(&mut bytes);
+        let txid = Txid(double_sha256(&bytes));
+        put_list16(&mut bytes, &transaction.witnesses);
+        let wtxid = Wtxid(double_sha256(&bytes));
+        // What does not fit is too large by far either way.
+        let size_bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        Self { transaction, txid, wtxid, size_bytes }
+    }
+
+    /// The stateless rules of §3 in the order of §8.
+    pub(crate) fn check(&self) -> Result<(), TxError> {
+        let Transaction { inputs, outputs, memo, .. } = &self.transaction;
+        // tx-no-inputs
+        if inputs.is_empty() {
+            return Err(TxError::NoInputs);
+        }
+        // tx-no-outputs
+        if outputs.is_empty() {
+            return Err(TxError::NoOutputs);
+        }
+        // tx-too-large
+        if self.size_bytes > MAX_TRANSACTION_BYTES {
+            return Err(TxError::TooLarge { size_bytes: self.size_bytes.into() });
+        }
+        // tx-duplicate-input
+        let mut sorted = inputs.clone();
+        sorted.sort_unstable();
+        if sorted.windows(2).any(|pair| pair.first() == pair.last()) {
+            return Err(TxError::DuplicateInput);
+        }
+        // tx-bad-value
+        let sum = Amount::checked_sum(outputs.iter().map(|output| output.value));
+        if sum.is_none() || outputs.iter().any(|output| output.value == Amount::ZERO) {
+            return Err(TxError::BadValue);
+        }
+        // tx-bad-lock-version
+        if outputs.iter().any(|output| !output.lock.is_known()) {
+            return Err(TxError::BadLockVersion);
+        }
+        // tx-memo-too-long
+        if memo.len() > MAX_MEMO_BYTES {
+            return Err(TxError::MemoTooLong { length: memo.len() });
+        }
+        Ok(())
+    }
+}
+
+/// The coins that `outputs` of a transaction or coinbase make. A `list16` has no index above
+/// `u16::MAX`.
+pub(crate) fn coins(
+    txid: Txid,
+    outputs: &[Output],
+    height: u32,
+    is_coinbase: bool,
+) -> impl Iterator<Item = (OutPoint, Coin)> {
+    (0..=u16::MAX).zip(outputs).map(move |(index, output)| {
+        (OutPoint { txid, index }, Coin { output: *output, height, is_coinbase })
+    })
+}
+
+/// The stateless rules, in order. The transaction was decoded, or keeps the limits of the encoding.
+pub fn check_transaction(transaction: Transaction) -> Result<CheckedTransaction, TxError> {
+    let transaction = CheckedTransaction::unchecked(transaction);
+    transaction.check()?;
+    Ok(transaction)
+}
 
 /// Decodes (`tx-malformed`) and checks.
-pub fn open_transaction(bytes: &[u8]) -> Result<CheckedTransaction, TxError> { todo!() }
+pub fn open_transaction(bytes: &[u8]) -> Result<CheckedTransaction, TxError> {
+    check_transaction(Transaction::from_bytes(bytes).map_err(TxError::Malformed)?)
+}
 
 /// What a transaction's contextual rules found.
 #[derive(Clone, Debug)]
 pub struct Judged {
     /// Inputs less outputs.
     pub fee: Amount,
-    /// All that must still verify, in order; the place is the witness index.
+    /// All that must still verify, in order; `place.transaction` is 0.
     pub checks: Vec<SignatureCheck>,
 }
 
-/// The contextual rules at `height`, in order, without verifying signatures. `coins` are those
-/// that the inputs name, in input order; `None` where there is no such unspent coin.
-/// A `BadWitness{NotYet}` is returned as error too, but note §8: an unsatisfied time condition
-/// beside a wrong signature is for now.
+/// The contextual rules of §3 at `height`, in the order of §8, without verifying signatures.
+/// `coins` are those that the inputs name, in input order; `None` where there is no such unspent
+/// coin. Where this fails no signature matters: a fault of a witness is judged as if all signatures
+/// were good, and an unsatisfied time condition beside a wrong signature is for now.
 pub fn judge_transaction(
     params: &Params,
     height: u32,
     transaction: &CheckedTransaction,
     coins: &[Option<Coin>],
-) -> Result<Judged, TxError> { todo!() }
+) -> Result<Judged, TxError> {
+    let Transaction { not_before, inputs, outputs, witnesses, .. } = transaction.transaction();
+    // tx-not-yet-valid
+    if height < *not_before {
+        return Err(TxError::NotYetValid { not_before: *not_before });
+    }
+    // tx-missing-input
+    let mut spent = Vec::with_capacity(inputs.len());
+    let mut coins = coins.iter();
+    for (input, _) in (0..=u16::MAX).zip(inputs) {
+        let coin = coins.next().copied().flatten().ok_or(TxError::MissingInput { input })?;
+        spent.push(coin);
+    }
+    // tx-immature-coinbase
+    for (input, coin) in (0..=u16::MAX).zip(&spent) {
+        let mature_at = u64::from(coin.height).saturating_add(params.coinbase_maturity.into());
+        if coin.is_coinbase && u64::from(height) < mature_at {
+            return Err(TxError::ImmatureCoinbase { input, mature_at });
+        }
+    }
+    // tx-bad-input-sum
+    let available = Amount::checked_sum(spent.iter().map(|coin| coin.output.value))
+        .ok_or(TxError::BadInputSum)?;
+    // tx-overspends (the sum of the outputs is in range by tx-bad-value)
+    let paid =
+        Amount::checked_sum(outputs.iter().map(|output| output.value)).ok_or(TxError::BadValue)?;
+    let fee = available
+        .checked_sub(paid)
+        .ok_or(TxError::Overspends { inputs: available.grains(), outputs: paid.grains() })?;
+    // tx-bad-witness
+    let claims = check_witnesses(height, witnesses, &spent)?;
+    // tx-bad-signature is left to whoever verifies these.
+    let outputs: Vec<Output> = spent.iter().map(|coin| coin.output).collect();
+    let digest = sighash(&params.chain_id, &transaction.txid, &outputs);
+    let checks = claims
+        .into_iter()
+        .map(|claim| SignatureCheck {
+            place: Place {
+                transaction: 0,
+                witness: claim.witness,
+                signature: claim.signature_index,
+            },
+            wtxid: transaction.wtxid,
+            key: claim.key,
+            signature: claim.signature,
+            digest,
+        })
+        .collect();
+    Ok(Judged { fee, checks })
+}
 
-/// The digest that all signatures sign (§3). `spent` in input order.
-pub fn sighash(chain_id: &BlockId, txid: &Txid, spent: &[ashlar_primitives::Output]) -> ashlar_primitives::SigHash { todo!() }
+/// The digest that all signatures of a transaction sign (§3). `spent` in input order.
+pub fn sighash(chain_id: &BlockId, txid: &Txid, spent: &[Output]) -> SigHash {
+    let mut outputs = Vec::with_capacity(spent.len().saturating_mul(Output::LEN));
+    for output in spent {
+        output.encode(&mut outputs);
+    }
+    let message = [*chain_id.as_bytes(), *txid.as_bytes(), double_sha256(&outputs)].concat();
+    SigHash(tagged_hash("ashlar/sighash", &message))
+}

@@ -1,0 +1,174 @@
+//! Witnesses and the policies in them (PROTOCOL.md §2, §3): who must sign, and whether everything
+//! but the signatures holds. Nothing here verifies a signature.
+
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use ashlar_primitives::{Coin, Lock, Policy, PublicKey, Signature, Witness};
+use sha2::{Digest, Sha256};
+
+use crate::error::{TxError, WitnessFault};
+
+/// A signature that a witness claims to be good, and the number of the witness.
+pub(crate) struct Claim {
+    pub(crate) witness: u16,
+    pub(crate) signature_index: u16,
+    pub(crate) key: PublicKey,
+    pub(crate) signature: Signature,
+}
+
+/// A lock that a transaction spends from, once however many coins are under it.
+struct Owner {
+    lock: Lock,
+    /// Height of the youngest coin under it: `older` must hold for each, so this one decides.
+    youngest: u32,
+}
+
+/// The distinct locks of `coins` in order of first appearance (§3).
+fn owners(coins: &[Coin]) -> Vec<Owner> {
+    let mut numbers = BTreeMap::new();
+    let mut owners: Vec<Owner> = Vec::new();
+    for coin in coins {
+        let lock = coin.output.lock;
+        match numbers.entry(lock) {
+            Entry::Vacant(entry) => {
+                entry.insert(owners.len());
+                owners.push(Owner { lock, youngest: coin.height });
+            }
+            Entry::Occupied(entry) => {
+                if let Some(owner) = owners.get_mut(*entry.get()) {
+                    owner.youngest = owner.youngest.max(coin.height);
+                }
+            }
+        }
+    }
+    owners
+}
+
+/// `tx-bad-witness` over all witnesses, as if all signatures were good; returns the signatures
+/// that must be. What is wrong for ever is reported before what is wrong for now (§8), whichever
+/// witness it is in.
+pub(crate) fn check_witnesses(
+    height: u32,
+    witnesses: &[Witness],
+    coins: &[Coin],
+) -> Result<Vec<Claim>, TxError> {
+    let owners = owners(coins);
+    if owners.len() != witnesses.len() {
+        let first_without_partner = owners.len().min(witnesses.len());
+        let witness = u16::try_from(first_without_partner).unwrap_or(u16::MAX);
+        return Err(TxError::BadWitness { witness, fault: WitnessFault::Count });
+    }
+    let mut claims = Vec::new();
+    let mut not_yet = None;
+    for (number, (owner, witness)) in (0..=u16::MAX).zip(owners.iter().zip(witnesses)) {
+        let claim = |(signature_index, (key, signature))| Claim {
+            witness: number,
+            signature_index,
+            key,
+            signature,
+        };
+        match check_witness(height, owner, witness) {
+            Ok(signed) => claims.extend((0..=u16::MAX).zip(signed).map(claim)),
+            Err(fault) => {
+                let error = TxError::BadWitness { witness: number, fault };
+                if error.is_permanent() {
+                    return Err(error);
+                }
+                not_yet.get_or_insert(error);
+            }
+        }
+    }
+    not_yet.map_or(Ok(claims), Err)
+}
+
+fn check_witness(
+    height: u32,
+    owner: &Owner,
+    witness: &Witness,
+) -> Result<Vec<(PublicKey, Signature)>, WitnessFault> {
+    match (owner.lock.version, witness) {
+        (Lock::KEY, Witness::Key { signature }) => {
+            Ok(vec![(PublicKey(owner.lock.program), *signature)])
+        }
+        (Lock::POLICY, Witness::Policy { policy, signatures, preimages }) => {
+            if policy.id().0 != owner.lock.program {
+                return Err(WitnessFault::PolicyId);
+            }
+            satisfy(policy, height, owner.youngest, signatures, preimages)
+        }
+        _ => Err(WitnessFault::Kind),
+    }
+}
+
+/// Whether a policy is satisfied in a block at `height`, all signatures taken for good (§2);
+/// returns which key each of them must verify under. `youngest` is the height of the youngest coin
+/// spent with it. [`WitnessFault::NotYet`] only where nothing but an `after` or `older` is missing.
+pub fn satisfy(
+    policy: &Policy,
+    height: u32,
+    youngest: u32,
+    signatures: &[Signature],
+    preimages: &[[u8; 32]],
+) -> Result<Vec<(PublicKey, Signature)>, WitnessFault> {
+    let mut evaluation = Evaluation {
+        height: u64::from(height),
+        youngest: u64::from(youngest),
+        signatures: signatures.iter(),
+        preimages: preimages.iter(),
+        signed: Vec::with_capacity(signatures.len().min(Policy::MAX_NODES)),
+        too_early: false,
+    };
+    evaluation.visit(policy)?;
+    if evaluation.signatures.len() > 0 || evaluation.preimages.len() > 0 {
+        return Err(WitnessFault::Leftovers);
+    }
+    if evaluation.too_early {
+        return Err(WitnessFault::NotYet);
+    }
+    Ok(evaluation.signed)
+}
+
+/// A walk over a policy, depth-first, that uses up signatures and preimages in order.
+struct Evaluation<'a> {
+    height: u64,
+    youngest: u64,
+    signatures: core::slice::Iter<'a, Signature>,
+    preimages: core::slice::Iter<'a, [u8; 32]>,
+    signed: Vec<(PublicKey, Signature)>,
+    /// A time condition does not hold; the walk goes on, since a fault for ever may follow.
+    too_early: bool,
+}
+
+impl Evaluation<'_> {
+    /// Recursion is bounded: no policy that decodes is deeper than [`Policy::MAX_DEPTH`].
+    fn visit(&mut self, policy: &Policy) -> Result<(), WitnessFault> {
+        let holds = match policy {
+            Policy::Opaque(_) => false,
+            Policy::Key(key) => match self.signatures.next() {
+                Some(signature) => {
+                    self.signed.push((*key, *signature));
+                    true
+                }
+                None => false,
+            },
+            Policy::Hash(digest) => self
+                .preimages
+                .next()
+                .is_some_and(|preimage| <[u8; 32]>::from(Sha256::digest(preimage)) == *digest),
+            Policy::After(height) => {
+                self.too_early |= self.height < u64::from(*height);
+                true
+            }
+            Policy::Older(blocks) => {
+                self.too_early |= self.height < self.youngest.saturating_add(u64::from(*blocks));
+                true
+            }
+            Policy::Threshold { k, children } => {
+                let shown = || children.iter().filter(|child| !matches!(child, Policy::Opaque(_)));
+                shown().try_for_each(|child| self.visit(child))?;
+                shown().count() == usize::from(*k)
+            }
+        };
+        if holds { Ok(()) } else { Err(WitnessFault::Unsatisfied) }
+    }
+}
