@@ -1,2 +1,57 @@
-//! placeholder
-fn main() {}
+//! `ashlar-node`: the driver that runs one engine on real disks, sockets and clocks.
+//!
+//! It wires rooms together and decides nothing about the chain. Reading order: [`config`] (what
+//! the operator chooses), [`run`] (start, supervision, stop), [`driver`] (the engine's thread and
+//! its two lanes), then [`backend`] and [`mining`], which are callers of the engine like others.
+
+mod backend;
+mod clock;
+mod config;
+mod datadir;
+mod driver;
+mod init;
+mod lanes;
+mod logging;
+mod mining;
+mod remote;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A full node of a private Ashlar chain.
+#[derive(Debug, Parser)]
+#[command(name = "ashlar-node", version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node until it is stopped by a signal or by RPC.
+    Run(Box<config::RunArguments>),
+    /// Prepare a data directory: its genesis file and a configuration to edit.
+    Init(init::InitArguments),
+    /// Call a method of a running node and print the answer.
+    Rpc(remote::RpcArguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Init(arguments) => init::init(&arguments),
+        Command::Rpc(arguments) => remote::call(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            logging::fatal(error.as_ref());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What ends a command: shown to the operator with all its causes.
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;

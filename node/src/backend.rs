@@ -1,0 +1,124 @@
+//! What the RPC server asks of this node.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use ashlar_engine::{Answer, Call, CallError};
+use ashlar_ledger::View;
+use ashlar_network::{NetworkError, NetworkHandle};
+use ashlar_rpc::server::{Backend, BackendError, ChainEvent, MiningState, NetworkState};
+use tokio::sync::{Notify, Semaphore, broadcast, oneshot, watch};
+
+use crate::{
+    clock::Clock,
+    lanes::{Item, Lanes, MAX_CALLS},
+};
+
+/// Longest that a caller waits for a place among the calls.
+const CALL_PLACE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Handles to the running node, shared by the RPC server and the miner.
+pub(crate) struct NodeBackend {
+    lanes: Arc<Lanes>,
+    places: Semaphore,
+    views: watch::Receiver<Arc<View>>,
+    events: broadcast::Sender<ChainEvent>,
+    network: NetworkHandle,
+    clock: Arc<Clock>,
+    stop: Arc<Notify>,
+    mining: Mutex<MiningState>,
+}
+
+impl NodeBackend {
+    pub(crate) fn new(
+        lanes: Arc<Lanes>,
+        views: watch::Receiver<Arc<View>>,
+        events: broadcast::Sender<ChainEvent>,
+        network: NetworkHandle,
+        clock: Arc<Clock>,
+        stop: Arc<Notify>,
+    ) -> Self {
+        Self {
+            lanes,
+            places: Semaphore::new(MAX_CALLS),
+            views,
+            events,
+            network,
+            clock,
+            stop,
+            mining: Mutex::default(),
+        }
+    }
+
+    /// What the miner reports of itself.
+    pub(crate) fn set_mining(&self, state: MiningState) {
+        *self.mining.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+}
+
+impl Backend for NodeBackend {
+    fn view(&self) -> Arc<View> {
+        Arc::clone(&self.views.borrow())
+    }
+
+    async fn call(&self, call: Call) -> Result<Answer, CallError> {
+        // A place is held until the reply, so that waiting callers never fill the lane.
+        let place = tokio::time::timeout(CALL_PLACE_TIMEOUT, self.places.acquire())
+            .await
+            .map_err(|_| CallError::Overloaded)?;
+        let _place = place.map_err(|_| CallError::Stopping)?;
+        let (reply, answer) = oneshot::channel();
+        let is_urgent = matches!(call, Call::SubmitBlock(_));
+        let item = Item::Call(call, reply);
+        let pushed =
+            if is_urgent { self.lanes.push_urgent(item) } else { self.lanes.push_bulk(item) };
+        pushed.map_err(|_| CallError::Overloaded)?;
+        answer.await.unwrap_or(Err(CallError::Stopping))
+    }
+
+    fn events(&self) -> broadcast::Receiver<ChainEvent> {
+        self.events.subscribe()
+    }
+
+    async fn network(&self) -> Option<NetworkState> {
+        let info = self.network.info().await?;
+        Some(NetworkState {
+            identity: info.identity,
+            listening: info.listening,
+            inbound: info.inbound,
+            outbound: info.outbound,
+        })
+    }
+
+    async fn add_node(&self, address: String) -> Result<(), BackendError> {
+        self.network.add_peer(&address).await.map_err(|error| match error {
+            NetworkError::Stopped => BackendError::Stopping,
+            other => BackendError::BadAddress { address, reason: other.to_string() },
+        })
+    }
+
+    async fn disconnect_node(&self, who: String) -> Result<(), BackendError> {
+        self.network.disconnect(&who).await.map_err(|error| match error {
+            NetworkError::Stopped => BackendError::Stopping,
+            _ => BackendError::NotConnected { who },
+        })
+    }
+
+    fn set_mock_time(&self, unix_seconds: Option<u64>) -> Result<(), BackendError> {
+        self.clock.set_mock(unix_seconds).map_err(|_| BackendError::RealClock)
+    }
+
+    fn mining(&self) -> MiningState {
+        *self.mining.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn stop(&self) {
+        self.stop.notify_one();
+    }
+}

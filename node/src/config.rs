@@ -1,0 +1,274 @@
+//! What the operator chooses: flags over environment over file, unknown keys refused.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use thiserror::Error;
+
+/// The configuration file looked for in the data directory.
+pub(crate) const CONFIG_FILE: &str = "ashlar.toml";
+const DEFAULT_LISTEN: &str = "/ip4/0.0.0.0/tcp/9333";
+const DEFAULT_RPC_LISTEN: &str = "127.0.0.1:9332";
+
+/// How much memory the node takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Profile {
+    /// A machine of its own.
+    #[default]
+    Default,
+    /// Many nodes on one machine: testnets.
+    Small,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The flags of `run`; the same names with `_` are keys of the file and, in capitals behind
+/// `ASHLAR_`, of the environment.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct RunArguments {
+    /// Where everything is kept.
+    #[arg(long, env = "ASHLAR_DATADIR", value_name = "DIR")]
+    pub(crate) datadir: PathBuf,
+    /// Configuration file [default: ashlar.toml in the data directory, where there is one].
+    #[arg(long, env = "ASHLAR_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The chain's genesis file [default: genesis.json in the data directory].
+    #[arg(long, env = "ASHLAR_GENESIS", value_name = "FILE")]
+    genesis: Option<PathBuf>,
+    /// Multiaddress to accept peers on; may be repeated [default: /ip4/0.0.0.0/tcp/9333].
+    #[arg(long, env = "ASHLAR_LISTEN", value_name = "MULTIADDR", value_delimiter = ',')]
+    listen: Option<Vec<String>>,
+    /// Multiaddress of a peer to connect to and to keep connected to; may be repeated.
+    #[arg(long = "peer", env = "ASHLAR_PEERS", value_name = "MULTIADDR", value_delimiter = ',')]
+    peers: Option<Vec<String>>,
+    /// Find peers on the local network by multicast DNS.
+    #[arg(long, env = "ASHLAR_MDNS", num_args = 0..=1, default_missing_value = "true")]
+    mdns: Option<bool>,
+    /// Address of the JSON-RPC server [default: 127.0.0.1:9332].
+    #[arg(long, env = "ASHLAR_RPC_LISTEN", value_name = "IP:PORT")]
+    rpc_listen: Option<SocketAddr>,
+    /// A host name under which the RPC server may be called; may be repeated.
+    #[arg(long = "rpc-allow-host", env = "ASHLAR_RPC_ALLOW_HOSTS", value_delimiter = ',')]
+    rpc_allow_hosts: Option<Vec<String>>,
+    /// An origin whose web pages may call the RPC server; may be repeated.
+    #[arg(long = "rpc-allow-origin", env = "ASHLAR_RPC_ALLOW_ORIGINS", value_delimiter = ',')]
+    rpc_allow_origins: Option<Vec<String>>,
+    /// Mine, paying this address.
+    #[arg(long, env = "ASHLAR_MINE", value_name = "ADDRESS")]
+    mine: Option<String>,
+    /// Mining threads [default: 1].
+    #[arg(long, env = "ASHLAR_MINE_THREADS", value_name = "N")]
+    mine_threads: Option<usize>,
+    /// Keep the index of transactions by id [default: true].
+    #[arg(long, env = "ASHLAR_TRANSACTION_INDEX", num_args = 0..=1, default_missing_value = "true")]
+    transaction_index: Option<bool>,
+    /// Keep the index of coins and history by address [default: true].
+    #[arg(long, env = "ASHLAR_LOCK_INDEX", num_args = 0..=1, default_missing_value = "true")]
+    lock_index: Option<bool>,
+    /// How much memory to take.
+    #[arg(long, env = "ASHLAR_PROFILE")]
+    profile: Option<Profile>,
+    /// Let RPC set the clock; only on chains of fixed difficulty (half-life 0).
+    #[arg(long, env = "ASHLAR_DEV_CLOCK", num_args = 0..=1, default_missing_value = "true")]
+    dev_clock: Option<bool>,
+    /// What to log: a level, or directives such as `info,ashlar_network=debug`.
+    #[arg(long, env = "ASHLAR_LOG", value_name = "FILTER")]
+    log: Option<String>,
+    /// How log lines look.
+    #[arg(long, env = "ASHLAR_LOG_FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+/// The file's keys, all optional.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfigFile {
+    genesis: Option<PathBuf>,
+    listen: Option<Vec<String>>,
+    peers: Option<Vec<String>>,
+    mdns: Option<bool>,
+    rpc_listen: Option<SocketAddr>,
+    rpc_allow_hosts: Option<Vec<String>>,
+    rpc_allow_origins: Option<Vec<String>>,
+    mine: Option<String>,
+    mine_threads: Option<usize>,
+    transaction_index: Option<bool>,
+    lock_index: Option<bool>,
+    profile: Option<Profile>,
+    dev_clock: Option<bool>,
+    log: Option<String>,
+    log_format: Option<LogFormat>,
+}
+
+/// What holds after flags, environment, file and defaults were merged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Config {
+    pub(crate) datadir: PathBuf,
+    /// `None`: the data directory's own.
+    pub(crate) genesis: Option<PathBuf>,
+    pub(crate) listen: Vec<String>,
+    pub(crate) peers: Vec<String>,
+    pub(crate) mdns: bool,
+    pub(crate) rpc_listen: SocketAddr,
+    pub(crate) rpc_allow_hosts: Vec<String>,
+    pub(crate) rpc_allow_origins: Vec<String>,
+    pub(crate) mine: Option<String>,
+    pub(crate) mine_threads: usize,
+    pub(crate) transaction_index: bool,
+    pub(crate) lock_index: bool,
+    pub(crate) profile: Profile,
+    pub(crate) dev_clock: bool,
+    pub(crate) log: String,
+    pub(crate) log_format: LogFormat,
+}
+
+/// A configuration that can't be used.
+#[derive(Debug, Error)]
+pub(crate) enum ConfigError {
+    #[error("can't read the configuration file {path}: {error}")]
+    Unreadable { path: PathBuf, error: io::Error },
+    #[error("{path} is not a configuration file: {error}")]
+    BadFile { path: PathBuf, error: Box<toml::de::Error> },
+    #[error("--mine-threads 0 would never find a block; leave --mine out to not mine")]
+    NoMiningThreads,
+}
+
+impl Config {
+    /// Merges: flags win over the environment, both over the file, all over defaults.
+    pub(crate) fn load(arguments: &RunArguments) -> Result<Self, ConfigError> {
+        let file = read_file(arguments)?;
+        let flags = arguments.clone();
+        let config = Self {
+            datadir: flags.datadir,
+            genesis: flags.genesis.or(file.genesis),
+            listen: flags
+                .listen
+                .or(file.listen)
+                .unwrap_or_else(|| vec![DEFAULT_LISTEN.to_owned()]),
+            peers: flags.peers.or(file.peers).unwrap_or_default(),
+            mdns: flags.mdns.or(file.mdns).unwrap_or(false),
+            rpc_listen: flags.rpc_listen.or(file.rpc_listen).unwrap_or_else(default_rpc_listen),
+            rpc_allow_hosts: flags.rpc_allow_hosts.or(file.rpc_allow_hosts).unwrap_or_default(),
+            rpc_allow_origins: flags
+                .rpc_allow_origins
+                .or(file.rpc_allow_origins)
+                .unwrap_or_default(),
+            mine: flags.mine.or(file.mine),
+            mine_threads: flags.mine_threads.or(file.mine_threads).unwrap_or(1),
+            transaction_index: flags.transaction_index.or(file.transaction_index).unwrap_or(true),
+            lock_index: flags.lock_index.or(file.lock_index).unwrap_or(true),
+            profile: flags.profile.or(file.profile).unwrap_or_default(),
+            dev_clock: flags.dev_clock.or(file.dev_clock).unwrap_or(false),
+            log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
+            log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
+        };
+        if config.mine_threads == 0 {
+            return Err(ConfigError::NoMiningThreads);
+        }
+        Ok(config)
+    }
+}
+
+/// The file named, or the data directory's own where there is one.
+fn read_file(arguments: &RunArguments) -> Result<ConfigFile, ConfigError> {
+    let default = arguments.datadir.join(CONFIG_FILE);
+    let path: &Path = match &arguments.config {
+        Some(path) => path,
+        None if default.exists() => &default,
+        None => return Ok(ConfigFile::default()),
+    };
+    let text = fs::read_to_string(path)
+        .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+    toml::from_str(&text)
+        .map_err(|error| ConfigError::BadFile { path: path.to_owned(), error: Box::new(error) })
+}
+
+fn default_rpc_listen() -> SocketAddr {
+    #[expect(clippy::expect_used, reason = "a constant, parsed by a test below")]
+    DEFAULT_RPC_LISTEN.parse().expect("the default is an address")
+}
+
+/// The file that `init` writes: every key with its default, all commented out.
+pub(crate) fn sample() -> String {
+    format!(
+        "# Configuration of this ashlar-node. Flags and ASHLAR_… variables win over this file.\n\
+         # Every key is shown with its default; unknown keys are errors.\n\n\
+         # listen = [\"{DEFAULT_LISTEN}\"]\n\
+         # peers = []                # multiaddresses: \"/ip4/192.0.2.7/tcp/9333\"\n\
+         # mdns = false\n\
+         # rpc_listen = \"{DEFAULT_RPC_LISTEN}\"\n\
+         # rpc_allow_hosts = []\n\
+         # rpc_allow_origins = []\n\
+         # mine = \"\"                 # an address of this chain\n\
+         # mine_threads = 1\n\
+         # transaction_index = true\n\
+         # lock_index = true\n\
+         # profile = \"default\"       # or \"small\"\n\
+         # dev_clock = false\n\
+         # log = \"info\"\n\
+         # log_format = \"text\"       # or \"json\"\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(text: &str) -> (PathBuf, RunArguments) {
+        let directory = std::env::temp_dir().join(format!(
+            "ashlar-config-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join(CONFIG_FILE), text).unwrap();
+        (directory.clone(), RunArguments { datadir: directory, ..RunArguments::default() })
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let (directory, mut flags) = arguments("mine_threads = 3\nmdns = true\n");
+        flags.mine_threads = Some(2);
+        let config = Config::load(&flags).unwrap();
+        assert_eq!((config.mine_threads, config.mdns, config.lock_index), (2, true, true));
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_it() {
+        let (directory, flags) = arguments("mine_thread = 3\n");
+        let error = Config::load(&flags).unwrap_err().to_string();
+        assert!(error.contains("mine_thread"), "{error}");
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn every_key_of_the_sample_is_known_and_shows_the_default() {
+        let text: String = sample()
+            .lines()
+            .filter_map(|line| line.strip_prefix("# "))
+            .filter(|line| line.contains(" = ") && !line.starts_with("mine ="))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let (directory, flags) = arguments(&text);
+        let from_sample = Config::load(&flags).unwrap();
+        fs::write(directory.join(CONFIG_FILE), "").unwrap();
+        assert_eq!(from_sample, Config::load(&flags).unwrap());
+        fs::remove_dir_all(directory).unwrap();
+    }
+}

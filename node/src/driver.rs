@@ -1,0 +1,173 @@
+//! The engine's thread: takes an input, hands it to the engine, carries out what comes back.
+
+use std::{collections::BTreeMap, io, sync::Arc, thread, time::Duration};
+
+use ashlar_engine::{CallId, Engine, Event, Input, Job, JobId, Output, Outputs, output::Notice};
+use ashlar_ledger::{RocksStore, StoreError, View};
+use ashlar_network::NetworkHandle;
+use ashlar_rpc::server::ChainEvent;
+use thiserror::Error;
+use tokio::sync::{broadcast, oneshot, watch};
+use tracing::{debug, info, warn};
+
+use crate::{
+    clock::Clock,
+    lanes::{Item, Lanes, ReplySender},
+};
+
+/// Longest that the engine's thread sleeps: keeps a jump of the machine's clock from mattering.
+const MAX_SLEEP_MS: u64 = 60_000;
+
+/// Why the engine's thread ended by itself.
+#[derive(Debug, Error)]
+pub(crate) enum DriverError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the engine's thread died; its last words are in the log above")]
+    Died,
+}
+
+/// Everything that the engine's thread owns.
+pub(crate) struct Driver {
+    pub(crate) engine: Engine<RocksStore>,
+    pub(crate) lanes: Arc<Lanes>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) network: NetworkHandle,
+    pub(crate) views: watch::Sender<Arc<View>>,
+    pub(crate) events: broadcast::Sender<ChainEvent>,
+}
+
+impl Driver {
+    /// Starts the thread. The receiver tells how it ended; it ends well only after
+    /// [`Lanes::stop`], and then the ledger is on disk.
+    pub(crate) fn spawn(self) -> io::Result<oneshot::Receiver<Result<(), DriverError>>> {
+        let (ended, receiver) = oneshot::channel();
+        let pool = job_pool()?;
+        thread::Builder::new().name("engine".to_owned()).spawn(move || {
+            let outcome = Running { driver: self, pool, replies: BTreeMap::new(), calls: 0 }.run();
+            // Nobody listens any more where the process is already ending for another reason.
+            drop(ended.send(outcome.map_err(DriverError::from)));
+        })?;
+        Ok(receiver)
+    }
+}
+
+/// One worker a core. A panic in a job aborts the process: its verdict would be missing for ever.
+fn job_pool() -> io::Result<rayon::ThreadPool> {
+    rayon::ThreadPoolBuilder::new()
+        .thread_name(|index| format!("job-{index}"))
+        .start_handler(|_| crate::run::lower_priority())
+        .build()
+        .map_err(io::Error::other)
+}
+
+struct Running {
+    driver: Driver,
+    pool: rayon::ThreadPool,
+    replies: BTreeMap<CallId, ReplySender>,
+    calls: u64,
+}
+
+impl Running {
+    fn run(mut self) -> Result<(), StoreError> {
+        let mut outputs = Outputs::new();
+        loop {
+            let input = match self.driver.lanes.take(self.sleep()) {
+                None => Input::Tick,
+                Some(Item::Input(input)) => input,
+                Some(Item::Call(call, reply)) => {
+                    let id = CallId(self.calls);
+                    self.calls = self.calls.wrapping_add(1);
+                    self.replies.insert(id, reply);
+                    Input::Call(id, call)
+                }
+                Some(Item::Stop) => return self.driver.engine.close(),
+            };
+            let handled = self.driver.engine.handle(self.driver.clock.now(), input, &mut outputs);
+            // What was decided before a fault of the disk may still be told.
+            for output in outputs.drain(..) {
+                self.perform(output);
+            }
+            handled?;
+        }
+    }
+
+    /// Until the engine's next wake-up.
+    fn sleep(&self) -> Option<Duration> {
+        let until = self.driver.engine.next_wakeup()?;
+        let sleep_ms = until.saturating_sub(self.driver.clock.monotonic_ms());
+        Some(Duration::from_millis(sleep_ms.min(MAX_SLEEP_MS)))
+    }
+
+    fn perform(&mut self, output: Output) {
+        match output {
+            Output::Request(..)
+            | Output::Answer(..)
+            | Output::Publish(_)
+            | Output::Verdict(..)
+            | Output::Cut { .. } => self.driver.network.perform(output),
+            Output::Reply(id, reply) => {
+                if let Some(sender) = self.replies.remove(&id) {
+                    // A caller that went away needs no answer.
+                    drop(sender.send(reply));
+                }
+            }
+            Output::Job(id, job) => self.start(id, job),
+            Output::Event(event) => self.tell(&event),
+        }
+    }
+
+    fn start(&self, id: JobId, job: Job) {
+        let lanes = Arc::clone(&self.driver.lanes);
+        self.pool.spawn(move || {
+            let result = job.run(&mut rand::rng());
+            if lanes.push_urgent(Item::Input(Input::JobDone(id, result))).is_err() {
+                tracing::error!("the engine does not keep up: its urgent lane is full; stopping");
+                lanes.stop();
+            }
+        });
+    }
+
+    fn tell(&self, event: &Event) {
+        match event {
+            Event::Tip { view, disconnected, connected } => {
+                self.driver.views.send_replace(Arc::clone(view));
+                let tip = view.tip();
+                if connected.len() > 1 || !disconnected.is_empty() {
+                    info!(height = tip.height, id = %tip.id, connected = connected.len(),
+                        disconnected = disconnected.len(), "new tip");
+                } else {
+                    info!(height = tip.height, id = %tip.id, "new tip");
+                }
+            }
+            Event::TransactionAccepted { txid, .. } => debug!(%txid, "transaction accepted"),
+            Event::Notice(notice) => log_notice(notice),
+        }
+        if let Some(event) = ChainEvent::from_engine(event) {
+            // An error only says that nobody is subscribed.
+            drop(self.driver.events.send(event));
+        }
+    }
+}
+
+fn log_notice(notice: &Notice) {
+    match notice {
+        Notice::ClockBehind { header_time, now_seconds } => warn!(
+            header_time,
+            now_seconds,
+            "a block's time is ahead of this machine's clock; check that the clock is right"
+        ),
+        Notice::BlockInvalid { id, code } => warn!(%id, code, "a block breaks the rules"),
+        Notice::PeerOfOtherChain { peer, address, chain_id } => info!(
+            peer = peer.0,
+            address = address.as_str(),
+            %chain_id,
+            "peer is of another chain; parted"
+        ),
+        Notice::Reorganised { depth, old_tip, new_tip } => {
+            warn!(depth, %old_tip, %new_tip, "the chain was reorganised");
+        }
+        Notice::Syncing { height, target } => info!(height, target, "catching up"),
+        Notice::Synced { height } => info!(height, "caught up"),
+    }
+}

@@ -1,0 +1,328 @@
+//! `ashlar-node run`: start, supervision, stop.
+//!
+//! The order of starting is the order of need: directory, genesis, ledger, network, engine, RPC,
+//! miner. The first critical part that ends by itself ends the node with its reason; a signal or
+//! the RPC method `stop` ends it well.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use ashlar_consensus::{Genesis, Params, Work};
+use ashlar_engine::{Engine, Settings};
+use ashlar_ledger::{Ledger, RocksOptions, RocksStore};
+use ashlar_mempool::Limits;
+use ashlar_network::{NetworkError, NetworkHandle};
+use ashlar_primitives::{Address, Lock};
+use ashlar_rpc::server::{EVENT_CAPACITY, ServerConfig, ServerHandle, start_server};
+use thiserror::Error;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{Notify, broadcast, oneshot, watch},
+    task::JoinHandle,
+};
+use tracing::{info, warn};
+
+use crate::{
+    Failure,
+    backend::NodeBackend,
+    clock::Clock,
+    config::{Config, Profile, RunArguments},
+    datadir::{self, Datadir},
+    driver::{Driver, DriverError},
+    lanes::Lanes,
+    logging,
+    mining,
+    remote::RunFile,
+};
+
+const AGENT: &str = concat!("ashlar/", env!("CARGO_PKG_VERSION"));
+/// Memory for waiting transactions in the small profile, in bytes.
+const SMALL_MEMPOOL_BYTES: usize = 50 * 1024 * 1024;
+/// Longest that a clean stop takes before the node ends without it.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why the node does not start, or ends by itself.
+#[derive(Debug, Error)]
+enum RunError {
+    #[error(
+        "no genesis: {path} is not there; name one with --genesis, or make it with `ashlar-node init`"
+    )]
+    NoGenesis { path: PathBuf },
+    #[error("can't read the genesis file {path}: {error}")]
+    UnreadableGenesis { path: PathBuf, error: std::io::Error },
+    #[error("{path} is not a genesis: {error}")]
+    BadGenesis { path: PathBuf, error: Box<ashlar_consensus::genesis::GenesisError> },
+    #[error("--dev-clock is only for chains of fixed difficulty; this one has a half-life of {half_life} s")]
+    DevClockRefused { half_life: u32 },
+    #[error("--mine {address}: {error}")]
+    BadMiningAddress { address: String, error: ashlar_primitives::AddressError },
+    #[error("the network ended: {0}")]
+    Network(NetworkError),
+    #[error("the network's task died; its last words are in the log above")]
+    NetworkDied,
+    #[error("the miner's task died; its last words are in the log above")]
+    MinerDied,
+    #[error(transparent)]
+    Engine(#[from] DriverError),
+    #[error("the RPC server ended by itself")]
+    Rpc,
+    #[error("the node did not stop within {} s; what it had said to anyone is on disk", STOP_TIMEOUT.as_secs())]
+    StopTimedOut,
+}
+
+/// Runs until stopped.
+pub(crate) fn run(arguments: &RunArguments) -> Result<(), Failure> {
+    let config = Config::load(arguments)?;
+    logging::start(&config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(serve(config));
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Puts the calling thread behind those that answer people and peers.
+pub(crate) fn lower_priority() {
+    ashlar_miner::lower_thread_priority();
+}
+
+async fn serve(config: Config) -> Result<(), Failure> {
+    let directory = Datadir::open(&config.datadir)?;
+    let genesis = read_genesis(&config, &directory)?;
+    let params = Arc::new(genesis.params().clone());
+    if config.dev_clock && params.difficulty_half_life != 0 {
+        return Err(RunError::DevClockRefused { half_life: params.difficulty_half_life }.into());
+    }
+    let pay_to = config.mine.as_deref().map(|text| mining_lock(text, &params)).transpose()?;
+    info!(version = AGENT, chain = params.name.as_str(), chain_id = %params.chain_id,
+        datadir = %config.datadir.display(), "starting");
+
+    let ledger = open_ledger(&config, &directory, &genesis)?;
+    info!(height = ledger.view().tip().height, tip = %ledger.view().tip().id, "ledger opened");
+    let parts = start(&config, &directory, &params, ledger, pay_to).await?;
+    watch_over(parts, &directory).await
+}
+
+/// The genesis named, or the directory's own. A named one is kept in the directory, so that the
+/// next start needs no flag; which chain the data is of, the ledger itself knows.
+fn read_genesis(config: &Config, directory: &Datadir) -> Result<Genesis, Failure> {
+    let own = directory.genesis_file();
+    let path: &Path = config.genesis.as_deref().unwrap_or(&own);
+    let text = fs::read_to_string(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound if config.genesis.is_none() => {
+            RunError::NoGenesis { path: path.to_owned() }
+        }
+        _ => RunError::UnreadableGenesis { path: path.to_owned(), error },
+    })?;
+    let genesis = Genesis::parse(&text).map_err(|error| RunError::BadGenesis {
+        path: path.to_owned(),
+        error: Box::new(error),
+    })?;
+    if !own.exists() {
+        datadir::write_atomically(&own, text.as_bytes())?;
+    }
+    Ok(genesis)
+}
+
+fn mining_lock(text: &str, params: &Params) -> Result<Lock, RunError> {
+    Address::parse(text, &params.address_prefix)
+        .map(|address| address.lock)
+        .map_err(|error| RunError::BadMiningAddress { address: text.to_owned(), error })
+}
+
+fn open_ledger(
+    config: &Config,
+    directory: &Datadir,
+    genesis: &Genesis,
+) -> Result<Ledger<RocksStore>, Failure> {
+    let options = match config.profile {
+        Profile::Default => RocksOptions::default(),
+        Profile::Small => RocksOptions::small(),
+    };
+    let store = Arc::new(RocksStore::open(&directory.ledger(), &options)?);
+    let settings = ashlar_ledger::Settings {
+        transaction_index: config.transaction_index,
+        lock_index: config.lock_index,
+        ..ashlar_ledger::Settings::default()
+    };
+    Ok(Ledger::open(store, genesis, settings)?)
+}
+
+/// The running parts.
+struct Parts {
+    lanes: Arc<Lanes>,
+    stop: Arc<Notify>,
+    network: NetworkHandle,
+    network_task: JoinHandle<NetworkError>,
+    engine_ended: oneshot::Receiver<Result<(), DriverError>>,
+    rpc: ServerHandle,
+    miner_task: Option<JoinHandle<()>>,
+}
+
+async fn start(
+    config: &Config,
+    directory: &Datadir,
+    params: &Arc<Params>,
+    ledger: Ledger<RocksStore>,
+    pay_to: Option<Lock>,
+) -> Result<Parts, Failure> {
+    let clock = Arc::new(Clock::new(config.dev_clock));
+    let lanes = Arc::new(Lanes::default());
+    let (network, swarm) = {
+        let clock = Arc::clone(&clock);
+        ashlar_network::start(
+            network_config(config, directory, params),
+            Arc::clone(&lanes) as Arc<dyn ashlar_network::Inbox>,
+            Arc::new(move || clock.monotonic_ms()),
+        )
+        .await?
+    };
+    let network_task = tokio::spawn(swarm);
+
+    let (views, view) = watch::channel(ledger.view());
+    let (events, _) = broadcast::channel(EVENT_CAPACITY);
+    let engine = Engine::new(ledger, engine_settings(config), rand::random());
+    let driver = Driver {
+        engine,
+        lanes: Arc::clone(&lanes),
+        clock: Arc::clone(&clock),
+        network: network.clone(),
+        views,
+        events: events.clone(),
+    };
+    let engine_ended = driver.spawn()?;
+
+    let stop = Arc::new(Notify::new());
+    let backend = Arc::new(NodeBackend::new(
+        Arc::clone(&lanes),
+        view.clone(),
+        events,
+        network.clone(),
+        clock,
+        Arc::clone(&stop),
+    ));
+    let rpc = start_server(rpc_config(config, directory), Arc::clone(&backend)).await?;
+    let miner_task = pay_to.map(|lock| {
+        tokio::spawn(mining::mine(backend, view, lock, config.mine_threads))
+    });
+    announce(directory, &network, &rpc).await?;
+    Ok(Parts { lanes, stop, network, network_task, engine_ended, rpc, miner_task })
+}
+
+fn network_config(
+    config: &Config,
+    directory: &Datadir,
+    params: &Params,
+) -> ashlar_network::Config {
+    ashlar_network::Config {
+        listen: config.listen.clone(),
+        peers: config.peers.clone(),
+        mdns: config.mdns,
+        agent: AGENT.to_owned(),
+        ..ashlar_network::Config::new(params.chain_id, params.max_block_bytes, directory.key_file())
+    }
+}
+
+fn engine_settings(config: &Config) -> Settings {
+    let mut mempool = Limits::default();
+    if config.profile == Profile::Small {
+        mempool.max_bytes = SMALL_MEMPOOL_BYTES;
+    }
+    Settings { mempool, agent: AGENT.to_owned(), minimum_work: Work::ZERO }
+}
+
+fn rpc_config(config: &Config, directory: &Datadir) -> ServerConfig {
+    ServerConfig {
+        listen: config.rpc_listen,
+        allowed_hosts: config.rpc_allow_hosts.clone(),
+        allowed_origins: config.rpc_allow_origins.clone(),
+        agent: AGENT.to_owned(),
+        ..ServerConfig::new(directory.cookie_file())
+    }
+}
+
+/// Says where the node is reached: in the log, and in `run.json` for scripts.
+async fn announce(
+    directory: &Datadir,
+    network: &NetworkHandle,
+    rpc: &ServerHandle,
+) -> Result<(), Failure> {
+    let info = network.info().await.ok_or(RunError::NetworkDied)?;
+    let run = RunFile {
+        pid: std::process::id(),
+        rpc: rpc.local_addr().to_string(),
+        listening: info.listening.clone(),
+        identity: info.identity,
+    };
+    datadir::write_atomically(&directory.run_file(), &serde_json::to_vec_pretty(&run)?)?;
+    info!(rpc = run.rpc.as_str(), listening = ?run.listening, "ready");
+    Ok(())
+}
+
+/// Waits for the first reason to end, then ends everything.
+async fn watch_over(mut parts: Parts, directory: &Datadir) -> Result<(), Failure> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let outcome: Result<(), RunError> = {
+        let miner_died = pin!(ended(parts.miner_task.as_mut()));
+        let rpc_ended = pin!(parts.rpc.stopped());
+        tokio::select! {
+            _ = interrupt.recv() => { info!("interrupted; stopping"); Ok(()) }
+            _ = terminate.recv() => { info!("terminated; stopping"); Ok(()) }
+            () = parts.stop.notified() => { info!("stopping on request"); Ok(()) }
+            end = &mut parts.network_task => Err(end.map_or(RunError::NetworkDied, RunError::Network)),
+            end = &mut parts.engine_ended => Err(engine_end(end)),
+            () = miner_died => Err(RunError::MinerDied),
+            () = rpc_ended => Err(RunError::Rpc),
+        }
+    };
+    let engine_runs = !matches!(outcome, Err(RunError::Engine(_)));
+    let stopped = tokio::select! {
+        stopped = tokio::time::timeout(STOP_TIMEOUT, stop(parts, engine_runs)) => stopped,
+        _ = interrupt.recv() => { warn!("interrupted again; ending at once"); Ok(Ok(())) }
+    };
+    if let Err(error) = fs::remove_file(directory.run_file()) {
+        warn!(%error, "can't remove run.json");
+    }
+    outcome?;
+    match stopped {
+        Ok(end) => end?,
+        Err(_) => return Err(RunError::StopTimedOut.into()),
+    }
+    info!("stopped");
+    Ok(())
+}
+
+/// Pending for ever where there is no such task.
+async fn ended(task: Option<&mut JoinHandle<()>>) {
+    match task {
+        Some(task) => drop(task.await),
+        None => std::future::pending().await,
+    }
+}
+
+fn engine_end(end: Result<Result<(), DriverError>, oneshot::error::RecvError>) -> RunError {
+    match end {
+        Ok(Err(error)) => RunError::Engine(error),
+        // It ends well only when told to, which nobody has done yet.
+        Ok(Ok(())) | Err(_) => RunError::Engine(DriverError::Died),
+    }
+}
+
+/// Callers first, then the world, then the engine, whose last act is to write what is left.
+async fn stop(parts: Parts, engine_runs: bool) -> Result<(), RunError> {
+    parts.rpc.stop().await;
+    if let Some(task) = parts.miner_task {
+        task.abort();
+    }
+    parts.network.stop().await;
+    if engine_runs {
+        parts.lanes.stop();
+        parts.engine_ended.await.map_err(|_| DriverError::Died)??;
+    }
+    Ok(())
+}
