@@ -1,1 +1,37 @@
-//! placeholder
+//! A world of engines: many nodes in one thread, in virtual time, from one number.
+//!
+//! The code that decides in `ashlar-node` decides here too: every node is an
+//! [`ashlar_engine::Engine`] over a memory store, and this crate is only its other driver. What
+//! the real driver takes from sockets, clocks and the system's entropy, this one draws from the
+//! seed, so that a run can be repeated exactly: seed and commit are the whole report of a bug.
+//!
+//! A run has a *safety* phase (miners, payments, latency, a partition, a late joiner) and then a
+//! *liveness* phase: faults stop, one miner goes on alone, and all nodes must come to one tip and
+//! confirm a payment. What must hold is asserted outside the nodes, in [`invariants`].
+//!
+//! It must not know real sockets, clocks or disks, nor how an engine reaches its decisions.
+//!
+//! Reading order: [`scenario`] (what a seed decides), [`queue`] (time), [`world`] (the loop and
+//! what it does with each output), [`links`] and [`mesh`] (how messages travel; [`readable`]
+//! sees to it that they could), [`node`] (one
+//! engine and the promises open around it), [`people`] (miners and wallets), [`invariants`],
+//! [`trace`] and [`report`].
+
+pub mod invariants;
+pub mod links;
+pub mod mesh;
+pub mod node;
+pub mod people;
+pub mod queue;
+pub mod random;
+pub mod readable;
+pub mod report;
+pub mod scenario;
+pub mod trace;
+pub mod world;
+
+pub use invariants::{Class, Violation};
+pub use node::NodeId;
+pub use report::{Failure, Report};
+pub use scenario::Scenario;
+pub use world::World;

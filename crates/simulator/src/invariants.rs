@@ -1,0 +1,439 @@
+//! What must hold, judged outside the nodes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use ashlar_consensus::{Params, UtxoAccumulator, Work};
+use ashlar_engine::{CallError, Offence, Verdict};
+use ashlar_ledger::{StoreError, View, view::QueryError};
+use ashlar_primitives::{Amount, Block, BlockId, Coin, Commitment, Lock, OutPoint, Txid};
+use thiserror::Error;
+
+use crate::{node::NodeId, readable::Fault};
+
+/// How many coins one page of an address query holds when the index is compared.
+const INDEX_PAGE: usize = 64;
+
+/// What kind of promise was broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Something happened that never may.
+    Safety,
+    /// Something that must happen did not.
+    Liveness,
+}
+
+/// What must hold and did not.
+#[derive(Clone, Debug, Error)]
+#[expect(missing_docs, reason = "each variant's message says what its fields are")]
+pub enum Violation {
+    #[error("{node}: {error}")]
+    Store { node: NodeId, error: StoreError },
+    #[error("{node}: a query failed: {message}")]
+    Query { node: NodeId, message: String },
+    #[error("{node} cut {other}, who is honest, over a link that works: {offence:?}, {reason}")]
+    HonestPeerCut { node: NodeId, other: NodeId, offence: Offence, reason: String },
+    #[error("{node} gave the verdict {verdict:?} on a message that an honest node sent")]
+    HonestMessageRejected { node: NodeId, verdict: Verdict },
+    #[error("{node} gave a second verdict on ticket {ticket}")]
+    SecondVerdict { node: NodeId, ticket: u64 },
+    #[error("{node} gave no verdict on ticket {ticket} by its deadline")]
+    NoVerdict { node: NodeId, ticket: u64 },
+    #[error("{node} used the request number {request} again, or one below an earlier one")]
+    RequestNumber { node: NodeId, request: u64 },
+    #[error("{node} answered inbound request {inbound} twice")]
+    SecondAnswer { node: NodeId, inbound: u64 },
+    #[error(
+        "{node} had no answer in time to its request {request} to {other}, over a link that works"
+    )]
+    NoAnswer { node: NodeId, other: NodeId, request: u64 },
+    #[error("{node} replied twice to call {call}")]
+    SecondReply { node: NodeId, call: u64 },
+    #[error("{node} had no reply for call {call} in time")]
+    NoReply { node: NodeId, call: u64 },
+    #[error("{node} sent {what} that no receiver can read: {fault:?}")]
+    Unreadable { node: NodeId, what: &'static str, fault: Fault },
+    #[error("{node} refused a miner's or wallet's call: {error}")]
+    CallRefused { node: NodeId, error: CallError },
+    #[error("{node} answered a call with something that was not asked")]
+    OtherReply { node: NodeId },
+    #[error("no nonce meets the target of a template of {node}")]
+    Unsolvable { node: NodeId },
+    #[error("{node} refused a block of a miner who kept the rules: {code}, {message}")]
+    BlockRefused { node: NodeId, code: &'static str, message: String },
+    #[error("{node} refused a payment of a wallet that kept the rules: {code}")]
+    PaymentRefused { node: NodeId, code: &'static str },
+    #[error("{node} marked block {id} invalid ({code}), but all miners keep the rules")]
+    HonestBlockInvalid { node: NodeId, id: BlockId, code: &'static str },
+    #[error("{node} took {other} for a node of another chain")]
+    OtherChain { node: NodeId, other: u64 },
+    #[error("{node} published tip {tip} with less work than the one before")]
+    WorkFell { node: NodeId, tip: BlockId },
+    #[error("{node} published tip {tip} twice in a row")]
+    TipRepeated { node: NodeId, tip: BlockId },
+    #[error("{node} has another state at tip {tip} than a node before it: {here:?}, {before:?}")]
+    StateDiffers { node: NodeId, tip: BlockId, here: Box<TipFacts>, before: Box<TipFacts> },
+    #[error(
+        "{node} at height {height}: all coins are worth {found} grains, the schedule says {expected}"
+    )]
+    Supply { node: NodeId, height: u32, found: Amount, expected: Amount },
+    #[error("replaying the chain of {node} fails at height {height}: {fault}")]
+    Replay { node: NodeId, height: u32, fault: &'static str },
+    #[error("{node}: replaying its chain gives {replayed:?}, it says {published:?}")]
+    ReplayDiffers { node: NodeId, replayed: Box<TipFacts>, published: Box<TipFacts> },
+    #[error("{node}: the index says {indexed} grains for a lock, its coins are worth {replayed}")]
+    IndexDiffers { node: NodeId, indexed: Amount, replayed: Amount },
+    #[error("{node} is asked to tick again and again at {at:?}, and nothing changes")]
+    Spinning { node: NodeId, at: Duration },
+    #[error("{events} events: the world does not come to an end")]
+    Endless { events: u64 },
+    #[error(
+        "{node} ended at {tip} (height {height}), {other} at {other_tip} (height {other_height})"
+    )]
+    NotOneTip {
+        node: NodeId,
+        tip: BlockId,
+        height: u32,
+        other: NodeId,
+        other_tip: BlockId,
+        other_height: u32,
+    },
+    #[error("{node} knows the better header {best} and stays at {tip}")]
+    BelowBestHeader { node: NodeId, best: BlockId, tip: BlockId },
+    #[error("no wallet had a coin for the last payment")]
+    NoProbe,
+    #[error("{node} has not confirmed {txid}, though it pays well")]
+    Unconfirmed { node: NodeId, txid: Txid },
+}
+
+impl Violation {
+    /// What kind of promise it breaks.
+    pub const fn class(&self) -> Class {
+        match self {
+            Self::NoVerdict { .. }
+            | Self::NoAnswer { .. }
+            | Self::NoReply { .. }
+            | Self::Spinning { .. }
+            | Self::Endless { .. }
+            | Self::NotOneTip { .. }
+            | Self::BelowBestHeader { .. }
+            | Self::NoProbe
+            | Self::Unconfirmed { .. } => Class::Liveness,
+            _ => Class::Safety,
+        }
+    }
+
+    /// A query of the world itself failed.
+    pub fn query(node: NodeId, error: &QueryError) -> Self {
+        Self::Query { node, message: error.to_string() }
+    }
+}
+
+/// What nodes with one tip must agree on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TipFacts {
+    /// Of the tip.
+    pub height: u32,
+    /// To the coins after it.
+    pub commitment: Commitment,
+    /// How many coins.
+    pub coins: u64,
+    /// What they are worth.
+    pub total: Amount,
+    /// What coinbases ever claimed.
+    pub claimed: Amount,
+}
+
+impl TipFacts {
+    /// As a view tells them.
+    pub fn of(view: &View) -> Self {
+        Self {
+            height: view.tip().height,
+            commitment: view.utxo_commitment(),
+            coins: view.coin_count(),
+            total: view.coin_total(),
+            claimed: view.claimed_total(),
+        }
+    }
+}
+
+/// What is judged whenever a node publishes a tip.
+#[derive(Debug)]
+pub struct Checks {
+    facts: BTreeMap<BlockId, TipFacts>,
+    latest: BTreeMap<NodeId, (BlockId, Work)>,
+    allocated: Amount,
+}
+
+impl Checks {
+    /// For a chain with these allocations.
+    pub const fn new(allocated: Amount) -> Self {
+        Self { facts: BTreeMap::new(), latest: BTreeMap::new(), allocated }
+    }
+
+    /// A node's published tip moved: its work did not fall, its state is that of everyone who was
+    /// at this tip, and its supply is the schedule's.
+    pub fn tip(&mut self, node: NodeId, view: &View) -> Result<(), Violation> {
+        let tip = view.tip();
+        if let Some((before, work)) = self.latest.insert(node, (tip.id, tip.work)) {
+            if tip.work < work {
+                return Err(Violation::WorkFell { node, tip: tip.id });
+            }
+            if tip.id == before {
+                return Err(Violation::TipRepeated { node, tip: tip.id });
+            }
+        }
+        let here = TipFacts::of(view);
+        let expected = self.scheduled_supply(view.params(), here.height);
+        if here.total != expected {
+            let (height, found) = (here.height, here.total);
+            return Err(Violation::Supply { node, height, found, expected });
+        }
+        match self.facts.get(&tip.id) {
+            Some(before) if *before != here => Err(Violation::StateDiffers {
+                node,
+                tip: tip.id,
+                here: Box::new(here),
+                before: Box::new(before.clone()),
+            }),
+            Some(_) => Ok(()),
+            None => {
+                self.facts.insert(tip.id, here);
+                Ok(())
+            }
+        }
+    }
+
+    /// Allocations and all subsidies: no miner here claims less than it may.
+    fn scheduled_supply(&self, params: &Params, height: u32) -> Amount {
+        let subsidies = (1..=height).map(|height| params.subsidy(height).grains()).sum::<u64>();
+        Amount::from_grains(self.allocated.grains() + subsidies)
+    }
+
+    /// How many tips any node ever published.
+    pub fn tips_seen(&self) -> usize {
+        self.facts.len()
+    }
+}
+
+/// All nodes have one tip, and none knows a better header.
+pub fn one_tip<'a>(
+    nodes: impl Iterator<Item = (NodeId, &'a View, BlockId)> + Clone,
+) -> Result<(), Violation> {
+    let mut rest = nodes.clone();
+    let Some((other, first, _)) = rest.next() else { return Ok(()) };
+    for (node, view, _) in rest {
+        let (here, there) = (view.tip(), first.tip());
+        if here.id != there.id {
+            return Err(Violation::NotOneTip {
+                node,
+                tip: here.id,
+                height: here.height,
+                other,
+                other_tip: there.id,
+                other_height: there.height,
+            });
+        }
+    }
+    for (node, view, best) in nodes {
+        if view.tip().id != best {
+            return Err(Violation::BelowBestHeader { node, best, tip: view.tip().id });
+        }
+    }
+    Ok(())
+}
+
+/// A chain replayed by the shortest code that can: every coin in a map, nothing incremental. What
+/// blocks must not do to coins is judged again here, apart from the rules' own code.
+#[derive(Debug, Default)]
+pub struct Replay {
+    coins: BTreeMap<OutPoint, Coin>,
+    claimed: u64,
+    fees: u64,
+    /// The transactions of the chain.
+    pub confirmed: BTreeSet<Txid>,
+}
+
+impl Replay {
+    /// Replays what `view` shows, from genesis to its tip, and compares the results.
+    pub fn of(node: NodeId, view: &View) -> Result<Self, Violation> {
+        let mut replay = Self::default();
+        for height in 0..=view.tip().height {
+            let fail = |fault| Violation::Replay { node, height, fault };
+            let store = |error| Violation::Store { node, error };
+            let id = view.block_id_at(height).map_err(store)?;
+            let id = id.ok_or_else(|| fail("no block at this height"))?;
+            let block = view.block(&id).map_err(store)?;
+            let block = block.ok_or_else(|| fail("the block's body is not there"))?;
+            replay.apply(height, &block).map_err(fail)?;
+        }
+        let (replayed, published) = (replay.facts(view.tip().height), TipFacts::of(view));
+        if replayed == published {
+            Ok(replay)
+        } else {
+            let (replayed, published) = (Box::new(replayed), Box::new(published));
+            Err(Violation::ReplayDiffers { node, replayed, published })
+        }
+    }
+
+    fn apply(&mut self, height: u32, block: &Block) -> Result<(), &'static str> {
+        if block.coinbase.height != height {
+            return Err("the coinbase tells another height");
+        }
+        for transaction in &block.transactions {
+            let mut spent = 0;
+            for input in &transaction.inputs {
+                let coin = self.coins.remove(input).ok_or("a coin is spent that is not there")?;
+                spent += coin.output.value.grains();
+            }
+            let txid = transaction.txid();
+            let made = self.create(txid, height, false, &transaction.outputs)?;
+            self.fees += spent.checked_sub(made).ok_or("a transaction makes money")?;
+            self.confirmed.insert(txid);
+        }
+        let outputs = &block.coinbase.outputs;
+        let claimed = self.create(block.coinbase.id().into(), height, height > 0, outputs)?;
+        if height > 0 {
+            self.claimed += claimed;
+        }
+        Ok(())
+    }
+
+    fn create(
+        &mut self,
+        txid: Txid,
+        height: u32,
+        is_coinbase: bool,
+        outputs: &[ashlar_primitives::Output],
+    ) -> Result<u64, &'static str> {
+        let mut made = 0;
+        for (index, output) in (0..).zip(outputs) {
+            made += output.value.grains();
+            if output.value == Amount::ZERO {
+                continue;
+            }
+            let coin = Coin { output: *output, height, is_coinbase };
+            if self.coins.insert(OutPoint { txid, index }, coin).is_some() {
+                return Err("a coin is made that was there before");
+            }
+        }
+        Ok(made)
+    }
+
+    fn facts(&self, height: u32) -> TipFacts {
+        let mut accumulator = UtxoAccumulator::empty();
+        let mut total = 0;
+        for (outpoint, coin) in &self.coins {
+            accumulator.add(outpoint, coin);
+            total += coin.output.value.grains();
+        }
+        TipFacts {
+            height,
+            commitment: accumulator.commitment(),
+            coins: self.coins.len() as u64,
+            total: Amount::from_grains(total),
+            claimed: Amount::from_grains(self.claimed),
+        }
+    }
+
+    /// All fees ever paid.
+    pub const fn fees(&self) -> Amount {
+        Amount::from_grains(self.fees)
+    }
+
+    /// The lock index of a node tells the same money as the replayed coins.
+    pub fn compare_index(&self, node: NodeId, view: &View, lock: &Lock) -> Result<(), Violation> {
+        let of_lock = self.coins.values().filter(|coin| coin.output.lock == *lock);
+        let replayed = of_lock.map(|coin| coin.output.value.grains()).sum::<u64>();
+        let (mut indexed, mut after) = (0, None);
+        loop {
+            let page = view
+                .lock_coins(lock, after.as_ref(), INDEX_PAGE)
+                .map_err(|error| Violation::query(node, &error))?;
+            indexed += page.items.iter().map(|at| at.coin.output.value.grains()).sum::<u64>();
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        if indexed == replayed {
+            return Ok(());
+        }
+        let [indexed, replayed] = [indexed, replayed].map(Amount::from_grains);
+        Err(Violation::IndexDiffers { node, indexed, replayed })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ashlar_primitives::{Coinbase, Header, MerkleRoot, Output, Transaction};
+
+    use super::*;
+
+    const LOCK: Lock = Lock { version: Lock::KEY, program: [7; 32] };
+
+    fn output(grains: u64) -> Output {
+        Output { value: Amount::from_grains(grains), lock: LOCK }
+    }
+
+    fn block(height: u32, claimed: u64, transactions: Vec<Transaction>) -> Block {
+        let header = Header {
+            version: 0,
+            parent: BlockId::ZERO,
+            merkle_root: MerkleRoot::ZERO,
+            time: 0,
+            bits: 0,
+            nonce: 0,
+        };
+        let coinbase = Coinbase {
+            version: Coinbase::VERSION,
+            height,
+            utxo_commitment: Commitment::ZERO,
+            outputs: vec![output(claimed)],
+            extra: Vec::new(),
+        };
+        Block { header, coinbase, transactions }
+    }
+
+    fn spend(coinbase: &Block, grains: u64) -> Transaction {
+        Transaction {
+            not_before: 0,
+            inputs: vec![OutPoint { txid: coinbase.coinbase.id().into(), index: 0 }],
+            outputs: vec![output(grains)],
+            memo: Vec::new(),
+            witnesses: Vec::new(),
+        }
+    }
+
+    fn replay(blocks: &[Block]) -> Result<Replay, &'static str> {
+        let mut replay = Replay::default();
+        for (height, block) in (0..).zip(blocks) {
+            replay.apply(height, block)?;
+        }
+        Ok(replay)
+    }
+
+    #[test]
+    fn replay_follows_coins_fees_and_claims() {
+        let genesis = block(0, 100, vec![]);
+        let next = block(1, 15, vec![spend(&genesis, 90)]);
+        let replay = replay(&[genesis, next]).ok();
+        let facts = replay.as_ref().map(|replay| replay.facts(1));
+        let facts = facts.map(|facts| (facts.coins, facts.total, facts.claimed));
+        assert_eq!(facts, Some((2, Amount::from_grains(105), Amount::from_grains(15))));
+        assert_eq!(replay.map(|replay| replay.fees()), Some(Amount::from_grains(10)));
+    }
+
+    #[test]
+    fn replay_refuses_what_blocks_must_not_do() {
+        let genesis = block(0, 100, vec![]);
+        let fault = |next: Block| replay(&[genesis.clone(), next]).err();
+        let twice = vec![spend(&genesis, 90), spend(&genesis, 80)];
+        assert_eq!(fault(block(1, 5, twice)), Some("a coin is spent that is not there"));
+        let makes = vec![spend(&genesis, 101)];
+        assert_eq!(fault(block(1, 5, makes)), Some("a transaction makes money"));
+        assert_eq!(fault(block(2, 5, vec![])), Some("the coinbase tells another height"));
+    }
+}

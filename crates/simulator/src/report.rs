@@ -1,0 +1,198 @@
+//! What came of a run, for people.
+
+use std::{fmt, time::Duration};
+
+use ashlar_primitives::{Amount, BlockId, Commitment};
+
+use crate::{invariants::Violation, scenario::Scenario, trace::Entry};
+
+/// What happened in a world, counted.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Events delivered.
+    pub events: u64,
+    /// Connections that came up.
+    pub connections: u64,
+    /// Gossip messages that a node judged, and how often it heard one again.
+    pub gossip_judged: u64,
+    /// Gossip that had been heard before.
+    pub gossip_repeated: u64,
+    /// Bytes of all gossip that arrived.
+    pub gossip_bytes: u64,
+    /// Requests made.
+    pub requests: u64,
+    /// Requests that ended without an answer.
+    pub requests_failed: u64,
+    /// Jobs done.
+    pub jobs: u64,
+    /// Blocks that miners handed in.
+    pub blocks_found: u64,
+    /// Payments that a node took from a wallet.
+    pub payments_accepted: u64,
+    /// Payments that it did not take, for reasons that are nobody's fault.
+    pub payments_refused: u64,
+    /// Reorganisations that a node went through.
+    pub reorganisations: u64,
+    /// Blocks undone by the deepest of them.
+    pub deepest_reorganisation: u32,
+    /// From a block's first becoming a tip to its becoming another node's tip.
+    pub spreading: Vec<Duration>,
+}
+
+impl Tally {
+    /// The span that a share of all, in hundredths, does not exceed.
+    fn spreading_percentile(&self, hundredths: usize) -> Duration {
+        let mut sorted = self.spreading.clone();
+        sorted.sort_unstable();
+        let place = (sorted.len() * hundredths / 100).min(sorted.len().saturating_sub(1));
+        sorted.get(place).copied().unwrap_or_default()
+    }
+}
+
+/// A world that kept all promises.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What kind of world it was.
+    pub scenario: Scenario,
+    /// The tip of all nodes.
+    pub tip: BlockId,
+    /// Its height.
+    pub height: u32,
+    /// To the coins at the end.
+    pub commitment: Commitment,
+    /// What they are worth.
+    pub supply: Amount,
+    /// All fees paid on the way.
+    pub fees: Amount,
+    /// Payments that ended confirmed, on all nodes.
+    pub payments_confirmed: u64,
+    /// Over every event.
+    pub trace_hash: [u8; 32],
+    /// What happened, counted.
+    pub tally: Tally,
+}
+
+impl Report {
+    /// The trace hash in hex.
+    pub fn trace_hex(&self) -> String {
+        self.trace_hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// One line.
+    pub fn line(&self) -> String {
+        let Scenario { seed, nodes, .. } = self.scenario;
+        let Tally { events, blocks_found, deepest_reorganisation, payments_accepted, .. } =
+            self.tally;
+        format!(
+            "seed {seed}: ok, {nodes} nodes, height {height} of {blocks_found} blocks found, \
+             deepest reorganisation {deepest_reorganisation}, \
+             {confirmed} of {payments_accepted} payments, {events} events, trace {trace:.16}",
+            height = self.height,
+            confirmed = self.payments_confirmed,
+            trace = self.trace_hex(),
+        )
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scenario, tally, .. } = self;
+        let mut row = |name: &str, value: String| writeln!(f, "{name:<16}{value}");
+        row("seed", scenario.seed.to_string())?;
+        row("world", describe(scenario))?;
+        row("partition", describe_partition(scenario))?;
+        row("tip", format!("{} at height {}", self.tip, self.height))?;
+        row("coins", format!("{} grains, {} paid in fees", self.supply, self.fees))?;
+        row("commitment", self.commitment.to_string())?;
+        let Tally { blocks_found, reorganisations, deepest_reorganisation, .. } = tally;
+        row(
+            "blocks",
+            format!(
+                "{blocks_found} found, {reorganisations} reorganisations, \
+                 the deepest of {deepest_reorganisation}"
+            ),
+        )?;
+        row(
+            "spreading",
+            format!(
+                "half of the nodes' tips follow within {:.3?}, 95 % within {:.3?}",
+                tally.spreading_percentile(50),
+                tally.spreading_percentile(95)
+            ),
+        )?;
+        row(
+            "payments",
+            format!(
+                "{} accepted, {} confirmed everywhere, {} not taken",
+                tally.payments_accepted, self.payments_confirmed, tally.payments_refused
+            ),
+        )?;
+        row(
+            "gossip",
+            format!(
+                "{} judged, {} heard again, {} bytes",
+                tally.gossip_judged, tally.gossip_repeated, tally.gossip_bytes
+            ),
+        )?;
+        row(
+            "requests",
+            format!("{} made, {} without an answer", tally.requests, tally.requests_failed),
+        )?;
+        row("connections", tally.connections.to_string())?;
+        row("events", format!("{} delivered, {} jobs", tally.events, tally.jobs))?;
+        row("trace", self.trace_hex())
+    }
+}
+
+fn describe(scenario: &Scenario) -> String {
+    let Scenario { nodes, chain, miners, wallets, timeline, .. } = scenario;
+    format!(
+        "{nodes} nodes, {} miners, {} wallets, a block each {:?}, {:?} long{}",
+        miners.len(),
+        wallets.len(),
+        chain.block_interval,
+        timeline.end,
+        match scenario.late {
+            Some(late) => format!(", {} joins after {:.0?}", late.node, late.at),
+            None => String::new(),
+        }
+    )
+}
+
+fn describe_partition(scenario: &Scenario) -> String {
+    let partition = &scenario.partition;
+    format!(
+        "{} of {} nodes, {} from {:.0?} to {:.0?}",
+        partition.far.iter().filter(|far| **far).count(),
+        scenario.nodes,
+        if partition.silent { "silently" } else { "connections broken" },
+        partition.from,
+        partition.until
+    )
+}
+
+/// A world that broke a promise.
+#[derive(Debug)]
+pub struct Failure {
+    /// What kind of world it was; with the commit, its seed is the whole report.
+    pub scenario: Scenario,
+    /// When.
+    pub at: Duration,
+    /// Which promise.
+    pub violation: Violation,
+    /// What happened last, oldest first.
+    pub recent: Vec<Entry>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { scenario, at, violation, recent } = self;
+        writeln!(f, "seed {}: FAILED after {at:.6?}: {violation}", scenario.seed)?;
+        writeln!(f, "world: {}", describe(scenario))?;
+        writeln!(f, "partition: {}", describe_partition(scenario))?;
+        writeln!(f, "the last events:")?;
+        recent.iter().try_for_each(|entry| writeln!(f, "{entry}"))
+    }
+}
+
+impl std::error::Error for Failure {}

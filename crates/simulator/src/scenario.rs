@@ -1,0 +1,316 @@
+//! What kind of world a seed makes.
+
+use std::time::Duration;
+
+use ashlar_consensus::genesis::{Genesis, GenesisError};
+use ashlar_primitives::{Address, Amount, Lock};
+use rand::{RngExt, seq::IndexedRandom};
+
+use crate::{
+    node::NodeId,
+    random::{Purpose, Random, between, once_in, stream},
+};
+
+/// The fewest nodes of a world.
+pub const MIN_NODES: usize = 5;
+/// The most nodes of a world.
+pub const MAX_NODES: usize = 50;
+/// The shortest world: two phases, a partition and its healing need room.
+pub const MIN_MINUTES: u64 = 10;
+/// How long a world lasts unless told otherwise.
+pub const DEFAULT_MINUTES: u64 = 20;
+
+/// The first second of every world, by the nodes' wall clocks: 2027-01-15.
+pub const EPOCH_SECONDS: u32 = 1_800_000_000;
+/// How far a node's wall clock is off, at most, either way.
+const MAX_CLOCK_OFFSET_MS: i64 = 10_000;
+/// The prefix of addresses.
+const ADDRESS_PREFIX: &str = "sim";
+/// Coins that each wallet finds in the genesis block.
+const ALLOCATIONS_PER_WALLET: usize = 6;
+/// The value of each of them.
+const ALLOCATION: Amount = Amount::from_grains(1_000 * Amount::ASH.grains());
+/// Between healing and the liveness phase, at least: time to dial again, ask and catch up.
+const RECOVERY: Duration = Duration::from_secs(60);
+/// Blocks that the last miner finds, one each block interval.
+pub const SETTLING_BLOCKS: u32 = 7;
+/// After the last block nothing happens for so long, so that everything has arrived.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// Everything that a seed decides before the first event.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// The number that this world comes from.
+    pub seed: u64,
+    /// How many nodes.
+    pub nodes: usize,
+    /// The rules of the chain that differ between worlds.
+    pub chain: Chain,
+    /// How many others each node dials, where there are so many.
+    pub outbound: usize,
+    /// One-way latencies of the links.
+    pub latency: Latency,
+    /// Who mines, with how much of the hash power.
+    pub miners: Vec<Hashpower>,
+    /// The nodes at which wallets live; more than one may live at a node.
+    pub wallets: Vec<NodeId>,
+    /// Average time between two payments of one wallet.
+    pub payment_interval: Duration,
+    /// What cuts the net in two.
+    pub partition: Partition,
+    /// A node that joins when the chain has long begun.
+    pub late: Option<Late>,
+    /// When the phases begin.
+    pub timeline: Timeline,
+}
+
+/// A chain's own choices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// Average time between two blocks.
+    pub block_interval: Duration,
+    /// Seconds; 0: every block has the same difficulty.
+    pub difficulty_half_life: u32,
+    /// Bytes.
+    pub max_block_bytes: u32,
+    /// Blocks.
+    pub coinbase_maturity: u32,
+    /// Blocks.
+    pub halving_interval: u32,
+}
+
+/// How long messages are on their way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Latency {
+    /// Of the shortest link.
+    pub least: Duration,
+    /// Of the longest link.
+    pub most: Duration,
+    /// Average of what chance adds to each message.
+    pub jitter: Duration,
+}
+
+/// A miner's place and strength.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hashpower {
+    /// Where it asks for templates.
+    pub node: NodeId,
+    /// Its hash power, relative to the others'.
+    pub weight: u32,
+}
+
+/// One cut that heals.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// For each node, whether it is on the far side.
+    pub far: Vec<bool>,
+    /// When the links between the sides are cut.
+    pub from: Duration,
+    /// When they work again.
+    pub until: Duration,
+    /// Whether packets vanish, so that each end must find out by itself, or connections break
+    /// at once.
+    pub silent: bool,
+}
+
+/// A node that comes late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Late {
+    /// Which.
+    pub node: NodeId,
+    /// When.
+    pub at: Duration,
+}
+
+/// When the phases begin and end, from the beginning of the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeline {
+    /// All miners but one stop, wallets too; the last miner's blocks decide every race.
+    pub settle: Duration,
+    /// The last miner stops.
+    pub quiet: Duration,
+    /// All nodes must agree.
+    pub end: Duration,
+}
+
+impl Scenario {
+    /// The world of a seed. `nodes` and `minutes` replace what the seed would choose; they are
+    /// taken into [`MIN_NODES`]`..=`[`MAX_NODES`] and to at least [`MIN_MINUTES`].
+    pub fn draw(seed: u64, nodes: Option<usize>, minutes: Option<u64>) -> Self {
+        let random = &mut stream(seed, Purpose::Scenario);
+        let drawn_nodes = match once_in(random, 8) {
+            true => random.random_range(21..=MAX_NODES),
+            false => random.random_range(MIN_NODES..=20),
+        };
+        let nodes = nodes.unwrap_or(drawn_nodes).clamp(MIN_NODES, MAX_NODES);
+        let end = Duration::from_secs(60 * minutes.unwrap_or(DEFAULT_MINUTES).max(MIN_MINUTES));
+
+        let chain = Chain::draw(random);
+        let quiet = end - QUIET;
+        let settle = quiet - chain.block_interval * SETTLING_BLOCKS;
+        let timeline = Timeline { settle, quiet, end };
+        let partition = Partition::draw(random, nodes, settle - RECOVERY);
+        // The node that comes late neither mines nor has a wallet.
+        let late = once_in(random, 2).then(|| Late {
+            node: NodeId(nodes - 1),
+            at: between(random, settle / 4, settle - RECOVERY),
+        });
+        let resident = nodes - usize::from(late.is_some());
+
+        Self {
+            seed,
+            nodes,
+            chain,
+            outbound: random.random_range(3..=8),
+            latency: Latency::draw(random),
+            miners: (0..random.random_range(2..=6))
+                .map(|_| Hashpower {
+                    node: NodeId(random.random_range(0..resident)),
+                    weight: random.random_range(1..=10),
+                })
+                .collect(),
+            wallets: (0..random.random_range(3..=10))
+                .map(|_| NodeId(random.random_range(0..resident)))
+                .collect(),
+            payment_interval: between(random, Duration::from_secs(3), Duration::from_secs(40)),
+            partition,
+            late,
+            timeline,
+        }
+    }
+
+    /// When a node begins to dial and to listen.
+    pub fn start_of(&self, node: NodeId) -> Duration {
+        self.late.filter(|late| late.node == node).map_or(Duration::ZERO, |late| late.at)
+    }
+
+    /// A node's clock offset in milliseconds.
+    pub fn draw_clock_offset(random: &mut Random) -> i64 {
+        random.random_range(-MAX_CLOCK_OFFSET_MS..=MAX_CLOCK_OFFSET_MS)
+    }
+
+    /// The genesis of this world, with allocations to these locks.
+    pub fn genesis(&self, wallets: &[Lock]) -> Result<Genesis, GenesisError> {
+        Genesis::parse(&self.genesis_text(wallets))
+    }
+
+    /// Sum of the allocations.
+    pub fn allocated(&self) -> Amount {
+        let coins = (self.wallets.len() * ALLOCATIONS_PER_WALLET) as u64;
+        Amount::from_grains(ALLOCATION.grains() * coins)
+    }
+
+    fn genesis_text(&self, wallets: &[Lock]) -> String {
+        let Chain {
+            block_interval,
+            difficulty_half_life,
+            max_block_bytes,
+            coinbase_maturity,
+            halving_interval,
+        } = self.chain;
+        let interval = block_interval.as_secs();
+        // With a moving difficulty there is room below the limit for relief to show itself.
+        let (bits, max_future, relief) = match difficulty_half_life {
+            0 => ("207fffff", 7_200, 0),
+            _ => ("200fffff", 60, 120 + 12 * interval),
+        };
+        let allocations: Vec<_> = wallets
+            .iter()
+            .flat_map(|lock| std::iter::repeat_n(lock, ALLOCATIONS_PER_WALLET))
+            .map(|lock| {
+                let address = Address::new(ADDRESS_PREFIX, *lock)
+                    .expect("the prefix is three lower-case letters, the lock has a version");
+                format!(r#"{{"address": "{address}", "value": {ALLOCATION}}}"#)
+            })
+            .collect();
+        format!(
+            r#"{{"name": "simulated {seed}", "address_prefix": "{ADDRESS_PREFIX}",
+            "time": {EPOCH_SECONDS}, "bits": "{bits}", "pow_limit_bits": "207fffff",
+            "block_interval": {interval}, "difficulty_half_life": {difficulty_half_life},
+            "stall_relief_seconds": {relief}, "max_future_seconds": {max_future},
+            "max_block_bytes": {max_block_bytes}, "coinbase_maturity": {coinbase_maturity},
+            "initial_subsidy": 500000000, "halving_interval": {halving_interval},
+            "message": "", "allocations": [{allocations}]}}"#,
+            seed = self.seed,
+            allocations = allocations.join(", "),
+        )
+    }
+}
+
+impl Chain {
+    fn draw(random: &mut Random) -> Self {
+        Self {
+            block_interval: Duration::from_secs(random.random_range(5..=15)),
+            difficulty_half_life: if once_in(random, 2) { 0 } else { 1_800 },
+            max_block_bytes: *[10_000, 100_000, 1_000_000].choose(random).unwrap_or(&10_000),
+            coinbase_maturity: random.random_range(1..=20),
+            halving_interval: random.random_range(20..=200),
+        }
+    }
+}
+
+impl Latency {
+    fn draw(random: &mut Random) -> Self {
+        let millis = Duration::from_millis;
+        Self {
+            least: between(random, millis(1), millis(30)),
+            most: between(random, millis(40), millis(400)),
+            jitter: between(random, millis(1), millis(40)),
+        }
+    }
+}
+
+impl Partition {
+    /// At most half of the nodes are on the far side, and at least one; healed by `latest`.
+    fn draw(random: &mut Random, nodes: usize, latest: Duration) -> Self {
+        let mut far = vec![false; nodes];
+        let size = random.random_range(1..=nodes / 2);
+        for index in rand::seq::index::sample(random, nodes, size) {
+            if let Some(side) = far.get_mut(index) {
+                *side = true;
+            }
+        }
+        let from = between(random, latest / 8, latest / 3);
+        let until = between(random, from + Duration::from_secs(20), latest);
+        Self { far, from, until, silent: once_in(random, 2) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn the_same_seed_is_the_same_world() {
+        let text = |seed| format!("{:?}", Scenario::draw(seed, None, None));
+        assert_eq!(text(1), text(1));
+        assert_ne!(text(1), text(2));
+    }
+
+    #[test]
+    fn phases_follow_one_another() {
+        for seed in 0..200 {
+            let scenario = Scenario::draw(seed, None, Some(MIN_MINUTES));
+            let Timeline { settle, quiet, end } = scenario.timeline;
+            let Partition { from, until, .. } = scenario.partition;
+            assert!(from < until && until + RECOVERY <= settle, "seed {seed}");
+            assert!(settle < quiet && quiet < end, "seed {seed}");
+            assert!(scenario.late.is_none_or(|late| late.at + RECOVERY <= settle), "seed {seed}");
+            let far = scenario.partition.far.iter().filter(|far| **far).count();
+            assert!((1..=scenario.nodes / 2).contains(&far), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn every_drawn_chain_is_a_genesis() {
+        for seed in 0..50 {
+            let scenario = Scenario::draw(seed, None, None);
+            let locks = vec![Lock { version: Lock::KEY, program: [7; 32] }; scenario.wallets.len()];
+            let genesis = scenario.genesis(&locks).unwrap();
+            let made = genesis.diff().created.values().map(|coin| coin.output.value);
+            assert_eq!(Amount::checked_sum(made), Some(scenario.allocated()), "seed {seed}");
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The loop: takes what happens next, hands it to whom it concerns, does what they want.
+//!
+//! Nothing is delivered from within a delivery: whatever an engine or a person wants goes back
+//! into the queue, so that the order of the queue is the order of everything. The parts: events
+//! of connections and messages (`transport`), outputs of engines (`outputs`), calls of people
+//! and their replies (`errands`).
+
+mod errands;
+mod outputs;
+mod transport;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use ashlar_engine::{Call, CallId, Input, JobId, JobResult, Peer, RequestFailure, RequestId};
+use ashlar_ledger::View;
+use ashlar_primitives::{BlockId, Txid};
+use rand::RngExt;
+
+use crate::{
+    invariants::{Checks, Replay, Violation, one_tip},
+    links::{Links, Message, PairId},
+    mesh::Mesh,
+    node::{Node, NodeId},
+    people::{Errand, MinerId, People, WalletId},
+    queue::Queue,
+    random::{Purpose, Random, stream},
+    report::{Failure, Report, Tally},
+    scenario::Scenario,
+    trace::{Entry, Subject, Trace},
+};
+
+/// No world that comes to an end has more events.
+const MAX_EVENTS: u64 = 50_000_000;
+/// So many ticks of a node at one moment mean that it gets nowhere.
+const MAX_TICKS_AT_ONCE: u32 = 1_000;
+
+/// Something that happens.
+#[derive(Debug)]
+enum Event {
+    /// One end of a pair tries to connect.
+    Dial(PairId),
+    /// Its handshakes are done.
+    Open(PairId),
+    /// Nobody has heard from the other end for too long, if the link is still cut.
+    GiveUp(Peer),
+    /// A node learns that a connection ended.
+    Gone { node: NodeId, peer: Peer },
+    /// A message has come over a link.
+    Arrive { peer: Peer, to: NodeId, message: Message },
+    /// A request can't even be sent.
+    Unsent { node: NodeId, request: RequestId },
+    /// A request has waited long enough.
+    RequestDeadline { node: NodeId, request: RequestId },
+    /// A ticket must have had its verdict.
+    TicketDeadline { node: NodeId, ticket: u64 },
+    /// A call must have had its reply.
+    CallDeadline { node: NodeId, call: CallId },
+    /// An engine's wake-up.
+    Tick(NodeId),
+    /// A job is done.
+    JobDone { node: NodeId, job: JobId, result: Box<JobResult> },
+    /// Somebody calls a node.
+    Call { node: NodeId, errand: Errand, call: Call },
+    /// The partition begins.
+    Cut,
+    /// It ends.
+    Heal,
+    /// A miner of the first phase finds a block.
+    Find(MinerId),
+    /// The last miner finds one; so many are to follow.
+    Settle { following: u32 },
+    /// A wallet pays.
+    Pay(WalletId),
+    /// A wallet makes the payment that must be confirmed everywhere.
+    Probe,
+}
+
+/// A world.
+#[derive(Debug)]
+pub struct World {
+    scenario: Scenario,
+    now: Duration,
+    queue: Queue<Event>,
+    nodes: Vec<Node>,
+    links: Links,
+    mesh: Mesh,
+    people: People,
+    checks: Checks,
+    trace: Trace,
+    tally: Tally,
+    job_random: Random,
+    /// Ticks of each node at this moment.
+    ticks: BTreeMap<NodeId, (Duration, u32)>,
+    /// When a block became some node's tip for the first time.
+    first_tips: BTreeMap<BlockId, Duration>,
+    payments: Vec<Txid>,
+    probe: Option<Txid>,
+}
+
+impl World {
+    /// The world of a scenario, before its first event. With `printing`, every event is written
+    /// to standard output.
+    ///
+    /// # Panics
+    /// Where a scenario makes no valid genesis, which [`Scenario::draw`] never does.
+    pub fn new(scenario: Scenario, printing: bool) -> Self {
+        let people = People::new(&scenario);
+        let genesis = scenario
+            .genesis(&people.locks())
+            .expect("the parameters of a drawn scenario are within the limits of a genesis");
+        let random = &mut stream(scenario.seed, Purpose::Nodes);
+        let nodes = (0..scenario.nodes)
+            .map(|index| {
+                let clock_offset_ms = Scenario::draw_clock_offset(random);
+                Node::new(NodeId(index), &genesis, random.random(), clock_offset_ms)
+            })
+            .collect();
+        let mut world = Self {
+            now: Duration::ZERO,
+            queue: Queue::new(),
+            nodes,
+            links: Links::new(&scenario),
+            mesh: Mesh::default(),
+            people,
+            checks: Checks::new(scenario.allocated()),
+            trace: Trace::new(printing),
+            tally: Tally::default(),
+            job_random: stream(scenario.seed, Purpose::Jobs),
+            ticks: BTreeMap::new(),
+            first_tips: BTreeMap::new(),
+            payments: Vec::new(),
+            probe: None,
+            scenario,
+        };
+        world.schedule_beginning();
+        world
+    }
+
+    fn schedule_beginning(&mut self) {
+        let partition = &self.scenario.partition;
+        self.queue.push(partition.from, Event::Cut);
+        self.queue.push(partition.until, Event::Heal);
+        self.schedule_first_dials();
+        self.schedule_people();
+        for index in 0..self.nodes.len() {
+            self.schedule_wakeup(NodeId(index));
+        }
+    }
+
+    /// Runs to the end. `Err`: the first promise that was broken.
+    pub fn run(&mut self) -> Result<Report, Box<Failure>> {
+        self.live().and_then(|()| self.judge()).map_err(|violation| {
+            Box::new(Failure {
+                scenario: self.scenario.clone(),
+                at: self.now,
+                violation,
+                recent: self.trace.recent().copied().collect(),
+            })
+        })
+    }
+
+    fn live(&mut self) -> Result<(), Violation> {
+        while let Some((at, event)) = self.queue.pop() {
+            if at > self.scenario.timeline.end {
+                break;
+            }
+            self.now = at;
+            self.tally.events += 1;
+            if self.tally.events > MAX_EVENTS {
+                return Err(Violation::Endless { events: MAX_EVENTS });
+            }
+            self.deliver(event)?;
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, event: Event) -> Result<(), Violation> {
+        match event {
+            Event::Dial(pair) => self.dial(pair),
+            Event::Open(pair) => return self.open(pair),
+            Event::GiveUp(peer) => self.give_up(peer),
+            Event::Gone { node, peer } => return self.gone(node, peer),
+            Event::Arrive { peer, to, message } => return self.arrive(peer, to, message),
+            Event::Unsent { node, request } => {
+                return self.request_fails(node, request, RequestFailure::Closed);
+            }
+            Event::RequestDeadline { node, request } => {
+                return self.request_deadline(node, request);
+            }
+            Event::TicketDeadline { node, ticket } => {
+                if self.node(node).ticket_is_open(ticket) {
+                    return Err(Violation::NoVerdict { node, ticket });
+                }
+            }
+            Event::CallDeadline { node, call } => {
+                if self.node(node).call_is_open(call) {
+                    return Err(Violation::NoReply { node, call: call.0 });
+                }
+            }
+            Event::Tick(node) => return self.tick(node),
+            Event::JobDone { node, job, result } => {
+                self.tally.jobs += 1;
+                let entry = ("job done", Subject::Number(job.0));
+                return self.feed(node, entry, Input::JobDone(job, *result));
+            }
+            Event::Call { node, errand, call } => return self.call(node, errand, call),
+            Event::Cut => self.cut(),
+            Event::Heal => self.heal(),
+            Event::Find(miner) => self.find(miner),
+            Event::Settle { following } => self.settle(following),
+            Event::Pay(wallet) => return self.pay(wallet),
+            Event::Probe => return self.make_probe(),
+        }
+        Ok(())
+    }
+
+    /// Hands an input to an engine and does what it wants.
+    fn feed(
+        &mut self,
+        node: NodeId,
+        (kind, subject): (&'static str, Subject),
+        input: Input,
+    ) -> Result<(), Violation> {
+        self.note(Some(node), kind, subject);
+        let now = self.now;
+        let outputs =
+            self.node(node).handle(now, input).map_err(|error| Violation::Store { node, error })?;
+        for output in outputs {
+            self.perform(node, output)?;
+        }
+        self.schedule_wakeup(node);
+        Ok(())
+    }
+
+    fn tick(&mut self, node: NodeId) -> Result<(), Violation> {
+        let at = self.now;
+        if self.node(node).wakes_at != Some(at) {
+            // The engine has changed its mind since.
+            return Ok(());
+        }
+        self.node(node).wakes_at = None;
+        let (moment, count) = self.ticks.entry(node).or_insert((at, 0));
+        *count = if *moment == at { *count + 1 } else { 1 };
+        *moment = at;
+        if *count > MAX_TICKS_AT_ONCE {
+            return Err(Violation::Spinning { node, at });
+        }
+        let number = u64::from(*count);
+        self.feed(node, ("tick", Subject::Number(number)), Input::Tick)
+    }
+
+    fn schedule_wakeup(&mut self, id: NodeId) {
+        let now = self.now;
+        let node = self.node(id);
+        let wanted = node.next_wakeup(now);
+        if node.wakes_at == wanted {
+            return;
+        }
+        node.wakes_at = wanted;
+        if let Some(at) = wanted {
+            self.queue.push(at, Event::Tick(id));
+        }
+    }
+
+    /// # Panics
+    /// On a node that is not of this world.
+    fn node(&mut self, NodeId(index): NodeId) -> &mut Node {
+        &mut self.nodes[index]
+    }
+
+    fn note(&mut self, node: Option<NodeId>, kind: &'static str, subject: Subject) {
+        self.trace.record(Entry { at: self.now, node, kind, subject });
+    }
+
+    /// What must hold at the end.
+    fn judge(&mut self) -> Result<Report, Violation> {
+        let last: Vec<(NodeId, Arc<View>, BlockId)> =
+            self.nodes.iter().map(|node| (node.id, node.view(), node.best_header())).collect();
+        one_tip(last.iter().map(|(node, view, best)| (*node, view.as_ref(), *best)))?;
+        let probe = self.probe.ok_or(Violation::NoProbe)?;
+        let mut replays = Vec::new();
+        for (node, view, _) in &last {
+            let replay = Replay::of(*node, view)?;
+            if !replay.confirmed.contains(&probe) {
+                return Err(Violation::Unconfirmed { node: *node, txid: probe });
+            }
+            for lock in self.people.locks() {
+                replay.compare_index(*node, view, &lock)?;
+            }
+            replays.push(replay);
+        }
+        let ((_, view, _), replay) = last
+            .first()
+            .zip(replays.first())
+            .expect("a world has at least as many nodes as the least scenario");
+        let confirmed = self.payments.iter().filter(|txid| replay.confirmed.contains(*txid));
+        Ok(Report {
+            scenario: self.scenario.clone(),
+            tip: view.tip().id,
+            height: view.tip().height,
+            commitment: view.utxo_commitment(),
+            supply: view.coin_total(),
+            fees: replay.fees(),
+            payments_confirmed: confirmed.count() as u64,
+            trace_hash: self.trace.hash(),
+            tally: self.tally.clone(),
+        })
+    }
+}

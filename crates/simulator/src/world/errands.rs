@@ -1,0 +1,191 @@
+//! What people ask of nodes, and what they do with the replies.
+
+use ashlar_consensus::TxError;
+use ashlar_engine::{
+    Answer, Call, CallError, CallId,
+    call::{AnswerBody, BlockVerdict},
+};
+use ashlar_mempool::{PolicyError, Refusal};
+use ashlar_primitives::{Encode, Txid};
+
+use super::{Event, World};
+use crate::{
+    invariants::Violation,
+    node::{CALL_DEADLINE, NodeId},
+    people::{Errand, MinerId, WalletId, solve},
+    scenario::SETTLING_BLOCKS,
+    trace::Subject,
+};
+
+/// After the last payment is made there are enough blocks to come.
+const _: () = assert!(SETTLING_BLOCKS >= 6);
+
+/// The miner of the last phase.
+const LAST_MINER: MinerId = MinerId(0);
+
+impl World {
+    pub(super) fn schedule_people(&mut self) {
+        for miner in self.people.miner_ids() {
+            let at = self.people.time_to_block(miner);
+            self.queue.push(at, Event::Find(miner));
+        }
+        for wallet in self.people.wallet_ids() {
+            let at = self.people.time_to_payment();
+            self.queue.push(at, Event::Pay(wallet));
+        }
+        let settle = self.scenario.timeline.settle;
+        let interval = self.scenario.chain.block_interval;
+        self.queue.push(settle, Event::Settle { following: SETTLING_BLOCKS - 1 });
+        // After the first of the last blocks has decided the last race.
+        self.queue.push(settle + interval + interval / 2, Event::Probe);
+    }
+
+    fn is_first_phase(&self) -> bool {
+        self.now < self.scenario.timeline.settle
+    }
+
+    pub(super) fn find(&mut self, miner: MinerId) {
+        if self.is_first_phase() {
+            self.ask_template(miner);
+            let next = self.now + self.people.time_to_block(miner);
+            self.queue.push(next, Event::Find(miner));
+        }
+    }
+
+    pub(super) fn settle(&mut self, following: u32) {
+        self.ask_template(LAST_MINER);
+        if let Some(following) = following.checked_sub(1) {
+            let next = self.now + self.scenario.chain.block_interval;
+            self.queue.push(next, Event::Settle { following });
+        }
+    }
+
+    fn ask_template(&mut self, miner: MinerId) {
+        if let Some((node, call)) = self.people.ask_template(miner) {
+            let errand = Errand::Template(miner);
+            self.queue.push(self.now, Event::Call { node, errand, call });
+        }
+    }
+
+    pub(super) fn pay(&mut self, wallet: WalletId) -> Result<(), Violation> {
+        if self.is_first_phase() {
+            self.offer_payment(wallet, false)?;
+            let next = self.now + self.people.time_to_payment();
+            self.queue.push(next, Event::Pay(wallet));
+        }
+        Ok(())
+    }
+
+    pub(super) fn make_probe(&mut self) -> Result<(), Violation> {
+        for wallet in self.people.wallet_ids() {
+            self.probe = self.offer_payment(wallet, true)?;
+            if self.probe.is_some() {
+                return Ok(());
+            }
+        }
+        Err(Violation::NoProbe)
+    }
+
+    fn offer_payment(
+        &mut self,
+        wallet: WalletId,
+        is_probe: bool,
+    ) -> Result<Option<Txid>, Violation> {
+        let Some(home) = self.people.home(wallet) else { return Ok(None) };
+        let view = self.node(home).view();
+        let payment = self
+            .people
+            .pay(wallet, &view, is_probe)
+            .map_err(|error| Violation::query(home, &error))?;
+        let Some(payment) = payment else { return Ok(None) };
+        let txid = payment.txid;
+        let errand = if is_probe { Errand::Probe(txid) } else { Errand::Payment(txid) };
+        let call = Event::Call { node: payment.node, errand, call: payment.call };
+        self.queue.push(self.now, call);
+        Ok(Some(txid))
+    }
+
+    pub(super) fn call(
+        &mut self,
+        node: NodeId,
+        errand: Errand,
+        call: Call,
+    ) -> Result<(), Violation> {
+        let kind = match &call {
+            Call::Template { .. } => "call for template",
+            Call::SubmitBlock(_) => "call with block",
+            _ => "call with payment",
+        };
+        let (id, input) = self.node(node).call(errand, call);
+        self.queue.push(self.now + CALL_DEADLINE, Event::CallDeadline { node, call: id });
+        self.feed(node, (kind, Subject::Number(id.0)), input)
+    }
+
+    pub(super) fn reply(
+        &mut self,
+        node: NodeId,
+        call: CallId,
+        result: Result<Answer, CallError>,
+    ) -> Result<(), Violation> {
+        let errand =
+            self.node(node).reply(call).ok_or(Violation::SecondReply { node, call: call.0 })?;
+        let answer = result.map_err(|error| Violation::CallRefused { node, error })?;
+        match (errand, answer.body) {
+            (Errand::Template(miner), AnswerBody::Template(template)) => {
+                let block = solve(&template).ok_or(Violation::Unsolvable { node })?;
+                let (errand, call) = (Errand::Block(miner), Call::SubmitBlock(block.to_bytes()));
+                self.queue.push(self.now, Event::Call { node, errand, call });
+                Ok(())
+            }
+            (Errand::Block(_), AnswerBody::Block(verdict)) => self.block_judged(node, verdict),
+            (errand @ (Errand::Payment(txid) | Errand::Probe(txid)), AnswerBody::Submitted(of)) => {
+                let [result] =
+                    <[_; 1]>::try_from(of).map_err(|_| Violation::OtherReply { node })?;
+                match result {
+                    Ok(_) => {
+                        self.tally.payments_accepted += 1;
+                        self.payments.push(txid);
+                        Ok(())
+                    }
+                    Err(refusal) => self.payment_refused(node, errand, &refusal),
+                }
+            }
+            _ => Err(Violation::OtherReply { node }),
+        }
+    }
+
+    fn block_judged(&mut self, node: NodeId, verdict: BlockVerdict) -> Result<(), Violation> {
+        match verdict {
+            BlockVerdict::Accepted(id) | BlockVerdict::Side(id) => {
+                self.tally.blocks_found += 1;
+                self.note(Some(node), "found", Subject::Block(id));
+                Ok(())
+            }
+            // Every template has an `extra` of its own.
+            BlockVerdict::Known(_) => Err(Violation::OtherReply { node }),
+            BlockVerdict::Refused { code, message } => {
+                Err(Violation::BlockRefused { node, code, message })
+            }
+        }
+    }
+
+    /// The wallet saw its coins in a published view; between that and the verdict a
+    /// reorganisation may have undone them. Nothing else excuses a refusal.
+    fn payment_refused(
+        &mut self,
+        node: NodeId,
+        errand: Errand,
+        refusal: &Refusal,
+    ) -> Result<(), Violation> {
+        let excused = matches!(
+            refusal,
+            Refusal::Invalid(TxError::MissingInput { .. })
+                | Refusal::Policy(PolicyError::ClusterTooLarge { .. })
+        );
+        if excused && matches!(errand, Errand::Payment(_)) {
+            self.tally.payments_refused += 1;
+            return Ok(());
+        }
+        Err(Violation::PaymentRefused { node, code: refusal.code() })
+    }
+}

@@ -1,0 +1,197 @@
+//! What engines want of the world.
+
+use ashlar_engine::{
+    Event as EngineEvent, GossipData, InboundId, Job, JobId, Output, Peer, RequestId, Ticket,
+    Verdict,
+    output::{Notice, Offence},
+};
+use ashlar_ledger::View;
+use ashlar_primitives::{BlockId, wire};
+
+use super::{
+    Event, World,
+    transport::{answer_kind, request_kind},
+};
+use crate::{
+    invariants::Violation,
+    links::Message,
+    mesh::GossipMessage,
+    node::{NodeId, REQUEST_TIMEOUT},
+    readable,
+    trace::Subject,
+};
+
+impl World {
+    pub(super) fn perform(&mut self, node: NodeId, output: Output) -> Result<(), Violation> {
+        match output {
+            Output::Request(id, peer, request) => self.request(node, id, peer, request),
+            Output::Answer(inbound, answer) => self.answer(node, &inbound, answer),
+            Output::Publish(data) => self.publish(node, data),
+            Output::Verdict(ticket, verdict) => self.verdict(node, &ticket, verdict),
+            Output::Cut { peer, offence, reason, .. } => self.cut_peer(node, peer, offence, reason),
+            Output::Reply(call, result) => self.reply(node, call, result),
+            Output::Job(id, job) => {
+                self.job(node, id, job);
+                Ok(())
+            }
+            Output::Event(EngineEvent::Tip { view, disconnected, connected }) => {
+                self.tip(node, &view, &disconnected, &connected)
+            }
+            Output::Event(EngineEvent::TransactionAccepted { .. }) => Ok(()),
+            Output::Event(EngineEvent::Notice(notice)) => self.notice(node, &notice),
+        }
+    }
+
+    fn request(
+        &mut self,
+        node: NodeId,
+        id: RequestId,
+        peer: Peer,
+        request: wire::Request,
+    ) -> Result<(), Violation> {
+        self.tally.requests += 1;
+        let what = request_kind(&request);
+        readable::request(&request).map_err(|fault| Violation::Unreadable { node, what, fault })?;
+        let now = self.now;
+        if !self.node(node).ask(id, peer, now) {
+            return Err(Violation::RequestNumber { node, request: id.0 });
+        }
+        if !self.node(node).peers.contains(&peer) {
+            // The engine was told before that this peer is gone.
+            self.queue.push(now, Event::Unsent { node, request: id });
+            return Ok(());
+        }
+        let deadline = Event::RequestDeadline { node, request: id };
+        self.queue.push(now + REQUEST_TIMEOUT, deadline);
+        if let Some(other) = self.links.other_end(peer, node) {
+            self.send(peer, other, Message::Request(id, request));
+        }
+        Ok(())
+    }
+
+    fn answer(
+        &mut self,
+        node: NodeId,
+        inbound: &InboundId,
+        answer: Option<wire::Answer>,
+    ) -> Result<(), Violation> {
+        if let Some(answer) = &answer {
+            let what = answer_kind(answer);
+            readable::answer(answer, self.scenario.chain.max_block_bytes)
+                .map_err(|fault| Violation::Unreadable { node, what, fault })?;
+        }
+        let (peer, theirs) = self
+            .node(node)
+            .answer(inbound)
+            .ok_or(Violation::SecondAnswer { node, inbound: inbound.0 })?;
+        if let Some(other) = self.links.other_end(peer, node) {
+            self.send(peer, other, Message::Answer(theirs, answer));
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, node: NodeId, data: GossipData) -> Result<(), Violation> {
+        let (kind, what) = match &data {
+            GossipData::Block(_) => ("published block", "a block announcement"),
+            GossipData::Transactions(_) => ("published txs", "a batch of transactions"),
+        };
+        let message = GossipMessage::new(data).map_err(|fault| Violation::Unreadable {
+            node,
+            what,
+            fault,
+        })?;
+        self.note(Some(node), kind, Subject::Message(message.id));
+        let to = self.mesh.publish(node, &message, self.now);
+        self.spread(node, &message, to);
+        Ok(())
+    }
+
+    fn verdict(
+        &mut self,
+        node: NodeId,
+        ticket: &Ticket,
+        verdict: Verdict,
+    ) -> Result<(), Violation> {
+        let id = self
+            .node(node)
+            .settle_ticket(ticket)
+            .ok_or(Violation::SecondVerdict { node, ticket: ticket.id })?;
+        match verdict {
+            Verdict::Reject => Err(Violation::HonestMessageRejected { node, verdict }),
+            Verdict::Ignore => Ok(()),
+            Verdict::Accept => {
+                if let Some((message, onward)) = self.mesh.accept(node, &id) {
+                    self.spread(node, &message, onward);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Everyone here is honest, so only a link that works no longer excuses a cut.
+    fn cut_peer(
+        &mut self,
+        node: NodeId,
+        peer: Peer,
+        offence: Offence,
+        reason: String,
+    ) -> Result<(), Violation> {
+        self.note(Some(node), "cut off", Subject::Number(peer.0));
+        let Some(pair) = self.links.pair_of(peer) else { return Ok(()) };
+        if !self.links.is_cut(pair)
+            && let Some(other) = self.links.other_end(peer, node)
+        {
+            return Err(Violation::HonestPeerCut { node, other, offence, reason });
+        }
+        self.close(peer, [self.now; 2]);
+        Ok(())
+    }
+
+    fn job(&mut self, node: NodeId, id: JobId, job: Job) {
+        let now = self.now;
+        let done_at = self.node(node).schedule_job(&job, now);
+        let result = Box::new(job.run(&mut self.job_random));
+        self.queue.push(done_at, Event::JobDone { node, job: id, result });
+    }
+
+    fn tip(
+        &mut self,
+        node: NodeId,
+        view: &View,
+        disconnected: &[BlockId],
+        connected: &[BlockId],
+    ) -> Result<(), Violation> {
+        let id = view.tip().id;
+        self.note(Some(node), "tip", Subject::Block(id));
+        self.checks.tip(node, view)?;
+        if !disconnected.is_empty() {
+            let depth = u32::try_from(disconnected.len()).unwrap_or(u32::MAX);
+            self.tally.reorganisations += 1;
+            self.tally.deepest_reorganisation = self.tally.deepest_reorganisation.max(depth);
+        }
+        let now = self.now;
+        match self.first_tips.get(&id) {
+            None => {
+                self.first_tips.insert(id, now);
+            }
+            // Blocks that came alone: who catches up says nothing about how they spread.
+            Some(first) if disconnected.is_empty() && connected.len() == 1 => {
+                self.tally.spreading.push(now - *first);
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    fn notice(&mut self, node: NodeId, notice: &Notice) -> Result<(), Violation> {
+        match notice {
+            Notice::BlockInvalid { id, code } => {
+                Err(Violation::HonestBlockInvalid { node, id: *id, code })
+            }
+            Notice::PeerOfOtherChain { peer, .. } => {
+                Err(Violation::OtherChain { node, other: peer.0 })
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Whole worlds: what the simulator is for.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use ashlar_simulator::{Class, Report, Scenario, Violation, World};
+
+/// The shortest world there is, in minutes.
+const SHORT: u64 = 10;
+
+/// Runs a world whose promises must all be kept; what it panics with tells the seed.
+fn run(scenario: Scenario) -> Report {
+    World::new(scenario, false).run().unwrap_or_else(|failure| panic!("{failure}"))
+}
+
+fn world(seed: u64, nodes: usize) -> Report {
+    run(Scenario::draw(seed, Some(nodes), Some(SHORT)))
+}
+
+/// What must be alike in two runs of a seed.
+fn fingerprint(report: &Report) -> impl PartialEq + std::fmt::Debug + use<> {
+    (report.trace_hash, report.tip, report.commitment, report.supply, report.tally.events)
+}
+
+#[test]
+fn the_same_seed_gives_the_same_world() {
+    let (first, second) = (world(1, 5), world(1, 5));
+    assert_eq!(fingerprint(&first), fingerprint(&second));
+    let other = world(2, 5);
+    assert_ne!(first.trace_hash, other.trace_hash);
+    assert_ne!(first.tip, other.tip);
+}
+
+#[test]
+fn printing_changes_nothing() {
+    let scenario = || Scenario::draw(3, Some(5), Some(SHORT));
+    let silent = run(scenario());
+    // The test harness keeps what is printed to itself.
+    let printed = World::new(scenario(), true).run().unwrap();
+    assert_eq!(fingerprint(&silent), fingerprint(&printed));
+}
+
+/// ```text
+///             ┌ a1 ── a2 ── a3            the near side, while the net is cut
+/// genesis … ──┤
+///             └ b1 ── b2 ── b3 ── b4 … ── all, after it healed
+/// ```
+#[test]
+fn five_nodes_converge_after_a_partition() {
+    let reports: Vec<_> = (10..16).map(|seed| world(seed, 5)).collect();
+    assert!(reports.iter().any(|report| report.tally.deepest_reorganisation > 1));
+    assert!(reports.iter().all(|report| report.height > 20 && report.payments_confirmed > 0));
+}
+
+#[test]
+fn twenty_nodes_converge_after_a_partition() {
+    let reports: Vec<_> = (20..22).map(|seed| world(seed, 20)).collect();
+    assert!(reports.iter().any(|report| report.tally.reorganisations > 0));
+    assert!(reports.iter().all(|report| report.payments_confirmed > 10));
+}
+
+#[test]
+fn a_cut_that_nobody_is_told_of_and_one_that_breaks_connections() {
+    for silent in [false, true] {
+        let mut scenario = Scenario::draw(30, Some(7), Some(SHORT));
+        scenario.partition.silent = silent;
+        let report = run(scenario);
+        assert!(report.tally.requests_failed > 0, "nothing was out when the links were cut");
+    }
+}
+
+#[test]
+fn a_node_that_comes_late_catches_up() {
+    let seeds = (40..).map(|seed| Scenario::draw(seed, Some(6), Some(SHORT)));
+    let scenario = seeds.into_iter().find(|scenario| scenario.late.is_some()).unwrap();
+    let late = scenario.late.unwrap();
+    let report = run(scenario);
+    assert!(report.height > 20, "{late:?} had nothing to catch up with");
+}
+
+#[test]
+fn worlds_of_many_kinds_keep_all_promises() {
+    for seed in 50..56 {
+        run(Scenario::draw(seed, None, Some(SHORT)));
+    }
+}
+
+/// A simulator that can't fail shows nothing: links that never heal must be noticed.
+#[test]
+fn a_partition_that_never_heals_is_a_broken_promise() {
+    let mut scenario = Scenario::draw(60, Some(6), Some(SHORT));
+    scenario.partition.until = scenario.timeline.end * 2;
+    let failure = World::new(scenario, false).run().unwrap_err();
+    assert_eq!(failure.violation.class(), Class::Liveness);
+    assert!(matches!(failure.violation, Violation::NotOneTip { .. }), "{failure}");
+    assert!(!failure.recent.is_empty());
+}
