@@ -411,6 +411,22 @@ fn frame(tag: u8, fields: &impl Encode) -> Vec<u8> {
     out
 }
 
+/// The payload of one whole message: what the length before it counts, no more and no less.
+///
+/// A codec that reads from a stream compares the length with `max_payload` itself, before it
+/// waits for the payload.
+///
+/// # Errors
+/// Where the length is over `max_payload`, or is not that of what follows.
+pub fn split_frame(frame: &[u8], max_payload: usize) -> Result<&[u8], DecodeError> {
+    let mut reader = Reader::new(frame);
+    let length = u32::decode(&mut reader)?;
+    let length = usize::try_from(length).ok().filter(|length| *length <= max_payload);
+    let payload = reader.bytes(length.ok_or(DecodeError::OverLimit { what: "message" })?)?;
+    reader.finish()?;
+    Ok(payload)
+}
+
 /// Gossip data of the block topic.
 ///
 /// # Errors

@@ -1,0 +1,262 @@
+//! Style and architecture as a test, so that nobody needs a tool to keep them: arrows between
+//! crates point down, files stay readable, rule codes stand in code and tests, nothing is left
+//! half-done.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Which crates of the project each may name, in `[dependencies]`. A crate that is not listed
+/// fails the test: drawing its arrows is part of adding it.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("ashlar-primitives", &[]),
+    ("ashlar-consensus", &["ashlar-primitives"]),
+    ("ashlar-ledger", &["ashlar-primitives", "ashlar-consensus"]),
+    ("ashlar-mempool", &["ashlar-primitives", "ashlar-consensus"]),
+    (
+        "ashlar-engine",
+        &["ashlar-primitives", "ashlar-consensus", "ashlar-ledger", "ashlar-mempool"],
+    ),
+    ("ashlar-network", &["ashlar-primitives", "ashlar-engine"]),
+    ("ashlar-miner", &["ashlar-primitives"]),
+    (
+        "ashlar-rpc",
+        &[
+            "ashlar-primitives",
+            "ashlar-consensus",
+            "ashlar-ledger",
+            "ashlar-mempool",
+            "ashlar-engine",
+            "ashlar-miner",
+        ],
+    ),
+    ("ashlar-testkit", &["ashlar-primitives", "ashlar-consensus", "ashlar-ledger"]),
+    (
+        "ashlar-simulator",
+        &[
+            "ashlar-primitives",
+            "ashlar-consensus",
+            "ashlar-ledger",
+            "ashlar-mempool",
+            "ashlar-engine",
+            "ashlar-testkit",
+        ],
+    ),
+    (
+        "ashlar-node",
+        &[
+            "ashlar-primitives",
+            "ashlar-consensus",
+            "ashlar-ledger",
+            "ashlar-mempool",
+            "ashlar-engine",
+            "ashlar-network",
+            "ashlar-miner",
+            "ashlar-rpc",
+        ],
+    ),
+    ("ashlar-wallet", &["ashlar-primitives", "ashlar-consensus", "ashlar-rpc"]),
+    ("ashlar-e2e", &["ashlar-primitives", "ashlar-consensus", "ashlar-rpc", "ashlar-testkit"]),
+];
+
+/// What the wallet must never pull in, by any path.
+const NOT_IN_WALLET: &[&str] =
+    &["ashlar-ledger", "ashlar-engine", "ashlar-network", "rocksdb", "libp2p"];
+
+/// Lines of a file before its tests.
+const FILE_BUDGET_LINES: usize = 650;
+/// Files over the budget, each with its own budget and the reason.
+const LARGER_FILES: &[(&str, usize, &str)] = &[];
+/// All of `crates/consensus/src` before tests.
+const CONSENSUS_BUDGET_LINES: usize = 1_500;
+
+/// Marks of unfinished work, split so that this file does not hold them.
+const UNFINISHED: &[&str] =
+    &[concat!("FIX", "ME"), concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[ign", "ore")];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn members() -> Vec<PathBuf> {
+    let mut members = vec![root().join("node"), root().join("wallet"), root().join("tests")];
+    for entry in fs::read_dir(root().join("crates")).unwrap() {
+        members.push(entry.unwrap().path());
+    }
+    members.sort();
+    members
+}
+
+fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+}
+
+fn all_rust_files() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for member in members() {
+        rust_files(&member, &mut files);
+    }
+    files
+}
+
+fn name_of(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap().display().to_string()
+}
+
+/// Code before the tests of a file; nothing for a file that is all tests.
+fn code_of(path: &Path, text: &str) -> String {
+    let name = name_of(path);
+    if name.contains("/tests/") || name.starts_with("tests/") || name.ends_with("tests.rs") {
+        return String::new();
+    }
+    text.lines()
+        .take_while(|line| line.trim() != "#[cfg(test)]")
+        .map(|line| format!("{line}\n"))
+        .collect()
+}
+
+#[test]
+fn arrows_between_crates_point_down() {
+    let allowed: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
+    for member in members() {
+        let manifest = fs::read_to_string(member.join("Cargo.toml")).unwrap();
+        let manifest: toml::Table = manifest.parse().unwrap();
+        let name = manifest["package"]["name"].as_str().unwrap();
+        let allowed = allowed
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} has no arrows in tidy.rs: which crates may it name?"));
+        let Some(dependencies) = manifest.get("dependencies") else { continue };
+        for dependency in dependencies.as_table().unwrap().keys() {
+            assert!(
+                !dependency.starts_with("ashlar-") || allowed.contains(&dependency.as_str()),
+                "{name} must not depend on {dependency} (docs/architecture.md)"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_wallet_knows_nodes_by_rpc_alone() {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--locked", "-p", "ashlar-wallet", "-e", "normal"])
+        .args(["--prefix", "none", "--format", "{p}"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout).unwrap();
+    let crates: BTreeSet<&str> =
+        tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(crates.contains("ashlar-rpc"), "the tree is not the wallet's:\n{tree}");
+    for unwanted in NOT_IN_WALLET {
+        assert!(!crates.contains(unwanted), "the wallet pulls in {unwanted}");
+    }
+}
+
+#[test]
+fn files_stay_within_their_budget() {
+    let mut over = Vec::new();
+    for path in all_rust_files() {
+        let name = name_of(&path);
+        let text = fs::read_to_string(&path).unwrap();
+        let lines = match code_of(&path, &text) {
+            code if code.is_empty() => text.lines().count(),
+            code => code.lines().count(),
+        };
+        let budget = LARGER_FILES
+            .iter()
+            .find(|(file, _, _)| *file == name)
+            .map_or(FILE_BUDGET_LINES, |(_, budget, _)| *budget);
+        if lines > budget {
+            over.push(format!("{name}: {lines} lines, budget {budget}"));
+        }
+    }
+    assert!(over.is_empty(), "redraw the room, or give a reason in tidy.rs:\n{}", over.join("\n"));
+    for (file, _, reason) in LARGER_FILES {
+        assert!(root().join(file).exists() && !reason.is_empty(), "{file} needs no larger budget");
+    }
+}
+
+#[test]
+fn the_rules_can_be_read_in_an_evening() {
+    let mut files = Vec::new();
+    rust_files(&root().join("crates/consensus/src"), &mut files);
+    let lines: usize = files
+        .iter()
+        .map(|path| code_of(path, &fs::read_to_string(path).unwrap()).lines().count())
+        .sum();
+    assert!(lines > 500, "the rules were not found");
+    assert!(lines <= CONSENSUS_BUDGET_LINES, "consensus has {lines} lines without tests");
+}
+
+#[test]
+fn nothing_is_left_half_done() {
+    let mut found = Vec::new();
+    for path in all_rust_files() {
+        let text = fs::read_to_string(&path).unwrap();
+        for (number, line) in text.lines().enumerate() {
+            for mark in UNFINISHED {
+                if line.contains(mark) {
+                    found.push(format!("{}:{}: {}", name_of(&path), number + 1, line.trim()));
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// The codes of PROTOCOL.md §8 and §13: what stands in backticks and is made of small words
+/// joined by hyphens.
+fn codes_of_the_protocol() -> BTreeSet<String> {
+    let text = fs::read_to_string(root().join("docs/protocol.md")).unwrap();
+    let section = |number: &str| {
+        let start = text.find(&format!("\n## {number}. ")).expect("the section is there");
+        let rest = &text[start + 4..];
+        rest[..rest.find("\n## ").unwrap_or(rest.len())].to_owned()
+    };
+    let is_code = |text: &str| {
+        (text.contains('-') || text == "malformed" || text == "known")
+            && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+    };
+    [section("8"), section("13")]
+        .iter()
+        .flat_map(|section| section.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>())
+        .filter(|text| is_code(text))
+        .collect()
+}
+
+#[test]
+fn every_code_stands_in_the_code_and_in_a_test() {
+    let codes = codes_of_the_protocol();
+    assert!(codes.len() >= 30, "too few codes found: {codes:?}");
+    let (mut code, mut tests) = (String::new(), String::new());
+    for path in all_rust_files() {
+        let text = fs::read_to_string(&path).unwrap();
+        let before = code_of(&path, &text);
+        tests.push_str(&text[before.len().min(text.len())..]);
+        code.push_str(&before);
+    }
+    for entry in fs::read_dir(root().join("tests/vectors")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            tests.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+    for wanted in codes {
+        let quoted = format!("\"{wanted}\"");
+        assert!(code.contains(&quoted), "no code reports {wanted}");
+        assert!(tests.contains(&quoted), "no test expects {wanted}");
+    }
+}
