@@ -5,26 +5,67 @@
 //! ```ignore
 //! let config = ServerConfig { listen, ..ServerConfig::new(datadir.join(".cookie")) };
 //! let server = start_server(config, Arc::new(backend)).await?;
-//! println!("RPC on {}", server.local_addr());
+//! tracing::info!("RPC on {}", server.local_addr());
 //! // … until the node ends:
 //! server.stop().await;
 //! ```
+//!
+//! A request goes `listen` (sockets, bounded) → `middleware::Door` (`auth`: Host, Origin,
+//! password) → jsonrpsee (sizes, batches, parsing) → `middleware::Guard` (time, panics) →
+//! `handlers` → `chain`, `mempool`, `address`, `mining`, `network`, which read a view or make
+//! engine calls through `context`.
 
+mod address;
+mod auth;
 mod backend;
+mod chain;
 mod config;
+mod context;
+mod cookie;
+mod decoded;
+mod handlers;
+mod listen;
+mod mempool;
+mod middleware;
+mod mining;
+mod network;
+mod subscriptions;
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use jsonrpsee::{
+    Methods,
+    core::middleware::RpcServiceBuilder,
+    server::{BatchRequestConfig, PingConfig, Server, stop_channel},
+};
 use thiserror::Error;
+use tokio::{net::TcpListener, sync::watch, time};
+use tower::ServiceBuilder;
 
-pub use backend::{Backend, BackendError, ChainEvent, EVENT_CAPACITY, MiningState, NetworkState};
+pub use backend::{
+    Backend, BackendError, ChainEvent, EVENT_CAPACITY, MiningState, NetworkState,
+};
 pub use config::{Limits, ServerConfig};
+
+use crate::api::{ApiServer as _, SubscriptionsServer as _};
+use auth::Doors;
+use context::Context;
+use cookie::Cookie;
+
+/// Messages that may wait to be written to one WebSocket.
+const WEBSOCKET_BUFFER: u32 = 64;
+/// Between two pings of a WebSocket.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// A WebSocket that answers no ping for so long is closed.
+const PING_LIMIT: Duration = Duration::from_secs(60);
+/// How long calls that run may take to end when the server stops.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why the server can't start.
 #[derive(Debug, Error)]
 pub enum StartError {
     /// The address is taken, or not this machine's.
-    #[error("can't listen for RPC on {address}: {error}; choose another with --rpc-listen")]
+    #[error("can't listen for RPC on {address}: {error}; choose another address or port")]
     Listen {
         /// As configured.
         address: SocketAddr,
@@ -33,8 +74,8 @@ pub enum StartError {
     },
     /// An address that others can reach, and no lock on the door.
     #[error(
-        "refusing to listen for RPC on {address} without authentication: anyone who reaches it \
-         could stop this node; turn the cookie on, set a user and password, or listen on 127.0.0.1"
+        "refusing to listen for RPC on {address} without authentication: whoever reaches it could \
+         stop this node; turn the cookie on, set a user and password, or listen on 127.0.0.1"
     )]
     OpenDoor {
         /// As configured.
@@ -50,10 +91,15 @@ pub enum StartError {
     },
 }
 
-/// A running server. Dropping it does not stop it; [`ServerHandle::stop`] does.
+/// A running server. Dropping it stops the server at once and leaves the cookie behind:
+/// [`ServerHandle::stop`] does it properly.
 #[derive(Debug)]
 pub struct ServerHandle {
     local_addr: SocketAddr,
+    stop: jsonrpsee::server::ServerHandle,
+    cookie: Option<Cookie>,
+    /// Its sender lives as long as connections are accepted.
+    accepting: watch::Receiver<()>,
 }
 
 impl ServerHandle {
@@ -64,13 +110,22 @@ impl ServerHandle {
 
     /// Refuses new calls, gives those that run up to five seconds, removes the cookie.
     pub async fn stop(self) {
-        todo!()
+        // An error means that nobody listens any more: just what is wanted.
+        if self.stop.stop().is_ok() && time::timeout(STOP_PATIENCE, self.stop.stopped()).await.is_err()
+        {
+            tracing::warn!("RPC calls still ran when the server stopped");
+        }
+        if let Some(cookie) = &self.cookie {
+            cookie.remove();
+        }
     }
 
-    /// Ends when the server's task has ended, which before `stop` only a fault can cause: the
-    /// driver supervises it.
+    /// Ends when no connection is accepted any more, which before `stop` only a fault can cause:
+    /// the driver supervises it.
     pub async fn stopped(&self) {
-        todo!()
+        let mut accepting = self.accepting.clone();
+        // Nothing is ever sent: the only change is that the sender is gone.
+        while accepting.changed().await.is_ok() {}
     }
 }
 
@@ -83,5 +138,63 @@ pub async fn start_server<B: Backend>(
     config: ServerConfig,
     backend: Arc<B>,
 ) -> Result<ServerHandle, StartError> {
-    todo!()
+    let address = config.listen;
+    let open = config.cookie_file.is_none() && config.user.is_none();
+    if open && !address.ip().is_loopback() {
+        return Err(StartError::OpenDoor { address });
+    }
+    let listening = |error| StartError::Listen { address, error };
+    let listener = TcpListener::bind(address).await.map_err(listening)?;
+    let local_addr = listener.local_addr().map_err(listening)?;
+    let cookie = match &config.cookie_file {
+        Some(path) => Some(
+            Cookie::create(path)
+                .map_err(|error| StartError::Cookie { path: path.clone(), error })?,
+        ),
+        None => None,
+    };
+    let users = cookie.iter().map(|cookie| cookie.secret.clone()).chain(config.user.clone());
+    let doors = Doors::new(users, &config.allowed_hosts, &config.allowed_origins);
+
+    let limits = &config.limits;
+    let max_block_bytes = backend.view().params().max_block_bytes;
+    let settings = jsonrpsee::server::ServerConfig::builder()
+        .max_request_body_size(Limits::max_body_bytes(max_block_bytes))
+        .max_response_body_size(limits.max_response_bytes)
+        .max_connections(limits.max_connections)
+        .max_subscriptions_per_connection(limits.max_subscriptions)
+        .set_batch_request_config(BatchRequestConfig::Limit(limits.max_batch_calls))
+        .set_message_buffer_capacity(WEBSOCKET_BUFFER)
+        .enable_ws_ping(
+            PingConfig::new().ping_interval(PING_INTERVAL).inactive_limit(PING_LIMIT),
+        )
+        .build();
+    let services = Server::builder()
+        .set_config(settings)
+        .set_http_middleware(
+            ServiceBuilder::new().layer(middleware::DoorLayer::new(doors, limits)),
+        )
+        .set_rpc_middleware(
+            RpcServiceBuilder::new().layer(middleware::GuardLayer(limits.clone())),
+        )
+        .to_service_builder();
+    let methods = methods(Arc::new(Context::new(backend, &config)));
+
+    let (stopping, stop) = stop_channel();
+    let (alive, accepting) = watch::channel(());
+    let max_connections = limits.max_connections;
+    tokio::spawn(async move {
+        let make = || services.clone().build(methods.clone(), stopping.clone());
+        listen::accept(listener, max_connections, stopping.clone(), make).await;
+        drop(alive);
+    });
+    Ok(ServerHandle { local_addr, stop, cookie, accepting })
+}
+
+fn methods<B: Backend>(context: Arc<Context<B>>) -> Methods {
+    let mut methods = Methods::from(handlers::Handlers(Arc::clone(&context)).into_rpc());
+    methods
+        .merge(subscriptions::Subscriptions(context).into_rpc())
+        .expect("the two traits share no name: a test starts the server");
+    methods
 }

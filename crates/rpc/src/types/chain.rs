@@ -44,8 +44,6 @@ pub struct BlockchainInfo {
     pub initialblockdownload: bool,
     /// The work of the whole chain, 64 hex digits.
     pub chainwork: String,
-    /// Whether bodies of old blocks are missing.
-    pub pruned: bool,
     /// How many unspent coins there are.
     pub coins: u64,
     /// The sum of all unspent coins, in grains.

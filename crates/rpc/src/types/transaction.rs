@@ -82,7 +82,8 @@ pub struct TransactionStatus {
     /// What it says.
     #[serde(flatten)]
     pub body: TransactionBody,
-    /// Blocks from its own up to the tip; 0 while it waits in the mempool.
+    /// Blocks from its own up to the tip; 0 while it waits in the mempool, or where its block is
+    /// off the best chain.
     pub confirmations: u32,
     /// Its block.
     #[serde(default, skip_serializing_if = "Option::is_none")]

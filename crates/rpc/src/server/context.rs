@@ -1,0 +1,189 @@
+//! What all handlers stand on: one way to read a view, one way to ask the engine.
+
+use std::sync::Arc;
+
+use ashlar_engine::{Answer, AnswerBody, Call, CallError};
+use ashlar_ledger::{StoreError, View, view::QueryError};
+use ashlar_primitives::{Address, Lock};
+use tokio::{
+    sync::{Mutex, Semaphore},
+    task,
+};
+
+use super::{backend::Backend, backend::BackendError, config::ServerConfig};
+use crate::{error::RpcError, types::Tip};
+
+/// Reads of the store at one time: more would only wait for the same disk, and each holds a
+/// thread.
+const MAX_READERS: usize = 8;
+
+/// How often a call is made again because the tip moved between the engine's answer and the view.
+pub(super) const MAX_TIP_RETRIES: usize = 8;
+
+/// Shared by all connections.
+pub(super) struct Context<B> {
+    pub(super) backend: Arc<B>,
+    pub(super) agent: String,
+    pub(super) call_timeout_ms: u64,
+    pub(super) slow_subscriber_ms: u64,
+    /// One `generatetoaddress` at a time: two would only make siblings of each other's blocks.
+    pub(super) generating: Mutex<()>,
+    readers: Arc<Semaphore>,
+}
+
+impl<B: Backend> Context<B> {
+    pub(super) fn new(backend: Arc<B>, config: &ServerConfig) -> Self {
+        Self {
+            backend,
+            agent: config.agent.clone(),
+            call_timeout_ms: config.limits.call_timeout_ms,
+            slow_subscriber_ms: config.limits.slow_subscriber_ms,
+            generating: Mutex::new(()),
+            readers: Arc::new(Semaphore::new(MAX_READERS)),
+        }
+    }
+
+    pub(super) fn view(&self) -> Arc<View> {
+        self.backend.view()
+    }
+
+    /// Runs `read` on the published view.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&View) -> Result<T, RpcError> + Send + 'static,
+    ) -> Result<T, RpcError> {
+        self.read_at(self.view(), read).await
+    }
+
+    /// Runs `read` on a view, on a thread that may wait for the disk. A caller that gave up does
+    /// not free its place before the read has ended, so that the bound holds.
+    pub(super) async fn read_at<T: Send + 'static>(
+        &self,
+        view: Arc<View>,
+        read: impl FnOnce(&View) -> Result<T, RpcError> + Send + 'static,
+    ) -> Result<T, RpcError> {
+        let place = Arc::clone(&self.readers).acquire_owned().await;
+        task::spawn_blocking(move || {
+            let _place = place;
+            read(&view)
+        })
+        .await
+        .unwrap_or_else(|error| {
+            tracing::error!(%error, "an RPC read panicked");
+            Err(RpcError::Internal)
+        })
+    }
+
+    pub(super) async fn call(&self, call: Call) -> Result<Answer, RpcError> {
+        Ok(self.backend.call(call).await?)
+    }
+
+    /// The engine's answer and the view of the very tip that it was made at, for answers that
+    /// take from both.
+    pub(super) async fn call_at_view(&self, call: Call) -> Result<(Arc<View>, Answer), RpcError> {
+        for _ in 0..MAX_TIP_RETRIES {
+            let answer = self.call(call.clone()).await?;
+            let view = self.view();
+            if view.tip().id == answer.tip {
+                return Ok((view, answer));
+            }
+        }
+        Err(RpcError::Overloaded)
+    }
+
+    /// The lock that an address of this chain stands for.
+    pub(super) fn lock(&self, address: &str) -> Result<Lock, RpcError> {
+        parse_address(address, &self.view().params().address_prefix)
+    }
+}
+
+pub(super) fn parse_address(address: &str, prefix: &str) -> Result<Lock, RpcError> {
+    match Address::parse(address, prefix) {
+        Ok(address) => Ok(address.lock),
+        Err(error) => Err(RpcError::InvalidAddress {
+            address: address.to_owned(),
+            reason: error.to_string(),
+        }),
+    }
+}
+
+/// How a chain writes a lock.
+pub(super) fn show_address(lock: Lock, prefix: &str) -> String {
+    Address { prefix: prefix.to_owned(), lock }.to_string()
+}
+
+/// The tip that a view stands for.
+pub(super) fn tip_of(view: &View) -> Tip {
+    Tip { tip: view.tip().id.into(), tip_height: view.tip().height }
+}
+
+/// The tip that the engine answered at.
+pub(super) fn tip_of_answer(answer: &Answer) -> Tip {
+    Tip { tip: answer.tip.into(), tip_height: answer.height }
+}
+
+/// Blocks from `height` up to the tip, both counted.
+pub(super) fn confirmations(tip_height: u32, height: u32) -> u32 {
+    tip_height.saturating_sub(height).saturating_add(1)
+}
+
+/// A page of at most `max`, which is also what is meant where nothing is said.
+pub(super) fn page_limit(limit: Option<usize>, max: usize) -> Result<usize, RpcError> {
+    match limit.unwrap_or(max) {
+        limit if (1..=max).contains(&limit) => Ok(limit),
+        _ => Err(RpcError::InvalidParameter { name: "limit", reason: format!("1 to {max}") }),
+    }
+}
+
+/// The engine answered another question than it was asked: a fault of ours.
+pub(super) fn unexpected(answer: &AnswerBody) -> RpcError {
+    tracing::error!(?answer, "the engine answered another question than it was asked");
+    RpcError::Internal
+}
+
+impl From<StoreError> for RpcError {
+    fn from(error: StoreError) -> Self {
+        // The message may name paths: it is for the log alone.
+        tracing::error!(%error, "a read for RPC failed");
+        Self::Internal
+    }
+}
+
+impl From<QueryError> for RpcError {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::IndexOff { index } => Self::IndexOff { index },
+            QueryError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<CallError> for RpcError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Overloaded => Self::Overloaded,
+            CallError::Stopping => Self::Stopping,
+            CallError::NotFound => Self::NotFound { what: "block", id: "as given".to_owned() },
+            CallError::TooMany { max } => Self::TooMany { what: "items", max },
+            CallError::UnknownLock { .. } => {
+                Self::InvalidParameter { name: "address", reason: error.to_string() }
+            }
+            CallError::ExtraTooLong { .. } => {
+                Self::InvalidParameter { name: "extra", reason: error.to_string() }
+            }
+        }
+    }
+}
+
+impl From<BackendError> for RpcError {
+    fn from(error: BackendError) -> Self {
+        match error {
+            BackendError::BadAddress { address, reason } => {
+                Self::BadPeerAddress { address, reason }
+            }
+            BackendError::NotConnected { who } => Self::NotConnected { who },
+            BackendError::RealClock => Self::RealClock,
+            BackendError::Stopping => Self::Stopping,
+        }
+    }
+}

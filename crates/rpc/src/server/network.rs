@@ -1,0 +1,74 @@
+//! Questions about peers.
+
+use ashlar_engine::{AnswerBody, Call, Direction};
+
+use super::{
+    backend::Backend,
+    context::{Context, unexpected},
+};
+use crate::{
+    error::RpcError,
+    types::{NetworkInfo, PeerInfo},
+};
+
+/// The version of PROTOCOL.md.
+const PROTOCOL_VERSION: u32 = 1;
+
+pub(super) async fn peers<B: Backend>(context: &Context<B>) -> Result<Vec<PeerInfo>, RpcError> {
+    let answer = context.call(Call::Peers).await?;
+    let AnswerBody::Peers(peers) = answer.body else { return Err(unexpected(&answer.body)) };
+    Ok(peers
+        .into_iter()
+        .map(|peer| PeerInfo {
+            id: peer.peer.0,
+            addr: peer.address,
+            identity: peer.identity,
+            inbound: peer.direction == Direction::Inbound,
+            subver: peer.agent,
+            synced_blocks: peer.height,
+            tip: peer.tip.map(Into::into),
+            services: peer.services,
+            connected_ms: peer.connected_ms,
+            inflight: peer.in_flight as u64,
+            banscore: peer.score,
+        })
+        .collect())
+}
+
+pub(super) async fn info<B: Backend>(context: &Context<B>) -> Result<NetworkInfo, RpcError> {
+    let state = context.backend.network().await;
+    let networkactive = state.is_some();
+    let state = state.unwrap_or_default();
+    let (inbound, outbound) = (state.inbound as u64, state.outbound as u64);
+    let chain_id = context.view().params().chain_id.to_string();
+    Ok(NetworkInfo {
+        subversion: context.agent.clone(),
+        protocolversion: PROTOCOL_VERSION,
+        network: chain_id.chars().take(8).collect(),
+        identity: state.identity,
+        networkactive,
+        connections: inbound.saturating_add(outbound),
+        connections_in: inbound,
+        connections_out: outbound,
+        localaddresses: state.listening,
+        warnings: context.backend.warnings(),
+    })
+}
+
+pub(super) async fn add_node<B: Backend>(
+    context: &Context<B>,
+    node: String,
+    command: Option<&str>,
+) -> Result<(), RpcError> {
+    match command {
+        None | Some("add") => context.backend.add_node(node).await?,
+        Some("remove") => context.backend.remove_node(node).await?,
+        Some(_) => {
+            return Err(RpcError::InvalidParameter {
+                name: "command",
+                reason: "\"add\" or \"remove\"".to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
