@@ -56,6 +56,9 @@ pub(crate) struct RunArguments {
     /// Multiaddress of a peer to connect to and to keep connected to; may be repeated.
     #[arg(long = "peer", env = "ASHLAR_PEERS", value_name = "MULTIADDR", value_delimiter = ',')]
     peers: Option<Vec<String>>,
+    /// Find further peers through those that are connected [default: true].
+    #[arg(long, env = "ASHLAR_DISCOVERY", num_args = 0..=1, default_missing_value = "true")]
+    discovery: Option<bool>,
     /// Find peers on the local network by multicast DNS.
     #[arg(long, env = "ASHLAR_MDNS", num_args = 0..=1, default_missing_value = "true")]
     mdns: Option<bool>,
@@ -101,6 +104,7 @@ struct ConfigFile {
     genesis: Option<PathBuf>,
     listen: Option<Vec<String>>,
     peers: Option<Vec<String>>,
+    discovery: Option<bool>,
     mdns: Option<bool>,
     rpc_listen: Option<SocketAddr>,
     rpc_allow_hosts: Option<Vec<String>>,
@@ -123,6 +127,7 @@ pub(crate) struct Config {
     pub(crate) genesis: Option<PathBuf>,
     pub(crate) listen: Vec<String>,
     pub(crate) peers: Vec<String>,
+    pub(crate) discovery: bool,
     pub(crate) mdns: bool,
     pub(crate) rpc_listen: SocketAddr,
     pub(crate) rpc_allow_hosts: Vec<String>,
@@ -161,6 +166,7 @@ impl Config {
                 .or(file.listen)
                 .unwrap_or_else(|| vec![DEFAULT_LISTEN.to_owned()]),
             peers: flags.peers.or(file.peers).unwrap_or_default(),
+            discovery: flags.discovery.or(file.discovery).unwrap_or(true),
             mdns: flags.mdns.or(file.mdns).unwrap_or(false),
             rpc_listen: flags.rpc_listen.or(file.rpc_listen).unwrap_or_else(default_rpc_listen),
             rpc_allow_hosts: flags.rpc_allow_hosts.or(file.rpc_allow_hosts).unwrap_or_default(),
@@ -210,6 +216,7 @@ pub(crate) fn sample() -> String {
          # Every key is shown with its default; unknown keys are errors.\n\n\
          # listen = [\"{DEFAULT_LISTEN}\"]\n\
          # peers = []                # multiaddresses: \"/ip4/192.0.2.7/tcp/9333\"\n\
+         # discovery = true\n\
          # mdns = false\n\
          # rpc_listen = \"{DEFAULT_RPC_LISTEN}\"\n\
          # rpc_allow_hosts = []\n\

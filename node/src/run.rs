@@ -219,11 +219,14 @@ fn network_config(
     params: &Params,
 ) -> ashlar_network::Config {
     ashlar_network::Config {
+        chain_id: params.chain_id,
+        max_block_bytes: params.max_block_bytes,
         listen: config.listen.clone(),
         peers: config.peers.clone(),
+        key_file: directory.key_file(),
         mdns: config.mdns,
+        discovery: config.discovery,
         agent: AGENT.to_owned(),
-        ..ashlar_network::Config::new(params.chain_id, params.max_block_bytes, directory.key_file())
     }
 }
 

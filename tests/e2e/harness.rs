@@ -1,0 +1,319 @@
+//! Processes and how to talk to them.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use ashlar_rpc::{
+    Client, Credentials,
+    client::ClientError,
+};
+use serde_json::{Value, json};
+
+/// Longest that anything may take before the test fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(50);
+/// Of every wallet in these tests.
+const PASSWORD: &str = "correct horse";
+/// 32 zero bytes as BIP-39: the development genesis pays its first address.
+pub(crate) const FAUCET_WORDS: &str = "abandon abandon abandon abandon abandon abandon abandon \
+    abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon \
+    abandon abandon abandon abandon abandon art";
+
+pub(crate) fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+pub(crate) fn dev_genesis() -> PathBuf {
+    repository().join("tests/genesis-dev.json")
+}
+
+/// The folder of the binaries: two above the test's own.
+pub(crate) fn binaries() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    own.parent().and_then(Path::parent).unwrap().to_owned()
+}
+
+fn binary(name: &str) -> PathBuf {
+    let path = binaries().join(name);
+    assert!(
+        path.exists(),
+        "{} is missing; run `cargo build --release --workspace --bins` first",
+        path.display()
+    );
+    path
+}
+
+/// Polls until `condition` gives a value; fails with `what` when patience ends.
+pub(crate) fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "waited too long until {what}");
+        thread::sleep(POLL);
+    }
+}
+
+/// A folder for one test's nodes and wallets, deleted with it (kept where the test fails).
+pub(crate) struct Net {
+    folder: tempfile::TempDir,
+    names: AtomicU32,
+}
+
+impl Net {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("ashlar-e2e-").tempdir().unwrap();
+        Self { folder, names: AtomicU32::new(0) }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A new node on the development genesis, connected to `peers`.
+    pub(crate) fn node(&self, peers: &[&Node]) -> Node {
+        self.node_with(peers, &[])
+    }
+
+    pub(crate) fn node_with(&self, peers: &[&Node], flags: &[&str]) -> Node {
+        let number = self.names.fetch_add(1, Ordering::Relaxed);
+        let mut node = Node {
+            datadir: self.path(&format!("node{number}")),
+            genesis: dev_genesis(),
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            child: None,
+        };
+        node.start(peers);
+        node
+    }
+
+    /// The wallet that the development genesis pays.
+    pub(crate) fn faucet(&self) -> Wallet {
+        let wallet = Wallet { file: self.path("faucet.json") };
+        let genesis = dev_genesis();
+        let output = wallet
+            .command(&["restore", "--light-kdf", "--genesis", genesis.to_str().unwrap()])
+            .env("ASHLAR_WALLET_MNEMONIC", FAUCET_WORDS)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        wallet
+    }
+
+    /// A new wallet.
+    pub(crate) fn wallet(&self, name: &str) -> Wallet {
+        let wallet = Wallet { file: self.path(&format!("{name}.json")) };
+        let genesis = dev_genesis();
+        wallet.run(&["create", "--light-kdf", "--genesis", genesis.to_str().unwrap()]);
+        wallet
+    }
+}
+
+/// A node's process and its data.
+pub(crate) struct Node {
+    pub(crate) datadir: PathBuf,
+    genesis: PathBuf,
+    flags: Vec<String>,
+    child: Option<Child>,
+}
+
+impl Node {
+    pub(crate) fn start(&mut self, peers: &[&Self]) {
+        assert!(self.child.is_none(), "runs already");
+        let mut command = run_command(&self.datadir);
+        command.arg("--genesis").arg(&self.genesis).args(&self.flags);
+        for peer in peers {
+            command.args(["--peer", &peer.address()]);
+        }
+        fs::create_dir_all(&self.datadir).unwrap();
+        drop(fs::remove_file(self.datadir.join("run.json")));
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();
+        let mut child = command.stderr(log).spawn().unwrap();
+        wait_for("the node is ready", || {
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("the node ended with {status}:\n{}", self.log());
+            }
+            self.datadir.join("run.json").exists().then_some(())
+        });
+        self.child = Some(child);
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.datadir.join("log")
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    fn run_file(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.datadir.join("run.json")).unwrap()).unwrap()
+    }
+
+    pub(crate) fn rpc_address(&self) -> String {
+        self.run_file()["rpc"].as_str().unwrap().to_owned()
+    }
+
+    /// A multiaddress for peers.
+    pub(crate) fn address(&self) -> String {
+        self.run_file()["listening"][0].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn try_call(&self, method: &str, params: Value) -> Result<Value, ClientError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let credentials = Credentials::Cookie(self.datadir.join(".cookie"));
+        let Value::Array(params) = params else { panic!("parameters are a list") };
+        runtime.block_on(async {
+            Client::connect(&self.rpc_address(), &credentials)?.call(method, params).await
+        })
+    }
+
+    pub(crate) fn call(&self, method: &str, params: Value) -> Value {
+        self.try_call(method, params)
+            .unwrap_or_else(|error| panic!("{method}: {error}\n{}", self.log()))
+    }
+
+    pub(crate) fn height(&self) -> u64 {
+        self.call("getblockcount", json!([])).as_u64().unwrap()
+    }
+
+    pub(crate) fn tip(&self) -> String {
+        self.call("getbestblockhash", json!([])).as_str().unwrap().to_owned()
+    }
+
+    /// Mines so many blocks; the ids.
+    pub(crate) fn generate(&self, blocks: u32, address: &str) -> Vec<String> {
+        let ids = self.call("generatetoaddress", json!([blocks, address]));
+        ids.as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()).collect()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("runs").id()
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().expect("runs");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// SIGTERM; the node must end well.
+    pub(crate) fn stop(&mut self) {
+        let mut child = self.child.take().expect("runs");
+        signal(child.id(), "TERM");
+        let status = wait_for("the node stops", || child.try_wait().unwrap());
+        assert!(status.success(), "ended with {status}:\n{}", self.log());
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+        if thread::panicking() {
+            eprintln!("--- log of {}\n{}", self.datadir.display(), self.log());
+        }
+    }
+}
+
+/// `ashlar-node run` on free ports of the loopback address.
+pub(crate) fn run_command(datadir: &Path) -> Command {
+    let mut command = Command::new(binary("ashlar-node"));
+    command
+        .arg("run")
+        .arg("--datadir")
+        .arg(datadir)
+        .args(["--listen", "/ip4/127.0.0.1/tcp/0", "--rpc-listen", "127.0.0.1:0"])
+        .args(["--profile", "small"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    command
+}
+
+pub(crate) fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &pid.to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+/// Waits until all nodes are on one tip; its id.
+pub(crate) fn wait_for_one_tip(nodes: &[&Node]) -> String {
+    wait_for("all nodes are on one tip", || {
+        let tip = nodes[0].tip();
+        nodes.iter().all(|node| node.tip() == tip).then_some(tip)
+    })
+}
+
+/// A wallet's file.
+pub(crate) struct Wallet {
+    file: PathBuf,
+}
+
+impl Wallet {
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary("ashlar-wallet"));
+        command
+            .arg("--wallet")
+            .arg(&self.file)
+            .arg("--json")
+            .args(arguments)
+            .env("ASHLAR_WALLET_PASSWORD", PASSWORD)
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn try_run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs a command that must succeed; its JSON.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Value {
+        let output = self.try_run(arguments);
+        assert!(
+            output.status.success(),
+            "ashlar-wallet {arguments:?}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+            panic!("{arguments:?} printed no JSON ({error}): {:?}", output.stdout)
+        })
+    }
+
+    pub(crate) fn on(&self, node: &Node, arguments: &[&str]) -> Value {
+        let mut all = vec!["--datadir", node.datadir.to_str().unwrap()];
+        all.extend(arguments);
+        self.run(&all)
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.run(&["address"])["address"].as_str().unwrap().to_owned()
+    }
+
+    /// Confirmed and spendable, in grains.
+    pub(crate) fn balance(&self, node: &Node) -> u64 {
+        self.on(node, &["balance"])["confirmed"].as_u64().unwrap()
+    }
+}
+
+/// Bytes to a port, whatever becomes of them.
+pub(crate) fn throw(address: &str, bytes: &[u8]) {
+    if let Ok(mut stream) = std::net::TcpStream::connect(address) {
+        // The node may hang up in the middle, which is its right.
+        drop(stream.write_all(bytes));
+    }
+}

@@ -1,0 +1,15 @@
+//! Whole processes: real `ashlar-node`s and `ashlar-wallet`s, real disks and sockets.
+//!
+//! The binaries are those of the same profile, built beforehand
+//! (`cargo build --release --workspace --bins`). Blocks come from `generatetoaddress` on the
+//! development genesis, except where mining itself is the point. Every wait is a bounded poll of
+//! a condition.
+
+mod harness;
+
+mod hostile;
+mod network;
+mod payments;
+mod refusals;
+mod restarts;
+mod script;

@@ -1,0 +1,69 @@
+//! A wallet pays another through different nodes, and both see it confirmed.
+
+use serde_json::json;
+
+use crate::harness::{Net, wait_for, wait_for_one_tip};
+
+/// 12.5 ASH in grains.
+const PAID: u64 = 1_250_000_000;
+
+/// ```text
+/// faucet ── node A ── node B ── node C ── receiver
+/// ```
+#[test]
+fn a_payment_through_one_node_is_confirmed_on_another_and_in_both_wallets() {
+    let net = Net::new();
+    let a = net.node(&[]);
+    let b = net.node(&[&a]);
+    let c = net.node(&[&b]);
+    let (faucet, receiver) = (net.faucet(), net.wallet("receiver"));
+    let miner = net.wallet("miner").address();
+    let before = faucet.balance(&a);
+
+    let sent = faucet.on(&a, &["send", &receiver.address(), "12.5", "--yes"]);
+    let txid = sent["txid"].as_str().unwrap().to_owned();
+    let fee = sent["fee"].as_u64().unwrap();
+    assert!(fee > 0);
+    wait_for("the payment waits on node C", || {
+        c.call("getrawmempool", json!([])).to_string().contains(&txid).then_some(())
+    });
+
+    c.generate(1, &miner);
+    wait_for_one_tip(&[&a, &b, &c]);
+    assert_eq!(receiver.balance(&c), PAID);
+    assert_eq!(faucet.balance(&a), before - PAID - fee);
+    for (wallet, node) in [(&faucet, &a), (&receiver, &c)] {
+        let history = wallet.on(node, &["history"]);
+        assert!(history.to_string().contains(&txid), "{history}");
+    }
+    let found = b.call("gettransaction", json!([txid]));
+    assert_eq!(found["confirmations"], 1, "{found}");
+    for node in [&a, &b, &c] {
+        assert_eq!(node.call("getmempoolinfo", json!([]))["size"], 0);
+    }
+}
+
+/// Payments of payments: the receiver spends what it was paid before that is confirmed on a
+/// node that heard of both only through the other.
+#[test]
+fn the_receiver_pays_on_through_another_node() {
+    let net = Net::new();
+    let a = net.node(&[]);
+    let b = net.node(&[&a]);
+    let (faucet, receiver, last) = (net.faucet(), net.wallet("receiver"), net.wallet("last"));
+    let miner = net.wallet("miner").address();
+
+    faucet.on(&a, &["send", &receiver.address(), "3", "--yes"]);
+    wait_for("the payment waits on node B", || {
+        (b.call("getmempoolinfo", json!([]))["size"] == 1).then_some(())
+    });
+    b.generate(1, &miner);
+    wait_for_one_tip(&[&a, &b]);
+    receiver.on(&b, &["send", &last.address(), "1", "--yes"]);
+    wait_for("the second payment waits on node A", || {
+        (a.call("getmempoolinfo", json!([]))["size"] == 1).then_some(())
+    });
+    a.generate(1, &miner);
+    wait_for_one_tip(&[&a, &b]);
+    assert_eq!(last.balance(&b), 100_000_000);
+}
