@@ -1,6 +1,7 @@
 //! Bodies: bytes → a block that belongs to its header and keeps the stateless rules (§4, §8
 //! group 2).
 
+use core::iter::once;
 use std::{collections::BTreeSet, sync::Arc};
 
 use ashlar_primitives::{
@@ -19,9 +20,9 @@ pub const MAX_COINBASE_OUTPUTS: usize = 1_024;
 /// Most bytes of a coinbase's `extra` (§4).
 pub const MAX_EXTRA_BYTES: usize = 96;
 /// The length of a merkle leaf's preimage that could pass for an inner node (§4).
-const INNER_NODE_BYTES: usize = 64;
-/// The count in front of a block's transactions.
-const COUNT_BYTES: usize = 4;
+const INNER_NODE_BYTES: u32 = 64;
+/// What a block has beside its coinbase and transactions: the header and their count.
+const FIXED_BYTES: u64 = 80 + 4;
 
 /// A block whose body belongs to its header and keeps group 2. Ids and sizes are computed once.
 /// Private fields: to hold one is the proof. Cheap to share (`Arc` it).
@@ -123,7 +124,7 @@ pub fn open_body(
     height: u32,
     bytes: &[u8],
 ) -> Result<CheckedBlock, OpenError> {
-    // malformed
+    // PROTOCOL.md §1: malformed
     let block = Block::from_bytes(bytes).map_err(BodyError::Malformed)?;
     open_block(params, header, height, block)
 }
@@ -154,30 +155,26 @@ pub fn open_parts(
 ) -> Result<CheckedBlock, OpenError> {
     let coinbase_bytes = coinbase.to_bytes();
     let coinbase_id = CoinbaseId(double_sha256(&coinbase_bytes));
-    // block-too-large
-    let fixed = [Header::LEN, coinbase_bytes.len(), COUNT_BYTES];
-    let size_bytes = (fixed.into_iter().map(|length| u64::try_from(length).unwrap_or(u64::MAX)))
-        .chain(transactions.iter().map(|checked| checked.size_bytes().into()))
-        .fold(0, u64::saturating_add);
+    let coinbase_size = u32::try_from(coinbase_bytes.len()).unwrap_or(u32::MAX);
+    let sizes =
+        || once(coinbase_size).chain(transactions.iter().map(|checked| checked.size_bytes()));
+    // PROTOCOL.md §4: block-too-large
+    let size_bytes = sizes().map(u64::from).fold(FIXED_BYTES, u64::saturating_add);
     let max_bytes = params.max_block_bytes;
     let size_bytes = u32::try_from(size_bytes)
         .ok()
         .filter(|size_bytes| *size_bytes <= max_bytes)
         .ok_or(BodyError::TooLarge { size_bytes, max_bytes })?;
-    // bad-merkle-root
-    let could_be_node = coinbase_bytes.len() == INNER_NODE_BYTES
-        || transactions.iter().any(|checked| {
-            usize::try_from(checked.size_bytes()).is_ok_and(|size| size == INNER_NODE_BYTES)
-        });
-    let leaves: Vec<[u8; 32]> = core::iter::once(coinbase_id.0)
-        .chain(transactions.iter().map(|checked| checked.wtxid().0))
-        .collect();
-    if could_be_node || merkle_root(&leaves) != header.merkle_root {
+    // PROTOCOL.md §4: bad-merkle-root
+    let leaves: Vec<[u8; 32]> =
+        once(coinbase_id.0).chain(transactions.iter().map(|checked| checked.wtxid().0)).collect();
+    let could_pass_for_node = sizes().any(|size| size == INNER_NODE_BYTES);
+    if could_pass_for_node || merkle_root(&leaves) != header.merkle_root {
         return Err(BodyError::BadMerkleRoot.into());
     }
-    // bad-coinbase
+    // PROTOCOL.md §4: bad-coinbase
     check_coinbase(&coinbase, height).map_err(BlockError::BadCoinbase)?;
-    // The stateless rules of each transaction, in order.
+    // PROTOCOL.md §3: the stateless rules of each transaction, in order
     for (index, checked) in (0..=u32::MAX).zip(&transactions) {
         checked.check().map_err(|error| BlockError::Transaction { index, error })?;
     }

@@ -231,18 +231,18 @@ fn connect_all(
     block: &CheckedBlock,
     coins: &SpentCoins,
 ) -> Result<Amount, BlockError> {
-    // bad-utxo-commitment
+    // PROTOCOL.md §6: bad-utxo-commitment
     if block.coinbase().utxo_commitment != parent.utxo.commitment() {
         return Err(BlockError::BadUtxoCommitment);
     }
-    // The contextual rules of each transaction, in order.
+    // PROTOCOL.md §3: the contextual rules of each transaction, in order
     let height = block.height();
     for (index, transaction) in (0..=u32::MAX).zip(block.transactions()) {
         effects
             .connect(params, height, index, transaction, coins)
             .map_err(|error| BlockError::Transaction { index, error })?;
     }
-    // coinbase-overpays
+    // PROTOCOL.md §4: coinbase-overpays
     let claimed = block
         .coinbase()
         .outputs

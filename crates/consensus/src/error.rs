@@ -270,23 +270,15 @@ impl TxError {
 
     /// Whether the transaction is wrong for ever, whoever looks at it (§8, "for ever or for now").
     pub const fn is_permanent(&self) -> bool {
-        match self {
-            Self::Malformed(_)
-            | Self::NoInputs
-            | Self::NoOutputs
-            | Self::TooLarge { .. }
-            | Self::DuplicateInput
-            | Self::BadValue
-            | Self::BadLockVersion
-            | Self::MemoTooLong { .. }
-            | Self::BadSignature { .. } => true,
-            Self::BadWitness { fault, .. } => !matches!(fault, WitnessFault::NotYet),
+        !matches!(
+            self,
             Self::NotYetValid { .. }
-            | Self::MissingInput { .. }
-            | Self::ImmatureCoinbase { .. }
-            | Self::BadInputSum
-            | Self::Overspends { .. } => false,
-        }
+                | Self::MissingInput { .. }
+                | Self::ImmatureCoinbase { .. }
+                | Self::BadInputSum
+                | Self::Overspends { .. }
+                | Self::BadWitness { fault: WitnessFault::NotYet, .. }
+        )
     }
 }
 

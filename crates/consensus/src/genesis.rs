@@ -22,15 +22,6 @@ use crate::{
     transaction::coins,
 };
 
-/// Most letters of an address prefix.
-const MAX_PREFIX_LETTERS: usize = 16;
-/// Most bytes of a chain's name.
-const MAX_NAME_BYTES: usize = 64;
-/// Most bytes of the message.
-const MAX_MESSAGE_BYTES: usize = 1_024;
-/// Least and greatest `max_block_bytes`.
-const BLOCK_BYTES: core::ops::RangeInclusive<u32> = 10_000..=32_000_000;
-
 /// Why a text is not a genesis. For people: what is wrong and where.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum GenesisError {
@@ -44,79 +35,15 @@ pub enum GenesisError {
         /// What was found and what was expected.
         problem: String,
     },
-    /// `address_prefix`
-    #[error("address_prefix must be 1 to 16 lower-case letters, not {found:?}")]
-    Prefix {
-        /// As written.
-        found: String,
-    },
-    /// `name`
-    #[error("name must be 1 to 64 bytes long, not {length}")]
-    Name {
-        /// In bytes.
-        length: usize,
-    },
-    /// `message`
-    #[error("message must be at most 1024 bytes long, not {length}")]
-    Message {
-        /// In bytes.
-        length: usize,
-    },
-    /// `bits` or `pow_limit_bits`
-    #[error("{field} must be 8 lower-case hex digits that stand for a target, not {found:?}")]
-    Bits {
+    /// A field is out of its range.
+    #[error("{field} must be {expected}")]
+    Field {
         /// Which.
         field: &'static str,
-        /// As written.
-        found: String,
+        /// By §7.
+        expected: &'static str,
     },
-    /// `bits` or `pow_limit_bits`
-    #[error("{field} is {found:08x}, whose shortest form is {shortest:08x}: write that")]
-    BitsNotShortest {
-        /// Which.
-        field: &'static str,
-        /// As written.
-        found: u32,
-        /// The same target.
-        shortest: u32,
-    },
-    /// `bits`
-    #[error("bits {bits:08x} are easier than pow_limit_bits {limit:08x}")]
-    BitsOverLimit {
-        /// Of the genesis block.
-        bits: u32,
-        /// The easiest allowed.
-        limit: u32,
-    },
-    /// `block_interval`
-    #[error("block_interval must be at least 1 second")]
-    BlockInterval,
-    /// `max_block_bytes`
-    #[error("max_block_bytes must be 10000 to 32000000, not {found}")]
-    BlockBytes {
-        /// As written.
-        found: u32,
-    },
-    /// `halving_interval`
-    #[error("halving_interval must be at least 1 block")]
-    HalvingInterval,
-    /// `stall_relief_seconds`
-    #[error(
-        "stall_relief_seconds must be 0 or at least {least}, not {found}: twice max_future_seconds and 12 block_intervals"
-    )]
-    StallRelief {
-        /// As written.
-        found: u32,
-        /// For this chain.
-        least: u64,
-    },
-    /// `allocations`
-    #[error("{count} allocations, at most 1024 allowed")]
-    AllocationCount {
-        /// How many.
-        count: usize,
-    },
-    /// `allocations`
+    /// An allocation pays to no address of this chain.
     #[error("allocation {index}: {error}")]
     AllocationAddress {
         /// From 0.
@@ -124,15 +51,10 @@ pub enum GenesisError {
         /// What is wrong with its address.
         error: AddressError,
     },
-    /// `allocations`
-    #[error("allocation {index} is of 0 grains, at least 1 needed")]
-    AllocationValue {
-        /// From 0.
-        index: usize,
-    },
-    /// `initial_subsidy`, `halving_interval` and `allocations`
+    /// `initial_subsidy`, `halving_interval` and `allocations` make more than `MAX_MONEY`.
     #[error(
-        "allocations and all subsidies come to {total} grains, at most 9007199254740991 allowed"
+        "allocations and all subsidies come to {total} grains, at most {} allowed",
+        Amount::MAX_MONEY
     )]
     TooMuchMoney {
         /// Together.
@@ -280,66 +202,51 @@ impl Genesis {
 }
 
 impl Text {
-    /// The rules of §7 but those for allocations; returns bits and limit.
+    /// The rules of §7 but those for money; returns bits and limit.
     fn check(&self) -> Result<(u32, u32), GenesisError> {
-        let letters = self.address_prefix.len();
-        if !(1..=MAX_PREFIX_LETTERS).contains(&letters)
-            || !self.address_prefix.bytes().all(|letter| letter.is_ascii_lowercase())
-        {
-            return Err(GenesisError::Prefix { found: self.address_prefix.clone() });
-        }
-        if !(1..=MAX_NAME_BYTES).contains(&self.name.len()) {
-            return Err(GenesisError::Name { length: self.name.len() });
-        }
-        if self.message.len() > MAX_MESSAGE_BYTES {
-            return Err(GenesisError::Message { length: self.message.len() });
-        }
+        let lower_case = self.address_prefix.bytes().all(|letter| letter.is_ascii_lowercase());
+        require("address_prefix", "1 to 16 lower-case letters", {
+            lower_case && (1..=16).contains(&self.address_prefix.len())
+        })?;
+        require("name", "1 to 64 bytes of UTF-8", (1..=64).contains(&self.name.len()))?;
+        require("message", "at most 1024 bytes of UTF-8", self.message.len() <= 1_024)?;
         let (bits, target) = parse_bits("bits", &self.bits)?;
         let (limit, limit_target) = parse_bits("pow_limit_bits", &self.pow_limit_bits)?;
-        if target > limit_target {
-            return Err(GenesisError::BitsOverLimit { bits, limit });
-        }
-        if self.block_interval == 0 {
-            return Err(GenesisError::BlockInterval);
-        }
-        if !BLOCK_BYTES.contains(&self.max_block_bytes) {
-            return Err(GenesisError::BlockBytes { found: self.max_block_bytes });
-        }
-        if self.halving_interval == 0 {
-            return Err(GenesisError::HalvingInterval);
-        }
-        let least = u64::from(self.max_future_seconds)
+        require("bits", "a target at most that of pow_limit_bits", target <= limit_target)?;
+        require("block_interval", "at least 1", self.block_interval >= 1)?;
+        require("max_block_bytes", "10000 to 32000000", {
+            (10_000..=32_000_000).contains(&self.max_block_bytes)
+        })?;
+        require("halving_interval", "at least 1", self.halving_interval >= 1)?;
+        let least_relief = u64::from(self.max_future_seconds)
             .saturating_mul(2)
             .saturating_add(u64::from(self.block_interval).saturating_mul(12));
-        let found = self.stall_relief_seconds;
-        if found != 0 && u64::from(found) < least {
-            return Err(GenesisError::StallRelief { found, least });
-        }
+        let relief = u64::from(self.stall_relief_seconds);
+        require(
+            "stall_relief_seconds",
+            "0, or at least 2 max_future_seconds and 12 block_intervals",
+            relief == 0 || relief >= least_relief,
+        )?;
         Ok((bits, limit))
     }
 
     /// The allocations as outputs, within the rules for money.
     fn outputs(&self) -> Result<Vec<Output>, GenesisError> {
-        let count = self.allocations.len();
-        if count > MAX_COINBASE_OUTPUTS {
-            return Err(GenesisError::AllocationCount { count });
-        }
-        let mut outputs = Vec::with_capacity(count);
-        for (index, Object(Allocation { address, value })) in self.allocations.iter().enumerate() {
-            let address = Address::parse(address, &self.address_prefix)
+        let allocations = &self.allocations;
+        require("allocations", "at most 1024", allocations.len() <= MAX_COINBASE_OUTPUTS)?;
+        let mut outputs = Vec::with_capacity(allocations.len());
+        let mut total: u128 = (0..64)
+            .map(|halvings| u128::from(self.initial_subsidy >> halvings))
+            .fold(0, u128::saturating_add)
+            .saturating_mul(self.halving_interval.into());
+        for (index, Object(Allocation { address, value })) in allocations.iter().enumerate() {
+            let Address { lock, .. } = Address::parse(address, &self.address_prefix)
                 .map_err(|error| GenesisError::AllocationAddress { index, error })?;
-            if *value == 0 {
-                return Err(GenesisError::AllocationValue { index });
-            }
-            outputs.push(Output { value: Amount::from_grains(*value), lock: address.lock });
+            require("value", "at least 1 in every allocation", *value >= 1)?;
+            total = total.saturating_add((*value).into());
+            outputs.push(Output { value: Amount::from_grains(*value), lock });
         }
-        let allocated = self.allocations.iter().map(|Object(allocation)| allocation.value);
-        let per_block: u128 =
-            (0..64).map(|halvings| u128::from(self.initial_subsidy >> halvings)).sum();
-        let total = per_block
-            .saturating_mul(self.halving_interval.into())
-            .saturating_add(allocated.map(u128::from).sum());
-        if total > u128::from(Amount::MAX_MONEY.grains()) {
+        if total > Amount::MAX_MONEY.grains().into() {
             return Err(GenesisError::TooMuchMoney { total });
         }
         Ok(outputs)
@@ -384,21 +291,21 @@ impl Text {
     }
 }
 
-/// 8 lower-case hex digits that are the shortest form of a target.
+fn require(field: &'static str, expected: &'static str, holds: bool) -> Result<(), GenesisError> {
+    if holds { Ok(()) } else { Err(GenesisError::Field { field, expected }) }
+}
+
 fn parse_bits(field: &'static str, text: &str) -> Result<(u32, Target), GenesisError> {
-    let mut bytes = [0; 4];
-    let is_lower = !text.bytes().any(|digit| digit.is_ascii_uppercase());
-    let bits = hex::decode_to_slice(text, &mut bytes).ok().map(|()| u32::from_be_bytes(bytes));
-    let (found, target) = bits
-        .filter(|_| is_lower)
+    let digits = |digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
+    u32::from_str_radix(text, 16)
+        .ok()
+        .filter(|_| text.len() == 8 && text.bytes().all(digits))
         .and_then(|bits| Some((bits, Target::from_bits(bits)?)))
-        .ok_or_else(|| GenesisError::Bits { field, found: text.to_owned() })?;
-    let shortest = target.to_bits();
-    if found == shortest {
-        Ok((found, target))
-    } else {
-        Err(GenesisError::BitsNotShortest { field, found, shortest })
-    }
+        .filter(|(bits, target)| target.to_bits() == *bits)
+        .ok_or(GenesisError::Field {
+            field,
+            expected: "8 lower-case hex digits that are the shortest form of a target",
+        })
 }
 
 /// The same genesis with another `time`, in seconds since 1970: how a testnet gets a chain of its

@@ -125,7 +125,7 @@ pub enum JudgeError {
     },
 }
 
-/// `bad-version`: the one rule that stands before the question for the parent (§8).
+/// PROTOCOL.md §4: `bad-version`, the one rule that stands before the question for the parent (§8).
 pub fn check_version(header: &Header) -> Result<(), HeaderError> {
     match header.version & VERSION_MASK {
         VERSION => Ok(()),
@@ -155,6 +155,7 @@ pub fn judge_header(
 ) -> Result<HeaderState, JudgeError> {
     check_version(header)?;
     check_time(parent, header)?;
+    // PROTOCOL.md §5: time-too-new
     if is_too_new(params, header, now_seconds) {
         let latest = latest_time(params, now_seconds);
         return Err(JudgeError::TooNew { time: header.time, latest });
@@ -172,7 +173,7 @@ fn latest_time(params: &Params, now_seconds: u64) -> u64 {
     now_seconds.saturating_add(params.max_future_seconds.into())
 }
 
-/// `time-too-old`
+/// PROTOCOL.md §5: `time-too-old`
 fn check_time(parent: &HeaderState, header: &Header) -> Result<(), HeaderError> {
     let median = parent.median_time();
     if header.time > median {
@@ -188,12 +189,13 @@ fn check_work(
     params: &Params,
     header: &Header,
 ) -> Result<HeaderState, HeaderError> {
+    // PROTOCOL.md §5: bad-difficulty
     let target = difficulty::required_target(params, parent.clock, parent.lag, header.time);
     let required = target.to_bits();
     if header.bits != required {
         return Err(HeaderError::BadDifficulty { bits: header.bits, required });
     }
-    // What the bits say, not the target before it was made compact, is what the id must meet.
+    // PROTOCOL.md §5: high-hash. What the bits say, not the target before it was made compact, is what the id must meet.
     let id = header.id();
     let Some(target) = crate::Target::from_bits(required).filter(|target| target.is_met_by(&id))
     else {

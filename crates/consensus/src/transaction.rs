@@ -6,12 +6,7 @@ use ashlar_primitives::{
     hash::{double_sha256, tagged_hash},
 };
 
-use crate::{
-    error::TxError,
-    params::Params,
-    signature::{Place, SignatureCheck},
-    witness::check_witnesses,
-};
+use crate::{error::TxError, params::Params, signature::SignatureCheck, witness::check_witnesses};
 
 /// Most bytes of a transaction, witnesses included (§3).
 pub const MAX_TRANSACTION_BYTES: u32 = 100_000;
@@ -69,34 +64,34 @@ impl CheckedTransaction {
     /// The stateless rules of §3 in the order of §8.
     pub(crate) fn check(&self) -> Result<(), TxError> {
         let Transaction { inputs, outputs, memo, .. } = &self.transaction;
-        // tx-no-inputs
+        // PROTOCOL.md §3: tx-no-inputs
         if inputs.is_empty() {
             return Err(TxError::NoInputs);
         }
-        // tx-no-outputs
+        // PROTOCOL.md §3: tx-no-outputs
         if outputs.is_empty() {
             return Err(TxError::NoOutputs);
         }
-        // tx-too-large
+        // PROTOCOL.md §3: tx-too-large
         if self.size_bytes > MAX_TRANSACTION_BYTES {
             return Err(TxError::TooLarge { size_bytes: self.size_bytes.into() });
         }
-        // tx-duplicate-input
+        // PROTOCOL.md §3: tx-duplicate-input
         let mut sorted = inputs.clone();
         sorted.sort_unstable();
         if sorted.windows(2).any(|pair| pair.first() == pair.last()) {
             return Err(TxError::DuplicateInput);
         }
-        // tx-bad-value
+        // PROTOCOL.md §3: tx-bad-value
         let sum = Amount::checked_sum(outputs.iter().map(|output| output.value));
         if sum.is_none() || outputs.iter().any(|output| output.value == Amount::ZERO) {
             return Err(TxError::BadValue);
         }
-        // tx-bad-lock-version
+        // PROTOCOL.md §3: tx-bad-lock-version
         if outputs.iter().any(|output| !output.lock.is_known()) {
             return Err(TxError::BadLockVersion);
         }
-        // tx-memo-too-long
+        // PROTOCOL.md §3: tx-memo-too-long
         if memo.len() > MAX_MEMO_BYTES {
             return Err(TxError::MemoTooLong { length: memo.len() });
         }
@@ -149,51 +144,42 @@ pub fn judge_transaction(
     coins: &[Option<Coin>],
 ) -> Result<Judged, TxError> {
     let Transaction { not_before, inputs, outputs, witnesses, .. } = transaction.transaction();
-    // tx-not-yet-valid
+    // PROTOCOL.md §3: tx-not-yet-valid
     if height < *not_before {
         return Err(TxError::NotYetValid { not_before: *not_before });
     }
-    // tx-missing-input
+    // PROTOCOL.md §3: tx-missing-input
     let mut spent = Vec::with_capacity(inputs.len());
     let mut coins = coins.iter();
     for (input, _) in (0..=u16::MAX).zip(inputs) {
         let coin = coins.next().copied().flatten().ok_or(TxError::MissingInput { input })?;
         spent.push(coin);
     }
-    // tx-immature-coinbase
+    // PROTOCOL.md §3: tx-immature-coinbase
     for (input, coin) in (0..=u16::MAX).zip(&spent) {
         let mature_at = u64::from(coin.height).saturating_add(params.coinbase_maturity.into());
         if coin.is_coinbase && u64::from(height) < mature_at {
             return Err(TxError::ImmatureCoinbase { input, mature_at });
         }
     }
-    // tx-bad-input-sum
+    // PROTOCOL.md §3: tx-bad-input-sum
     let available = Amount::checked_sum(spent.iter().map(|coin| coin.output.value))
         .ok_or(TxError::BadInputSum)?;
-    // tx-overspends (the sum of the outputs is in range by tx-bad-value)
+    // PROTOCOL.md §3: tx-overspends (the sum of the outputs is in range by tx-bad-value)
     let paid =
         Amount::checked_sum(outputs.iter().map(|output| output.value)).ok_or(TxError::BadValue)?;
     let fee = available
         .checked_sub(paid)
         .ok_or(TxError::Overspends { inputs: available.grains(), outputs: paid.grains() })?;
-    // tx-bad-witness
-    let claims = check_witnesses(height, witnesses, &spent)?;
-    // tx-bad-signature is left to whoever verifies these.
+    // PROTOCOL.md §3: tx-bad-witness
+    let claimed = check_witnesses(height, witnesses, &spent)?;
+    // PROTOCOL.md §3: tx-bad-signature is left to whoever verifies these.
     let outputs: Vec<Output> = spent.iter().map(|coin| coin.output).collect();
     let digest = sighash(&params.chain_id, &transaction.txid, &outputs);
-    let checks = claims
+    let wtxid = transaction.wtxid;
+    let checks = claimed
         .into_iter()
-        .map(|claim| SignatureCheck {
-            place: Place {
-                transaction: 0,
-                witness: claim.witness,
-                signature: claim.signature_index,
-            },
-            wtxid: transaction.wtxid,
-            key: claim.key,
-            signature: claim.signature,
-            digest,
-        })
+        .map(|(place, key, signature)| SignatureCheck { place, wtxid, key, signature, digest })
         .collect();
     Ok(Judged { fee, checks })
 }

@@ -6,15 +6,10 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use ashlar_primitives::{Coin, Lock, Policy, PublicKey, Signature, Witness};
 use sha2::{Digest, Sha256};
 
-use crate::error::{TxError, WitnessFault};
-
-/// A signature that a witness claims to be good, and the number of the witness.
-pub(crate) struct Claim {
-    pub(crate) witness: u16,
-    pub(crate) signature_index: u16,
-    pub(crate) key: PublicKey,
-    pub(crate) signature: Signature,
-}
+use crate::{
+    error::{TxError, WitnessFault},
+    signature::Place,
+};
 
 /// A lock that a transaction spends from, once however many coins are under it.
 struct Owner {
@@ -45,30 +40,28 @@ fn owners(coins: &[Coin]) -> Vec<Owner> {
 }
 
 /// `tx-bad-witness` over all witnesses, as if all signatures were good; returns the signatures
-/// that must be. What is wrong for ever is reported before what is wrong for now (§8), whichever
+/// that must be, with their places. What is wrong for ever is reported before what is wrong for now (§8), whichever
 /// witness it is in.
 pub(crate) fn check_witnesses(
     height: u32,
     witnesses: &[Witness],
     coins: &[Coin],
-) -> Result<Vec<Claim>, TxError> {
+) -> Result<Vec<(Place, PublicKey, Signature)>, TxError> {
     let owners = owners(coins);
     if owners.len() != witnesses.len() {
         let first_without_partner = owners.len().min(witnesses.len());
         let witness = u16::try_from(first_without_partner).unwrap_or(u16::MAX);
         return Err(TxError::BadWitness { witness, fault: WitnessFault::Count });
     }
-    let mut claims = Vec::new();
+    let mut claimed = Vec::new();
     let mut not_yet = None;
     for (number, (owner, witness)) in (0..=u16::MAX).zip(owners.iter().zip(witnesses)) {
-        let claim = |(signature_index, (key, signature))| Claim {
-            witness: number,
-            signature_index,
-            key,
-            signature,
-        };
         match check_witness(height, owner, witness) {
-            Ok(signed) => claims.extend((0..=u16::MAX).zip(signed).map(claim)),
+            Ok(signed) => {
+                claimed.extend((0..=u16::MAX).zip(signed).map(|(signature, (key, bytes))| {
+                    (Place { transaction: 0, witness: number, signature }, key, bytes)
+                }))
+            }
             Err(fault) => {
                 let error = TxError::BadWitness { witness: number, fault };
                 if error.is_permanent() {
@@ -78,7 +71,7 @@ pub(crate) fn check_witnesses(
             }
         }
     }
-    not_yet.map_or(Ok(claims), Err)
+    not_yet.map_or(Ok(claimed), Err)
 }
 
 fn check_witness(
