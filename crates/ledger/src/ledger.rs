@@ -1,156 +1,561 @@
-//! The ledger's moves. One owner drives it; signatures can be away between two calls.
+//! The ledger: one owner drives it, one move at a time; signatures can be away between two.
 //!
 //! ```text
 //! accept_header → store_body → next_move ─┬─ Idle
 //!                                         ├─ Progress            (a block disconnected, a step written; call again)
 //!                                         └─ Verify(WalkedBlock) → signatures → complete → next_move …
 //! ```
+//!
+//! Three tips: the *live* one, up to which coins and counters stand; the *stored* one, where the
+//! last step was committed; the *published* one, of which readers, peers and miners are told.
+//! At rest all three are the best chain's. The moves are in `moves.rs`, opening a store in
+//! `open.rs`, the road for drivers without jobs in `offer.rs`.
 
 use std::sync::Arc;
 
-use ashlar_consensus::{BlockError, CheckedBlock, Genesis, HeaderError, HeaderState, Params, SignatureCheck, Verified};
-use ashlar_consensus::signature::Place;
+use ashlar_consensus::{
+    BlockError, CheckedBlock, HeaderError, HeaderState, JudgeError, Params, SignatureCheck, State,
+    Walked, header::check_version, judge_header, open_body,
+};
 use ashlar_primitives::{BlockId, Header};
 use thiserror::Error;
 
-use crate::{store::{Store, StoreError}, view::View};
+use crate::{
+    bodies::BodyCache,
+    headers::Headers,
+    keys,
+    moved::Moved,
+    records::{INVALIDATED, IndexRecord, Totals},
+    route::{Aimed, Route},
+    step::Step,
+    store::{Batch, Durability, Family, Store, StoreError},
+    tree::{Node, inherited_code},
+    view::View,
+};
+
+pub use crate::{moved::{MovedBlock, Published}, offer::Offered};
+
+/// How many headers are kept back before they are written without waiting for a step.
+const MAX_UNWRITTEN_HEADERS: usize = 2_000;
+
+/// Most ids of a locator (PROTOCOL.md §12 tag 1).
+const MAX_LOCATOR: usize = 64;
+
+/// How many of a locator's ids follow each other before the gaps begin to double.
+const LOCATOR_DENSE: usize = 10;
 
 /// What the operator chooses.
-#[derive(Clone, Debug)]
-pub struct Settings { pub transaction_index: bool, pub lock_index: bool, /* step limits with defaults 32 MiB, 2 s … */ }
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Find confirmed transactions by txid.
+    pub transaction_index: bool,
+    /// Find coins and history by lock.
+    pub lock_index: bool,
+    /// Changes that a step holds at most while catching up or reorganising, in bytes.
+    pub step_bytes: usize,
+    /// How long a step stays open at most while catching up or reorganising.
+    pub step_ms: u64,
+    /// Below this depth under the tip, headers are read from disk.
+    pub headers_in_memory: u32,
+    /// Bodies kept in memory until they are connected; others are read back from disk.
+    pub body_cache_bytes: usize,
+}
+
+impl Default for Settings {
+    /// The defaults of docs/architecture.md, both indexes on.
+    fn default() -> Self {
+        Self {
+            transaction_index: true,
+            lock_index: true,
+            step_bytes: 32 << 20,
+            step_ms: 2_000,
+            headers_in_memory: 20_000,
+            body_cache_bytes: 64 << 20,
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) const fn indexes(&self) -> IndexRecord {
+        IndexRecord { transactions: self.transaction_index, locks: self.lock_index }
+    }
+}
 
 /// Why a ledger can't be opened.
 #[derive(Debug, Error)]
 pub enum OpenLedgerError {
-    #[error("this data directory holds the chain {found}, not {expected}; choose another directory, or the genesis file that made this one")]
-    OtherChain { found: BlockId, expected: BlockId },
-    #[error("the stored data has schema {found}, this program knows {known}; use the release that wrote it, or sync anew")]
-    OtherSchema { found: u32, known: u32 },
+    /// The store was made for another genesis.
+    #[error(
+        "this data directory holds the chain {found}, not {expected}; choose another directory, or the genesis file that made this one"
+    )]
+    OtherChain {
+        /// The chain id in the store.
+        found: BlockId,
+        /// The chain id of the genesis given.
+        expected: BlockId,
+    },
+    /// The store was written by another release.
+    #[error(
+        "the stored data has schema {found}, this program knows {known}; use the release that wrote it, or sync anew"
+    )]
+    OtherSchema {
+        /// In the store.
+        found: u32,
+        /// [`crate::records::SCHEMA`].
+        known: u32,
+    },
+    /// We are broken.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 /// A header that is in the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeaderAccepted { New, Known }
+pub enum HeaderAccepted {
+    /// Now.
+    New,
+    /// Before.
+    Known,
+}
 
 /// A header that is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum HeaderRefusal {
-    /// Breaks a rule. `InvalidParent` ids are remembered as failed (§8), others are not kept.
+    /// Breaks a rule. Ids refused as `InvalidParent` whose own rules hold are remembered as failed
+    /// (PROTOCOL.md §8), others are not kept.
     #[error(transparent)]
     Rule(#[from] HeaderError),
+    /// Not a verdict: offer it again when the parent is known.
     #[error("unknown parent")]
     UnknownParent,
+    /// Not a verdict: offer it again when its time has come.
     #[error("too far in the future")]
     TooNew,
-    /// Remembered as failed with this code.
+    /// Remembered as failed with this code; `invalidated` is the operator's doing and nobody's
+    /// fault.
     #[error("known to be invalid: {code}")]
-    Failed { code: &'static str },
+    Failed {
+        /// Of PROTOCOL.md §8, or `invalidated`.
+        code: &'static str,
+    },
 }
 
-impl HeaderRefusal { pub fn code(&self) -> &'static str { todo!() } }
+impl HeaderRefusal {
+    /// The stable code of PROTOCOL.md §8.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Rule(error) => error.code(),
+            Self::UnknownParent => "unknown-parent",
+            Self::TooNew => "time-too-new",
+            Self::Failed { code } => code,
+        }
+    }
+}
 
 /// What storing a body meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyStored { /// Kept; `next_move` may now have something to do.
-    New, /// Was kept already.
-    Known, /// Not kept: its header is not in the tree, or it is remembered as failed.
-    Unwanted }
+pub enum BodyStored {
+    /// Kept; `next_move` may now have something to do.
+    New,
+    /// Was kept already.
+    Known,
+    /// Not kept: its header is not in the tree, or it is remembered as failed.
+    Unwanted,
+}
 
 /// What to do next towards the best chain.
 #[derive(Debug)]
-pub enum Move { Idle, Progress, Verify(WalkedBlock) }
+pub enum Move {
+    /// Nothing, until a header or body comes, a walked block is completed, or
+    /// [`Ledger::next_wakeup`].
+    Idle,
+    /// Something was done; call again.
+    Progress,
+    /// Verify its signatures, then call [`Ledger::complete`].
+    Verify(WalkedBlock),
+}
 
 /// A block that was walked, its signatures to verify. While one is out, the live state stands still.
 #[derive(Debug)]
-pub struct WalkedBlock { /* id, checks, walked … private */ }
+pub struct WalkedBlock {
+    pub(crate) block: Arc<CheckedBlock>,
+    /// On the heap: a move is small.
+    pub(crate) walked: Box<Walked>,
+}
 
 impl WalkedBlock {
-    pub fn id(&self) -> BlockId { todo!() }
-    pub fn height(&self) -> u32 { todo!() }
-    pub fn checks(&self) -> &[SignatureCheck] { todo!() }
+    /// The block's.
+    pub fn id(&self) -> BlockId {
+        self.block.id()
+    }
+    /// The block's.
+    pub fn height(&self) -> u32 {
+        self.block.height()
+    }
+    /// What is to verify, in order of place.
+    pub fn checks(&self) -> &[SignatureCheck] {
+        &self.walked.checks
+    }
     /// Takes the checks away (to a job).
-    pub fn take_checks(&mut self) -> Vec<SignatureCheck> { todo!() }
+    pub fn take_checks(&mut self) -> Vec<SignatureCheck> {
+        std::mem::take(&mut self.walked.checks)
+    }
 }
 
 /// What `complete` made of a walked block.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Completed { Connected, Invalid(BlockError), /// Judged for nothing: the operator took the block away meanwhile.
-    Dropped }
-
-/// The published tip moved.
-#[derive(Clone, Debug)]
-pub struct Published {
-    pub view: Arc<View>,
-    /// From the old tip down.
-    pub disconnected: Vec<MovedBlock>,
-    /// Up to the new tip.
-    pub connected: Vec<MovedBlock>,
+pub enum Completed {
+    /// It is the live tip now.
+    Connected,
+    /// It and its descendants are remembered as failed.
+    Invalid(BlockError),
+    /// Judged for nothing: the operator took the block away meanwhile, or the signatures were
+    /// those of another block. `next_move` goes on from where the chain stands.
+    Dropped,
 }
 
-/// A block that left or joined the published chain. Ids are always told, bodies only while those
-/// of one `Published` stay below a byte bound; read the others with `Ledger::block`.
-#[derive(Clone, Debug)]
-pub struct MovedBlock { pub id: BlockId, pub height: u32, pub body: Option<Arc<CheckedBlock>> }
+/// What the rules and the tree say of a header that is not in the tree's good part yet.
+pub(crate) enum Judged {
+    /// In the tree, not failed.
+    Known(Node),
+    /// Good, and new.
+    New(HeaderState),
+    /// Not taken. `remember`: its own rules hold under a failed parent, so it is kept as failed.
+    Refused { refusal: HeaderRefusal, remember: Option<(HeaderState, &'static str)> },
+}
 
 /// The ledger over a store.
-#[derive(Debug)]
-pub struct Ledger<S: Store> { store: Arc<S> /* … */ }
-
-impl<S: Store> Ledger<S> {
-    pub fn open(store: Arc<S>, genesis: &Genesis, settings: Settings) -> Result<Self, OpenLedgerError> { todo!() }
-    pub fn params(&self) -> &Arc<Params> { todo!() }
-    /// The published view: what readers, peers and miners are told.
-    pub fn view(&self) -> Arc<View> { todo!() }
-
-    // --- headers
-    /// Group 1 of §8 in order, `unknown-parent` and `time-too-new` included.
-    pub fn accept_header(&mut self, header: &Header, now_seconds: u64) -> Result<Result<HeaderAccepted, HeaderRefusal>, StoreError> { todo!() }
-    /// A header state on any branch in memory or on disk.
-    pub fn header_state(&self, id: &BlockId) -> Result<Option<HeaderState>, StoreError> { todo!() }
-    pub fn header(&self, id: &BlockId) -> Result<Option<Header>, StoreError> { todo!() }
-    /// The code with which an id is remembered as failed.
-    pub fn failed_code(&self, id: &BlockId) -> Result<Option<&'static str>, StoreError> { todo!() }
-    /// The header with the most work that is not failed: where sync wants to go.
-    pub fn best_header(&self) -> HeaderState { todo!() }
-    /// Ids without body on the way from the published chain to `best_header`, lowest first.
-    pub fn wanted_bodies(&self, limit: usize) -> Result<Vec<(u32, BlockId)>, StoreError> { todo!() }
-    /// Newest first, at most 64, towards genesis: of the branch ending in `from`.
-    pub fn locator(&self, from: &BlockId) -> Result<Vec<BlockId>, StoreError> { todo!() }
-    /// Whether `id` is `ancestor` or above it.
-    pub fn is_descendant(&self, id: &BlockId, ancestor: &BlockId) -> Result<bool, StoreError> { todo!() }
-
-    // --- bodies
-    /// A stored block on any branch, opened again; `None` where there is no body (and for genesis).
-    pub fn block(&self, id: &BlockId) -> Result<Option<Arc<CheckedBlock>>, StoreError> { todo!() }
-    pub fn has_body(&self, id: &BlockId) -> Result<bool, StoreError> { todo!() }
-    /// Keeps a body whose header is in the tree.
-    pub fn store_body(&mut self, block: Arc<CheckedBlock>) -> Result<BodyStored, StoreError> { todo!() }
-    /// Group 2 found that the block itself is wrong: remembered, with all its descendants.
-    pub fn mark_invalid(&mut self, id: &BlockId, error: &BlockError) -> Result<(), StoreError> { todo!() }
-
-    // --- moving the tip; `now_ms` is monotonic and only bounds the length of a step
-    pub fn next_move(&mut self, now_ms: u64) -> Result<Move, StoreError> { todo!() }
-    /// `signatures`: what became of the walk's checks.
-    pub fn complete(&mut self, walked: WalkedBlock, signatures: Result<Verified, Place>, now_ms: u64) -> Result<Completed, StoreError> { todo!() }
-    /// When `next_move` must be called again though nothing happened, on the clock of `now_ms`:
-    /// a step is open that is to be written by then.
-    pub fn next_wakeup(&self) -> Option<u64> { todo!() }
-    /// What became visible since the last call: at most one.
-    pub fn take_published(&mut self) -> Option<Published> { todo!() }
-    /// Writes and syncs everything that is not yet on disk.
-    pub fn flush(&mut self) -> Result<(), StoreError> { todo!() }
-
-    // --- operator
-    pub fn invalidate(&mut self, id: &BlockId) -> Result<(), StoreError> { todo!() }
-    pub fn reconsider(&mut self, id: &BlockId) -> Result<(), StoreError> { todo!() }
-
-    /// All of the above for a driver without jobs: bytes in, verdict of §8 out, tip moved as far
-    /// as it goes. Used by the vectors, the command-line import and tests.
-    pub fn offer(&mut self, bytes: &[u8], now_seconds: u64, rng: &mut (impl rand::CryptoRng + ?Sized)) -> Result<Offered, StoreError> { todo!() }
+pub struct Ledger<S: Store> {
+    pub(crate) store: Arc<S>,
+    pub(crate) params: Arc<Params>,
+    pub(crate) settings: Settings,
+    pub(crate) headers: Headers<S>,
+    /// After the live tip.
+    pub(crate) live: State,
+    pub(crate) totals: Totals,
+    /// What leads from the stored state to the live one.
+    pub(crate) step: Step,
+    pub(crate) bodies: BodyCache,
+    /// From the live tip to the best whole branch's, where that is above.
+    pub(crate) route: Route,
+    /// From the first block that is not whole to the best header.
+    pub(crate) ahead: Route,
+    /// The block whose signatures are away.
+    pub(crate) out: Option<BlockId>,
+    /// Whether a step was committed that a power cut may still lose.
+    pub(crate) unsynced: bool,
+    pub(crate) published: Arc<View>,
+    /// From the published tip to the live one.
+    pub(crate) moved: Moved,
+    /// What was published and not yet taken.
+    pub(crate) news: Option<Moved>,
+    /// At which height memory was last tidied.
+    pub(crate) pruned_at: u32,
 }
 
-/// The verdict on an offered block.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Offered { Accepted, Side, Known, Refused { code: &'static str } }
+impl<S: Store> core::fmt::Debug for Ledger<S> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let tip = &self.live.header;
+        write!(f, "Ledger({} at {}, published {:?})", tip.id, tip.height, self.published)
+    }
+}
+
+impl<S: Store> Ledger<S> {
+    /// The chain's.
+    pub const fn params(&self) -> &Arc<Params> {
+        &self.params
+    }
+
+    /// The published view: what readers, peers and miners are told.
+    pub fn view(&self) -> Arc<View> {
+        Arc::clone(&self.published)
+    }
+
+    // --- headers
+
+    /// Group 1 of §8 in order, `unknown-parent` and `time-too-new` included.
+    pub fn accept_header(
+        &mut self,
+        header: &Header,
+        now_seconds: u64,
+    ) -> Result<Result<HeaderAccepted, HeaderRefusal>, StoreError> {
+        match self.judge(header, now_seconds)? {
+            Judged::Known(_) => Ok(Ok(HeaderAccepted::Known)),
+            Judged::New(state) => {
+                self.insert_header(*header, state, None)?;
+                Ok(Ok(HeaderAccepted::New))
+            }
+            Judged::Refused { refusal, remember } => {
+                if let Some((state, code)) = remember {
+                    self.insert_header(*header, state, Some(code))?;
+                }
+                Ok(Err(refusal))
+            }
+        }
+    }
+
+    pub(crate) fn judge(
+        &self,
+        header: &Header,
+        now_seconds: u64,
+    ) -> Result<Judged, StoreError> {
+        let refused = |refusal| Ok(Judged::Refused { refusal, remember: None });
+        if let Some(node) = self.headers.node(&header.id())? {
+            return match node.failed {
+                Some(code) => refused(HeaderRefusal::Failed { code }),
+                None => Ok(Judged::Known(node)),
+            };
+        }
+        if let Err(error) = check_version(header) {
+            return refused(error.into());
+        }
+        let Some(parent) = self.headers.node(&header.parent)? else {
+            return refused(HeaderRefusal::UnknownParent);
+        };
+        let judged = judge_header(&parent.state, &self.params, header, now_seconds);
+        if let Some(parent_code) = parent.failed {
+            let refusal = match inherited_code(parent_code) {
+                code @ INVALIDATED => HeaderRefusal::Failed { code },
+                _ => HeaderError::InvalidParent.into(),
+            };
+            let remember = judged.ok().map(|state| (state, inherited_code(parent_code)));
+            return Ok(Judged::Refused { refusal, remember });
+        }
+        match judged {
+            Ok(state) => Ok(Judged::New(state)),
+            Err(JudgeError::TooNew { .. }) => refused(HeaderRefusal::TooNew),
+            Err(JudgeError::Rule(error)) => refused(error.into()),
+        }
+    }
+
+    pub(crate) fn insert_header(
+        &mut self,
+        header: Header,
+        state: HeaderState,
+        failed: Option<&'static str>,
+    ) -> Result<(), StoreError> {
+        self.headers.insert(Node { header, state, has_body: false, arrival: 0, failed });
+        if self.headers.unwritten() >= MAX_UNWRITTEN_HEADERS {
+            self.write_headers(Batch::default())?;
+        }
+        self.look_ahead()
+    }
+
+    /// Commits what changed among the headers, with `batch`.
+    pub(crate) fn write_headers(&mut self, mut batch: Batch) -> Result<(), StoreError> {
+        self.headers.write(&mut batch);
+        if !batch.is_empty() {
+            self.store.commit(batch, Durability::Later)?;
+        }
+        Ok(())
+    }
+
+    /// Makes `ahead` lead to the best header.
+    pub(crate) fn look_ahead(&mut self) -> Result<(), StoreError> {
+        while let Some(best) = self.headers.tree.best_header().cloned() {
+            let aimed =
+                self.ahead.aim(best, Node::is_whole, |id| self.headers.node(id))?;
+            match aimed {
+                Aimed::Clear => break,
+                Aimed::Blocked { child, parent_code } => {
+                    self.headers.inherit(&child, parent_code)?;
+                }
+            }
+        }
+        while let Some(id) = self.ahead.first()
+            && self.headers.node(&id)?.is_some_and(|node| node.is_whole())
+        {
+            self.ahead.pop_first();
+        }
+        Ok(())
+    }
+
+    /// A header state on any branch in memory or on disk, also of failed blocks.
+    pub fn header_state(&self, id: &BlockId) -> Result<Option<HeaderState>, StoreError> {
+        Ok(self.headers.node(id)?.map(|node| node.state))
+    }
+
+    /// A header on any branch, also of failed blocks.
+    pub fn header(&self, id: &BlockId) -> Result<Option<Header>, StoreError> {
+        Ok(self.headers.node(id)?.map(|node| node.header))
+    }
+
+    /// The code with which an id is remembered as failed.
+    pub fn failed_code(&self, id: &BlockId) -> Result<Option<&'static str>, StoreError> {
+        Ok(self.headers.node(id)?.and_then(|node| node.failed))
+    }
+
+    /// The header with the most work that is not failed: where sync wants to go.
+    pub fn best_header(&self) -> HeaderState {
+        let best = self.headers.tree.best_header();
+        best.map_or_else(|| self.live.header.clone(), |node| node.state.clone())
+    }
+
+    /// Ids without body on the way from the published chain to `best_header`, lowest first.
+    pub fn wanted_bodies(&self, limit: usize) -> Result<Vec<(u32, BlockId)>, StoreError> {
+        let mut wanted = Vec::new();
+        for id in self.ahead.iter() {
+            if wanted.len() == limit {
+                break;
+            }
+            if let Some(node) = self.headers.node(id)?
+                && !node.has_body
+            {
+                wanted.push((node.state.height, *id));
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Newest first, at most 64, towards genesis: of the branch ending in `from`. Empty where
+    /// that is not known.
+    pub fn locator(&self, from: &BlockId) -> Result<Vec<BlockId>, StoreError> {
+        let Some(node) = self.headers.node(from)? else { return Ok(Vec::new()) };
+        let mut at = (node.state.id, node.state.height);
+        let mut ids = vec![at.0];
+        let mut gap = 1;
+        while at.1 > 0 && ids.len() < MAX_LOCATOR {
+            if ids.len() > LOCATOR_DENSE {
+                gap = u32::saturating_mul(gap, 2);
+            }
+            at = (self.ancestor(at, at.1.saturating_sub(gap))?, at.1.saturating_sub(gap));
+            ids.push(at.0);
+        }
+        Ok(ids)
+    }
+
+    /// Whether `id` is `ancestor` or above it. `false` where either is not known.
+    pub fn is_descendant(&self, id: &BlockId, ancestor: &BlockId) -> Result<bool, StoreError> {
+        let (Some(node), Some(low)) = (self.headers.node(id)?, self.headers.node(ancestor)?) else {
+            return Ok(false);
+        };
+        let (from, to) = (node.state.height, low.state.height);
+        Ok(from >= to && self.ancestor((*id, from), to)? == *ancestor)
+    }
+
+    /// The ancestor at a height that is not above.
+    fn ancestor(&self, from: (BlockId, u32), height: u32) -> Result<BlockId, StoreError> {
+        let (mut id, mut at) = from;
+        while at > height {
+            // From here on the live chain knows by height.
+            if self.live_id_at(at)? == Some(id) {
+                let ancestor = self.live_id_at(height)?;
+                return ancestor.ok_or_else(|| missing_height(height));
+            }
+            let node = self.headers.node(&id)?;
+            id = node.ok_or_else(|| missing_height(at))?.header.parent;
+            at = at.saturating_sub(1);
+        }
+        Ok(id)
+    }
+
+    /// The live chain's block at a height.
+    pub(crate) fn live_id_at(&self, height: u32) -> Result<Option<BlockId>, StoreError> {
+        let tip = &self.live.header;
+        if height >= tip.height {
+            return Ok((height == tip.height).then_some(tip.id));
+        }
+        let value = self.step.get(&*self.store, Family::Heights, keys::height(height))?;
+        value.map(|value| keys::read_block_id(&value)).transpose()
+    }
+
+    // --- bodies
+
+    /// Whether the body is stored.
+    pub fn has_body(&self, id: &BlockId) -> Result<bool, StoreError> {
+        Ok(self.headers.node(id)?.is_some_and(|node| node.has_body))
+    }
+
+    /// A stored block on any branch, opened again; `None` where there is no body, and for the
+    /// genesis block, which is valid by definition and opens by no rule.
+    pub fn block(&self, id: &BlockId) -> Result<Option<Arc<CheckedBlock>>, StoreError> {
+        let Some(node) = self.headers.node(id)? else { return Ok(None) };
+        let height = node.state.height;
+        if height == 0 || !node.has_body {
+            return Ok(None);
+        }
+        if let Some(block) = self.bodies.get(height, id) {
+            return Ok(Some(block));
+        }
+        let Some(bytes) = self.store.get(Family::Blocks, &keys::block(id))? else {
+            return Err(StoreError::corrupt(format_args!("the body of {id} is missing")));
+        };
+        // Opening it again costs a merkle root and proves that the disk kept every byte.
+        let block = open_body(&self.params, &node.header, height, &bytes)
+            .map_err(|error| StoreError::corrupt(format_args!("block {id}: {error}")))?;
+        Ok(Some(Arc::new(block)))
+    }
+
+    /// Keeps a body whose header is in the tree.
+    pub fn store_body(&mut self, block: Arc<CheckedBlock>) -> Result<BodyStored, StoreError> {
+        let id = block.id();
+        match self.headers.node(&id)? {
+            None => return Ok(BodyStored::Unwanted),
+            Some(node) if node.failed.is_some() => return Ok(BodyStored::Unwanted),
+            Some(node) if node.has_body => return Ok(BodyStored::Known),
+            Some(_) => {}
+        }
+        self.headers.receive_body(&id)?;
+        let mut batch = Batch::default();
+        batch.put(Family::Blocks, keys::block(&id), block.to_bytes());
+        self.write_headers(batch)?;
+        self.bodies.insert(block, self.live.header.height);
+        self.look_ahead()?;
+        Ok(BodyStored::New)
+    }
+
+    /// Group 2 found that the block itself is wrong: remembered, with all its descendants. An
+    /// error of group 3 is for [`Ledger::complete`] to find.
+    pub fn mark_invalid(&mut self, id: &BlockId, error: &BlockError) -> Result<(), StoreError> {
+        self.fail(id, error.code())
+    }
+
+    pub(crate) fn fail(&mut self, id: &BlockId, code: &'static str) -> Result<(), StoreError> {
+        self.headers.fail(id, code)?;
+        self.look_ahead()
+    }
+
+    // --- operator
+
+    /// Takes a block and its descendants out of the choice, as if it had failed, with the code
+    /// `invalidated`; survives restarts. `next_move` then leads away from it. An unknown id and
+    /// the genesis block are left alone.
+    pub fn invalidate(&mut self, id: &BlockId) -> Result<(), StoreError> {
+        let Some(height) = self.headers.node(id)?.map(|node| node.state.height) else {
+            return Ok(());
+        };
+        let Some(below) = height.checked_sub(1) else { return Ok(()) };
+        self.load_above(below)?;
+        self.fail(id, INVALIDATED)
+    }
+
+    /// Forgets that a block or one of its ancestors failed, whatever the reason: the lowest of
+    /// them and all its descendants are judged again when they matter.
+    pub fn reconsider(&mut self, id: &BlockId) -> Result<(), StoreError> {
+        let mut lowest = None;
+        let mut at = *id;
+        while let Some(node) = self.headers.node(&at)?
+            && node.failed.is_some()
+        {
+            lowest = Some((at, node.state.height));
+            at = node.header.parent;
+        }
+        if let Some((lowest, height)) = lowest {
+            self.load_above(height)?;
+            self.headers.load(&lowest)?;
+            self.headers.forgive(&lowest);
+            self.look_ahead()?;
+        }
+        Ok(())
+    }
+
+    /// Brings into memory all that may descend from a block of this height.
+    fn load_above(&mut self, height: u32) -> Result<(), StoreError> {
+        self.commit(Durability::Later)?;
+        self.headers.load_above(&self.live.header, height)
+    }
+}
+
+fn missing_height(height: u32) -> StoreError {
+    StoreError::corrupt(format_args!("a header at height {height} is missing"))
+}

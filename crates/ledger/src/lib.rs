@@ -1,20 +1,40 @@
 //! The ledger: header tree, fork choice, coins, bodies, undo, indexes, reorganisation, views.
 //!
 //! It must not know peers or mempool policy. Storage is behind [`Store`]; what the rules decide
-//! is `ashlar_consensus`'s. Reading order: [`store`] (the boundary to disks), [`tree`] (free of
-//! storage), [`ledger`] (one move at a time), [`view`] (what readers see).
+//! is `ashlar_consensus`'s.
+//!
+//! Reading order: [`store`] is the boundary to disks, [`tree`] the choice between branches, free
+//! of storage; [`ledger`] is driven one move at a time (`moves` holds those that shift the tip, a
+//! `step` what they change until it is committed); [`view`] is what readers see. `keys` and
+//! [`records`] say how everything lies on disk.
 
+mod bodies;
+mod headers;
+mod index;
+mod keys;
 pub mod ledger;
 pub mod memory;
+mod moved;
+mod moves;
+mod offer;
+mod open;
 pub mod records;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
+mod route;
+mod step;
 pub mod store;
 pub mod tree;
 pub mod view;
 
-pub use ledger::{BodyStored, HeaderAccepted, HeaderRefusal, Ledger, Move, MovedBlock, Completed, Offered, OpenLedgerError, Published, Settings, WalkedBlock};
+pub use ledger::{
+    BodyStored, Completed, HeaderAccepted, HeaderRefusal, Ledger, Move, OpenLedgerError, Settings,
+    WalkedBlock,
+};
 pub use memory::MemoryStore;
+pub use moved::{MAX_MOVED_BODY_BYTES, MovedBlock, Published};
+pub use moves::CATCHING_UP_BLOCKS;
+pub use offer::Offered;
 #[cfg(feature = "rocksdb")]
 pub use rocks::{RocksOptions, RocksStore};
 pub use store::{Batch, Direction, Durability, Family, Read, Store, StoreError};

@@ -1,91 +1,409 @@
 //! What readers see: one consistent picture of a published tip.
 
-use std::sync::Arc;
+use std::{ops::Bound, sync::Arc};
 
-use ashlar_consensus::{HeaderState, Params, CheckedBlock, Work};
-use ashlar_primitives::{Amount, Block, BlockId, Coin, Commitment, Header, Lock, OutPoint, Transaction, Txid};
+use ashlar_consensus::{HeaderState, Params, Work};
+use ashlar_primitives::{
+    Amount, Block, BlockId, Coin, Commitment, Decode as _, Encode as _, Header, Lock, OutPoint,
+    Txid,
+};
 
-use crate::store::{Read, StoreError};
+use crate::{
+    headers::{header_state, read_record, stored_times},
+    keys,
+    records::{self, HeaderRecord, HistoryRecord, IndexRecord, Totals, TransactionRecord},
+    store::{Direction, Entry, Family, Read, StoreError},
+};
 
-/// A published tip and a snapshot of the store under it. Cheap to clone by `Arc`, readable from any thread.
+/// A published tip and a snapshot of the store under it. Cheap to share by `Arc`, readable from
+/// any thread; it keeps its answers however the chain goes on. Headers and bodies of other
+/// branches are seen as they were when the view was made.
 #[derive(Clone)]
-pub struct View { /* params, snapshot, tip: HeaderState, sequence, totals, settings */ }
+pub struct View {
+    pub(crate) params: Arc<Params>,
+    pub(crate) snapshot: Arc<dyn Read>,
+    pub(crate) tip: HeaderState,
+    pub(crate) sequence: u64,
+    pub(crate) utxo_commitment: Commitment,
+    pub(crate) totals: Totals,
+    pub(crate) indexes: IndexRecord,
+}
 
 /// A header with what the tree knows of it.
 #[derive(Clone, Debug)]
-pub struct StoredHeader { pub header: Header, pub height: u32, pub work: Work, pub clock: u32, pub lag: i64, pub failed: Option<&'static str>, pub has_body: bool }
+pub struct StoredHeader {
+    /// As mined.
+    pub header: Header,
+    /// 0 for the genesis block.
+    pub height: u32,
+    /// Of the whole branch, the genesis block's included.
+    pub work: Work,
+    /// The highest time on the branch (PROTOCOL.md §5).
+    pub clock: u32,
+    /// Seconds that the branch is behind schedule (§5).
+    pub lag: i64,
+    /// The code with which the block is remembered as failed.
+    pub failed: Option<&'static str>,
+    /// Whether the body is stored.
+    pub has_body: bool,
+}
 
 /// A tip of a branch, as `getchaintips` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChainTip { pub id: BlockId, pub height: u32, pub branch_len: u32, pub status: TipStatus }
+pub struct ChainTip {
+    /// The last header of the branch.
+    pub id: BlockId,
+    /// Its height.
+    pub height: u32,
+    /// Blocks since the branch left the published chain; 0 for the published tip.
+    pub branch_len: u32,
+    /// How far the branch was judged.
+    pub status: TipStatus,
+}
 
 /// As Bitcoin Core names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TipStatus { Active, ValidFork, ValidHeaders, HeadersOnly, Invalid }
+pub enum TipStatus {
+    /// The published tip.
+    Active,
+    /// Was connected once, and valid.
+    ValidFork,
+    /// All bodies are here, not judged with state.
+    ValidHeaders,
+    /// Bodies are missing.
+    HeadersOnly,
+    /// It or an ancestor failed.
+    Invalid,
+}
 
 /// A coin with where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LocatedCoin { pub outpoint: OutPoint, pub coin: Coin }
+pub struct LocatedCoin {
+    /// Its name.
+    pub outpoint: OutPoint,
+    /// Itself.
+    pub coin: Coin,
+}
 
-/// One line of a lock's history.
+/// One line of a lock's history: what one transaction did to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HistoryEntry { pub height: u32, pub position: u32, pub txid: Txid, pub received: Amount, pub spent: Amount, pub is_coinbase: bool }
+pub struct HistoryEntry {
+    /// Of the block.
+    pub height: u32,
+    /// In the block: 0 is the coinbase, the transactions follow from 1.
+    pub position: u32,
+    /// The transaction, or coinbase.
+    pub txid: Txid,
+    /// Sum of its outputs to the lock.
+    pub received: Amount,
+    /// Sum of the lock's coins that it spends.
+    pub spent: Amount,
+    /// Whether it is the block's coinbase (or the allocations of the genesis block).
+    pub is_coinbase: bool,
+}
 
-/// Opaque place in a paged list: the last key seen.
+/// Opaque place in a paged list: where the last page ended. Any bytes are harmless.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor(pub Vec<u8>);
 
 /// A page and where the next one starts, where there is one.
 #[derive(Clone, Debug)]
-pub struct Page<T> { pub items: Vec<T>, pub next: Option<Cursor> }
+pub struct Page<T> {
+    /// In the order of the list.
+    pub items: Vec<T>,
+    /// Give it to ask for the next page; `None` at the end.
+    pub next: Option<Cursor>,
+}
 
 /// A question that this node can't answer.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
+    /// Switched off by the operator (`index-off`).
     #[error("the {index} index is off; start the node with it on")]
-    IndexOff { index: &'static str },
+    IndexOff {
+        /// `transaction` or `lock`.
+        index: &'static str,
+    },
+    /// We are broken.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl View {
-    pub fn params(&self) -> &Arc<Params> { todo!() }
-    pub fn tip(&self) -> &HeaderState { todo!() }
-    /// Rises by one with each published view.
-    pub fn sequence(&self) -> u64 { todo!() }
-    /// After the tip.
-    pub fn utxo_commitment(&self) -> Commitment { todo!() }
-    pub fn coin_count(&self) -> u64 { todo!() }
+    /// The chain's.
+    pub const fn params(&self) -> &Arc<Params> {
+        &self.params
+    }
+    /// The published tip.
+    pub const fn tip(&self) -> &HeaderState {
+        &self.tip
+    }
+    /// Rises by one with each published view of a run.
+    pub const fn sequence(&self) -> u64 {
+        self.sequence
+    }
+    /// Of the set after the tip (PROTOCOL.md §6).
+    pub const fn utxo_commitment(&self) -> Commitment {
+        self.utxo_commitment
+    }
+    /// Unspent coins.
+    pub const fn coin_count(&self) -> u64 {
+        self.totals.coins
+    }
     /// Sum of all coins.
-    pub fn coin_total(&self) -> Amount { todo!() }
-    /// Everything that coinbases ever claimed, allocations not counted.
-    pub fn claimed_total(&self) -> Amount { todo!() }
-    /// (transaction index on, lock index on)
-    pub fn transaction_index(&self) -> bool { todo!() }
-    pub fn lock_index(&self) -> bool { todo!() }
+    pub const fn coin_total(&self) -> Amount {
+        self.totals.value
+    }
+    /// Everything that coinbases of this chain ever claimed, allocations not counted.
+    pub const fn claimed_total(&self) -> Amount {
+        self.totals.claimed
+    }
+    /// Whether [`View::transaction_place`] can answer.
+    pub const fn transaction_index(&self) -> bool {
+        self.indexes.transactions
+    }
+    /// Whether [`View::lock_coins`] and [`View::lock_history`] can answer.
+    pub const fn lock_index(&self) -> bool {
+        self.indexes.locks
+    }
 
-    pub fn block_id_at(&self, height: u32) -> Result<Option<BlockId>, StoreError> { todo!() }
-    pub fn header(&self, id: &BlockId) -> Result<Option<StoredHeader>, StoreError> { todo!() }
+    /// The block of the published chain at a height; `None` above the tip.
+    pub fn block_id_at(&self, height: u32) -> Result<Option<BlockId>, StoreError> {
+        let value = self.snapshot.get(Family::Heights, &keys::height(height))?;
+        value.map(|value| keys::read_block_id(&value)).transpose()
+    }
+
+    fn record(&self, id: &BlockId) -> Result<Option<HeaderRecord>, StoreError> {
+        read_record(&*self.snapshot, id)
+    }
+
+    /// A header on any stored branch.
+    pub fn header(&self, id: &BlockId) -> Result<Option<StoredHeader>, StoreError> {
+        Ok(self.record(id)?.map(|record| StoredHeader {
+            header: record.header,
+            height: record.height,
+            work: record.work,
+            clock: record.clock,
+            lag: record.lag,
+            failed: record.failed,
+            has_body: record.has_body,
+        }))
+    }
+
     /// Whether the block is on the published chain.
-    pub fn is_active(&self, id: &BlockId) -> Result<bool, StoreError> { todo!() }
-    pub fn block(&self, id: &BlockId) -> Result<Option<Block>, StoreError> { todo!() }
-    pub fn block_bytes(&self, id: &BlockId) -> Result<Option<Vec<u8>>, StoreError> { todo!() }
-    /// Of the header `id`, on any stored branch: for difficulty and median time queries.
-    pub fn header_state(&self, id: &BlockId) -> Result<Option<HeaderState>, StoreError> { todo!() }
-    pub fn coin(&self, outpoint: &OutPoint) -> Result<Option<Coin>, StoreError> { todo!() }
-    /// In the order of `outpoints` (any order; sorts for the store itself).
-    pub fn coins(&self, outpoints: &[OutPoint]) -> Result<Vec<Option<Coin>>, StoreError> { todo!() }
-    /// Where a confirmed transaction (or coinbase) stands: height and index (0 is the coinbase).
-    pub fn transaction_place(&self, txid: &Txid) -> Result<Option<(u32, u32)>, QueryError> { todo!() }
-    pub fn lock_coins(&self, lock: &Lock, after: Option<&Cursor>, limit: usize) -> Result<Page<LocatedCoin>, QueryError> { todo!() }
-    /// Newest first.
-    pub fn lock_history(&self, lock: &Lock, after: Option<&Cursor>, limit: usize) -> Result<Page<HistoryEntry>, QueryError> { todo!() }
-    pub fn chain_tips(&self) -> Result<Vec<ChainTip>, StoreError> { todo!() }
+    pub fn is_active(&self, id: &BlockId) -> Result<bool, StoreError> {
+        match self.record(id)? {
+            Some(record) => Ok(self.block_id_at(record.height)? == Some(*id)),
+            None => Ok(false),
+        }
+    }
 
-    /// §12 tag 1: up to `limit` headers after the first locator entry on this chain.
-    pub fn headers_after(&self, locator: &[BlockId], stop: Option<&BlockId>, limit: usize) -> Result<Vec<Header>, StoreError> { todo!() }
+    /// A block on any stored branch; `None` where the body is not here.
+    pub fn block(&self, id: &BlockId) -> Result<Option<Block>, StoreError> {
+        let Some(bytes) = self.block_bytes(id)? else { return Ok(None) };
+        let block = Block::from_bytes(&bytes)
+            .map_err(|error| StoreError::corrupt(format_args!("block {id}: {error}")))?;
+        Ok(Some(block))
+    }
+
+    /// The encoding of [`View::block`].
+    pub fn block_bytes(&self, id: &BlockId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.snapshot.get(Family::Blocks, &keys::block(id))
+    }
+
+    /// Of the header `id`, on any stored branch: for difficulty and median time queries.
+    pub fn header_state(&self, id: &BlockId) -> Result<Option<HeaderState>, StoreError> {
+        let Some(record) = self.record(id)? else { return Ok(None) };
+        let times = stored_times(&*self.snapshot, &record.header)?;
+        Ok(Some(header_state(*id, &record, times)))
+    }
+
+    /// The unspent coin of that name.
+    pub fn coin(&self, outpoint: &OutPoint) -> Result<Option<Coin>, StoreError> {
+        let value = self.snapshot.get(Family::Coins, &keys::coin(outpoint))?;
+        value.map(|value| records::read_coin(&value)).transpose()
+    }
+
+    /// In the order of `outpoints`, which may be any, with repeats.
+    pub fn coins(&self, outpoints: &[OutPoint]) -> Result<Vec<Option<Coin>>, StoreError> {
+        let mut sorted = outpoints.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let asked: Vec<Vec<u8>> = sorted.iter().map(keys::coin).collect();
+        let found = self.snapshot.get_many(Family::Coins, &asked)?;
+        let found = found
+            .into_iter()
+            .map(|value| value.map(|value| records::read_coin(&value)).transpose())
+            .collect::<Result<Vec<_>, _>>()?;
+        let place = |outpoint| {
+            let place = sorted.binary_search(outpoint).ok()?;
+            found.get(place).copied().flatten()
+        };
+        Ok(outpoints.iter().map(place).collect())
+    }
+
+    /// Where a confirmed transaction (or coinbase) stands: height and position (0 is the coinbase).
+    pub fn transaction_place(&self, txid: &Txid) -> Result<Option<(u32, u32)>, QueryError> {
+        if !self.transaction_index() {
+            return Err(QueryError::IndexOff { index: "transaction" });
+        }
+        let value = self.snapshot.get(Family::Transactions, &keys::transaction(txid))?;
+        let place = value.map(|value| TransactionRecord::from_value(&value)).transpose()?;
+        Ok(place.map(|place| (place.height, place.position)))
+    }
+
+    /// The unspent coins under a lock, by outpoint.
+    pub fn lock_coins(
+        &self,
+        lock: &Lock,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<LocatedCoin>, QueryError> {
+        let (entries, next) =
+            self.lock_page(Family::LockCoins, lock, after, limit, Direction::Forward)?;
+        let mut outpoints = Vec::with_capacity(entries.len());
+        for (suffix, _) in entries {
+            outpoints.push(keys::read_coin(&suffix)?);
+        }
+        let mut items = Vec::with_capacity(outpoints.len());
+        for (outpoint, coin) in outpoints.iter().zip(self.coins(&outpoints)?) {
+            let coin = coin.ok_or_else(|| {
+                StoreError::corrupt(format_args!("the lock index names a coin of {} that is not there", outpoint.txid))
+            })?;
+            items.push(LocatedCoin { outpoint: *outpoint, coin });
+        }
+        Ok(Page { items, next })
+    }
+
+    /// What happened to a lock, newest first.
+    pub fn lock_history(
+        &self,
+        lock: &Lock,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<HistoryEntry>, QueryError> {
+        let (entries, next) =
+            self.lock_page(Family::LockHistory, lock, after, limit, Direction::Backward)?;
+        let mut items = Vec::with_capacity(entries.len());
+        for (suffix, value) in entries {
+            let (height, position) = keys::read_history_place(&suffix)?;
+            let HistoryRecord { txid, received, spent } = HistoryRecord::from_value(&value)?;
+            let is_coinbase = position == 0;
+            items.push(HistoryEntry { height, position, txid, received, spent, is_coinbase });
+        }
+        Ok(Page { items, next })
+    }
+
+    /// Entries under a lock, their keys without it. A cursor is such a key, so that no cursor
+    /// leads out of the lock's own entries.
+    fn lock_page(
+        &self,
+        family: Family,
+        lock: &Lock,
+        after: Option<&Cursor>,
+        limit: usize,
+        direction: Direction,
+    ) -> Result<(Vec<Entry>, Option<Cursor>), QueryError> {
+        if !self.lock_index() {
+            return Err(QueryError::IndexOff { index: "lock" });
+        }
+        let prefix = lock.to_bytes();
+        let mut start = Bound::Included(prefix.clone());
+        let mut end = keys::prefix_end(&prefix);
+        if let Some(Cursor(suffix)) = after {
+            let seen = Bound::Excluded([prefix.as_slice(), suffix.as_slice()].concat());
+            match direction {
+                Direction::Forward => start = seen,
+                Direction::Backward => end = seen,
+            }
+        }
+        let range = (start.as_ref().map(Vec::as_slice), end.as_ref().map(Vec::as_slice));
+        // One more than asked for tells whether there is a next page.
+        let mut entries = self.snapshot.scan(family, range, limit.saturating_add(1), direction)?;
+        let has_more = entries.len() > limit;
+        entries.truncate(limit);
+        for (key, _) in &mut entries {
+            key.drain(..prefix.len().min(key.len()));
+        }
+        let next = entries.last().filter(|_| has_more).map(|(suffix, _)| Cursor(suffix.clone()));
+        Ok((entries, next))
+    }
+
+    /// Every branch, the published one first, then by id.
+    pub fn chain_tips(&self) -> Result<Vec<ChainTip>, StoreError> {
+        let mut tips = vec![ChainTip {
+            id: self.tip.id,
+            height: self.tip.height,
+            branch_len: 0,
+            status: TipStatus::Active,
+        }];
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        for (key, _) in self.snapshot.scan(Family::Tips, all, usize::MAX, Direction::Forward)? {
+            let id = keys::read_block_id(&key)?;
+            if id != self.tip.id {
+                tips.push(self.side_tip(id)?);
+            }
+        }
+        Ok(tips)
+    }
+
+    fn side_tip(&self, id: BlockId) -> Result<ChainTip, StoreError> {
+        let missing = |id| StoreError::corrupt(format_args!("the header {id} is missing"));
+        let tip = self.record(&id)?.ok_or_else(|| missing(id))?;
+        let status = if tip.failed.is_some() {
+            TipStatus::Invalid
+        } else if tip.arrival == 0 {
+            TipStatus::HeadersOnly
+        } else if self.snapshot.get(Family::Undo, &keys::block(&id))?.is_some() {
+            TipStatus::ValidFork
+        } else {
+            TipStatus::ValidHeaders
+        };
+        let (mut at, mut record) = (id, tip.clone());
+        while self.block_id_at(record.height)? != Some(at) {
+            at = record.header.parent;
+            record = self.record(&at)?.ok_or_else(|| missing(at))?;
+        }
+        let branch_len = tip.height.saturating_sub(record.height);
+        Ok(ChainTip { id, height: tip.height, branch_len, status })
+    }
+
+    /// PROTOCOL.md §12 tag 1: up to `limit` headers in chain order after the first entry of
+    /// `locator` on this chain (after genesis if none is), up to and including `stop`.
+    pub fn headers_after(
+        &self,
+        locator: &[BlockId],
+        stop: Option<&BlockId>,
+        limit: usize,
+    ) -> Result<Vec<Header>, StoreError> {
+        let mut from = 0;
+        for id in locator {
+            if let Some(record) = self.record(id)?
+                && self.block_id_at(record.height)? == Some(*id)
+            {
+                from = record.height;
+                break;
+            }
+        }
+        let start = keys::height(from);
+        let range = (Bound::Excluded(start.as_slice()), Bound::Unbounded);
+        let mut headers = Vec::new();
+        for (_, id) in self.snapshot.scan(Family::Heights, range, limit, Direction::Forward)? {
+            let id = keys::read_block_id(&id)?;
+            let record = self.record(&id)?.ok_or_else(|| {
+                StoreError::corrupt(format_args!("the header {id} is missing"))
+            })?;
+            headers.push(record.header);
+            if stop == Some(&id) {
+                break;
+            }
+        }
+        Ok(headers)
+    }
 }
 
 impl core::fmt::Debug for View {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result { write!(f, "View({})", self.tip().id) }
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "View({} at {})", self.tip.id, self.tip.height)
+    }
 }

@@ -1,0 +1,261 @@
+//! The tree over the store: what is in memory comes from there, the rest from disk.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::Arc,
+};
+
+use ashlar_consensus::{HeaderState, RecentTimes, Work, header::MEDIAN_SPAN};
+use ashlar_primitives::{BlockId, Header};
+
+use crate::{
+    keys,
+    records::HeaderRecord,
+    store::{Batch, Direction, Family, Read, Store, StoreError},
+    tree::{Node, Tree, inherited_code},
+};
+
+/// How many headers one read asks for.
+const READ_HEADERS: usize = 1_024;
+
+/// How many branch tips one read asks for.
+const READ_TIPS: usize = 1_024;
+
+/// Every header that is known, in memory or on disk, and what has changed since it was written.
+#[derive(Debug)]
+pub(crate) struct Headers<S> {
+    store: Arc<S>,
+    pub(crate) tree: Tree,
+    /// Changed in memory, not yet written.
+    dirty: BTreeSet<BlockId>,
+    /// Whether an id is a branch tip, where that is not yet written.
+    tips: BTreeMap<BlockId, bool>,
+}
+
+impl<S: Store> Headers<S> {
+    pub(crate) fn new(store: Arc<S>) -> Self {
+        Self { store, tree: Tree::default(), dirty: BTreeSet::new(), tips: BTreeMap::new() }
+    }
+
+    /// The node of an id, wherever it is.
+    pub(crate) fn node(&self, id: &BlockId) -> Result<Option<Node>, StoreError> {
+        match self.tree.get(id) {
+            Some(node) => Ok(Some(node.clone())),
+            None => self.stored(id),
+        }
+    }
+
+    fn stored(&self, id: &BlockId) -> Result<Option<Node>, StoreError> {
+        let Some(record) = read_record(&*self.store, id)? else { return Ok(None) };
+        let times = self.times(&record)?;
+        Ok(Some(to_node(*id, &record, times)))
+    }
+
+    /// Of a stored header, from its ancestors.
+    fn times(&self, record: &HeaderRecord) -> Result<RecentTimes, StoreError> {
+        match self.tree.get(&record.header.parent) {
+            Some(parent) => {
+                let mut times = parent.state.times;
+                times.push(record.header.time);
+                Ok(times)
+            }
+            None => stored_times(&*self.store, &record.header),
+        }
+    }
+
+    /// Brings a node into memory, so that it can be changed. `false` where there is none.
+    pub(crate) fn load(&mut self, id: &BlockId) -> Result<bool, StoreError> {
+        if self.tree.get(id).is_some() {
+            return Ok(true);
+        }
+        let Some(node) = self.stored(id)? else { return Ok(false) };
+        self.tree.insert(node);
+        Ok(true)
+    }
+
+    /// Puts a new header in.
+    pub(crate) fn insert(&mut self, node: Node) {
+        let id = node.state.id;
+        self.tips.insert(node.header.parent, false);
+        self.tips.insert(id, true);
+        self.tree.insert(node);
+        self.dirty.insert(id);
+    }
+
+    /// See [`Tree::receive_body`].
+    pub(crate) fn receive_body(&mut self, id: &BlockId) -> Result<(), StoreError> {
+        self.load(id)?;
+        let Some(parent) = self.tree.get(id).map(|node| node.header.parent) else { return Ok(()) };
+        let parent_is_whole = self.node(&parent)?.is_some_and(|parent| parent.is_whole());
+        self.dirty.extend(self.tree.receive_body(id, parent_is_whole));
+        Ok(())
+    }
+
+    /// See [`Tree::fail`]. An id that is not known is left alone.
+    pub(crate) fn fail(&mut self, id: &BlockId, code: &'static str) -> Result<(), StoreError> {
+        self.load(id)?;
+        self.dirty.extend(self.tree.fail(id, code));
+        Ok(())
+    }
+
+    /// `child` learns that its parent failed: it was not in memory when that happened.
+    pub(crate) fn inherit(
+        &mut self,
+        child: &BlockId,
+        parent_code: &'static str,
+    ) -> Result<(), StoreError> {
+        self.fail(child, inherited_code(parent_code))
+    }
+
+    /// Forgets every failure on the way down from `id`, and of all descendants of the lowest
+    /// block that had failed. `node` must be loaded with what lies above, see [`Self::load_above`].
+    pub(crate) fn forgive(&mut self, lowest: &BlockId) {
+        self.dirty.extend(self.tree.forgive(lowest));
+    }
+
+    /// How many headers are not yet written.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.dirty.len()
+    }
+
+    /// Adds what is not yet written to a batch that is about to be committed.
+    pub(crate) fn write(&mut self, batch: &mut Batch) {
+        for id in std::mem::take(&mut self.dirty) {
+            if let Some(node) = self.tree.get(&id) {
+                batch.put(Family::Headers, keys::block(&id), node.to_record().to_value());
+            }
+        }
+        for (id, is_tip) in std::mem::take(&mut self.tips) {
+            if is_tip {
+                batch.put(Family::Tips, keys::block(&id), Vec::new());
+            } else {
+                batch.delete(Family::Tips, keys::block(&id));
+            }
+        }
+    }
+
+    /// Keeps in memory only what `Tree::prune` keeps; nothing that is not yet written leaves.
+    pub(crate) fn prune(&mut self, live: &BlockId, floor: u32) {
+        if self.dirty.is_empty() && self.tips.is_empty() {
+            self.tree.prune(live, floor);
+        }
+    }
+
+    /// Brings into memory the chain of `live` from the height `floor` on, and every stored branch
+    /// that goes on above `floor` or has more work than that chain. All of it must be written.
+    pub(crate) fn load_above(&mut self, live: &HeaderState, floor: u32) -> Result<(), StoreError> {
+        self.load_chain(floor, live.height)?;
+        let mut after = Bound::Unbounded;
+        loop {
+            let range = (after.as_ref().map(Vec::as_slice), Bound::Unbounded);
+            let page = self.store.scan(Family::Tips, range, READ_TIPS, Direction::Forward)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Bound::Excluded(last.clone());
+            for (key, _) in page {
+                self.load_branch(&keys::read_block_id(&key)?, floor, live.work)?;
+            }
+        }
+    }
+
+    /// The best chain's headers of these heights.
+    fn load_chain(&mut self, floor: u32, tip: u32) -> Result<(), StoreError> {
+        let mut from = floor;
+        while from <= tip {
+            let (low, high) = (keys::height(from), keys::height(tip));
+            let range = (Bound::Included(low.as_slice()), Bound::Included(high.as_slice()));
+            let page =
+                self.store.scan(Family::Heights, range, READ_HEADERS, Direction::Forward)?;
+            if page.is_empty() {
+                return Err(StoreError::corrupt(format_args!("no block at height {from}")));
+            }
+            for (key, id) in page {
+                let (height, id) = (keys::read_height(&key)?, keys::read_block_id(&id)?);
+                if height != from || !self.load(&id)? {
+                    return Err(StoreError::corrupt(format_args!("no block at height {from}")));
+                }
+                from = from.saturating_add(1);
+            }
+        }
+        Ok(())
+    }
+
+    /// The branch of a stored tip, down to what is in memory or to the best chain.
+    fn load_branch(&mut self, tip: &BlockId, floor: u32, work: Work) -> Result<(), StoreError> {
+        let mut id = *tip;
+        let mut branch = Vec::new();
+        while self.tree.get(&id).is_none() {
+            let record = read_record(&*self.store, &id)?.ok_or_else(|| missing(&id))?;
+            let matters = record.height >= floor || record.work > work;
+            if (branch.is_empty() && !matters) || self.is_stored_chain(&id, record.height)? {
+                break;
+            }
+            branch.push((id, record.clone()));
+            id = record.header.parent;
+        }
+        for (id, record) in branch.into_iter().rev() {
+            let times = self.times(&record)?;
+            self.tree.insert(to_node(id, &record, times));
+        }
+        Ok(())
+    }
+
+    fn is_stored_chain(&self, id: &BlockId, height: u32) -> Result<bool, StoreError> {
+        let stored = self.store.get(Family::Heights, &keys::height(height))?;
+        Ok(stored.as_deref() == Some(id.as_bytes().as_slice()))
+    }
+}
+
+fn to_node(id: BlockId, record: &HeaderRecord, times: RecentTimes) -> Node {
+    Node {
+        header: record.header,
+        state: header_state(id, record, times),
+        has_body: record.has_body,
+        arrival: record.arrival,
+        failed: record.failed,
+    }
+}
+
+/// A stored header's state.
+pub(crate) const fn header_state(
+    id: BlockId,
+    record: &HeaderRecord,
+    times: RecentTimes,
+) -> HeaderState {
+    HeaderState {
+        id,
+        height: record.height,
+        times,
+        work: record.work,
+        clock: record.clock,
+        lag: record.lag,
+    }
+}
+
+/// A header's record.
+pub(crate) fn read_record(
+    store: &(impl Read + ?Sized),
+    id: &BlockId,
+) -> Result<Option<HeaderRecord>, StoreError> {
+    let value = store.get(Family::Headers, &keys::block(id))?;
+    value.map(|value| HeaderRecord::from_value(&value)).transpose()
+}
+
+/// The times of a header and up to ten ancestors, all read from `store`.
+pub(crate) fn stored_times(
+    store: &(impl Read + ?Sized),
+    header: &Header,
+) -> Result<RecentTimes, StoreError> {
+    let mut newest_first = vec![header.time];
+    let mut parent = header.parent;
+    while newest_first.len() < MEDIAN_SPAN && parent != BlockId::ZERO {
+        let record = read_record(store, &parent)?.ok_or_else(|| missing(&parent))?;
+        newest_first.push(record.header.time);
+        parent = record.header.parent;
+    }
+    Ok(newest_first.into_iter().rev().collect())
+}
+
+fn missing(id: &BlockId) -> StoreError {
+    StoreError::corrupt(format_args!("the header {id} is missing"))
+}

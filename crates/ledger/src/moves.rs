@@ -1,0 +1,369 @@
+//! How the live tip moves: connect, disconnect, reorganise, commit, publish.
+
+use std::sync::Arc;
+
+use ashlar_consensus::{
+    BlockError, CheckedBlock, Signatures, SpentCoins, State, UtxoDiff, Verified, connect::{
+        Transition, signature_error,
+    }, disconnect, signature::Place, walk,
+};
+use ashlar_primitives::{Amount, BlockId};
+
+use crate::{
+    index, keys,
+    ledger::{Completed, Ledger, Move, WalkedBlock},
+    moved::{Moved, MovedBlock, Published},
+    records::{self, StateRecord, Totals},
+    route::Aimed,
+    store::{Batch, Durability, Family, Store, StoreError},
+    view::View,
+};
+
+/// While the best header is further ahead than this, blocks are connected in large steps and
+/// synced at the end; within it each is synced before anybody is told (docs/architecture.md).
+pub const CATCHING_UP_BLOCKS: u32 = 24;
+
+/// Memory is tidied each time the chain has grown by this part of what it holds.
+const PRUNE_FRACTION: u32 = 16;
+
+/// Which way a block is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Connect,
+    Disconnect,
+}
+
+impl<S: Store> Ledger<S> {
+    /// The next thing to do towards the best chain. `now_ms` never goes back, and only bounds how
+    /// long a step stays open. One call disconnects at most one block, walks at most one, or
+    /// writes one step.
+    pub fn next_move(&mut self, now_ms: u64) -> Result<Move, StoreError> {
+        if self.out.is_some() {
+            return Ok(Move::Idle);
+        }
+        loop {
+            let Some(target) = self.headers.tree.best_ready().cloned() else {
+                return Ok(Move::Idle);
+            };
+            let live = self.live.header.id;
+            if target.state.id == live {
+                let settled = self.settle(now_ms)?;
+                return Ok(if settled { Move::Progress } else { Move::Idle });
+            }
+            let height = self.live.header.height;
+            let aimed = self.route.aim(
+                target,
+                |node| node.state.height <= height,
+                |id| self.headers.node(id),
+            )?;
+            if let Aimed::Blocked { child, parent_code } = aimed {
+                self.headers.inherit(&child, parent_code)?;
+                self.look_ahead()?;
+                continue;
+            }
+            if let Some(next) = self.route.first()
+                && self.headers.node(&next)?.is_some_and(|node| node.header.parent == live)
+            {
+                return Ok(Move::Verify(self.walk(&next)?));
+            }
+            self.disconnect_tip(now_ms)?;
+            self.settle(now_ms)?;
+            return Ok(Move::Progress);
+        }
+    }
+
+    fn walk(&mut self, id: &BlockId) -> Result<WalkedBlock, StoreError> {
+        let lost = || StoreError::corrupt(format_args!("the block {id} is missing"));
+        let node = self.headers.node(id)?.ok_or_else(lost)?;
+        let block = self.block(id)?.ok_or_else(lost)?;
+        let coins = self.step.coins(&*self.store, &block.external_inputs())?;
+        let walked = walk(&self.live, node.state, &self.params, &block, &SpentCoins { coins });
+        self.out = Some(*id);
+        Ok(WalkedBlock { block, walked: Box::new(walked) })
+    }
+
+    /// The signatures of a walked block came back. `signatures`: what became of its checks.
+    pub fn complete(
+        &mut self,
+        walked: WalkedBlock,
+        signatures: Result<Verified, Place>,
+        now_ms: u64,
+    ) -> Result<Completed, StoreError> {
+        let id = walked.id();
+        let was_out = self.out.take() == Some(id);
+        if !was_out || self.failed_code(&id)?.is_some() {
+            return Ok(Completed::Dropped);
+        }
+        let WalkedBlock { block, walked } = walked;
+        // The lowest fault wins: signatures that were to verify stand before the walk's own fault.
+        let transition = match signatures {
+            Err(place) => Err(signature_error(place)),
+            Ok(verified) => match walked.outcome {
+                Err(fault) => Err(fault),
+                Ok(pending) => match pending.seal(Signatures::Verified(verified)) {
+                    Ok(transition) => Ok(transition),
+                    Err(_) => return Ok(Completed::Dropped),
+                },
+            },
+        };
+        match transition {
+            Ok(transition) => {
+                self.connect(block, transition, now_ms)?;
+                self.settle(now_ms)?;
+                Ok(Completed::Connected)
+            }
+            Err(error) => {
+                self.refuse(&block, &error)?;
+                Ok(Completed::Invalid(error))
+            }
+        }
+    }
+
+    fn refuse(&mut self, block: &CheckedBlock, error: &BlockError) -> Result<(), StoreError> {
+        self.bodies.remove(block.height(), &block.id());
+        self.fail(&block.id(), error.code())
+    }
+
+    fn connect(
+        &mut self,
+        block: Arc<CheckedBlock>,
+        transition: Transition,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        let (id, height) = (block.id(), block.height());
+        let claimed = transition.claimed();
+        let (next, diff) = transition.into_parts();
+        self.totals = totals_after(self.totals, &diff, claimed, Way::Connect)?;
+        self.live = next;
+
+        self.step.open(now_ms);
+        self.step.apply(&diff);
+        let undo = SpentCoins { coins: diff.spent.clone() };
+        self.step.write(Family::Undo, keys::block(&id), Some(records::undo_value(&undo)));
+        self.step.write(Family::Heights, keys::height(height), Some(keys::block(&id)));
+        self.write_indexes(&block, &undo, &diff, Way::Connect)?;
+
+        if self.route.first() == Some(id) {
+            self.route.pop_first();
+        }
+        self.bodies.remove(height, &id);
+        self.moved.connect(MovedBlock { id, height, body: Some(block) });
+        Ok(())
+    }
+
+    fn disconnect_tip(&mut self, now_ms: u64) -> Result<(), StoreError> {
+        let (id, height) = (self.live.header.id, self.live.header.height);
+        let lost = |what| StoreError::corrupt(format_args!("{what} of the tip {id} is missing"));
+        let block = self.block(&id)?.ok_or_else(|| lost("the body"))?;
+        let undo = self.step.get(&*self.store, Family::Undo, keys::block(&id))?;
+        let undo = records::read_undo(&undo.ok_or_else(|| lost("the undo record"))?)?;
+        let parent = self.headers.node(&block.header().parent)?;
+        let parent = parent.ok_or_else(|| lost("the parent"))?.state;
+
+        let diff = disconnect(&block, &undo);
+        let utxo = diff.applied_to(&self.live.utxo);
+        // The block's own proof of work sealed what its parent left: damage can't get past this.
+        if utxo.commitment() != block.coinbase().utxo_commitment {
+            return Err(StoreError::corrupt(format_args!(
+                "undoing block {id} does not give the coins that it commits to"
+            )));
+        }
+        let claimed = Amount::checked_sum(block.coinbase().outputs.iter().map(|o| o.value));
+        let claimed = claimed.ok_or_else(|| lost("a valid coinbase"))?;
+        self.totals = totals_after(self.totals, &diff, claimed, Way::Disconnect)?;
+        self.live = State { header: parent, utxo };
+
+        // The undo record stays: it tells that the block was valid once, and is the same again.
+        self.step.open(now_ms);
+        self.step.apply(&diff);
+        self.step.write(Family::Heights, keys::height(height), None);
+        self.write_indexes(&block, &undo, &diff, Way::Disconnect)?;
+
+        self.lower_route()?;
+        self.moved.disconnect(MovedBlock { id, height, body: Some(block) });
+        Ok(())
+    }
+
+    /// The live tip went down by one: so does the beginning of the route.
+    fn lower_route(&mut self) -> Result<(), StoreError> {
+        let above = self.live.header.height.saturating_add(1);
+        let lowest = match self.route.first() {
+            Some(first) => self.headers.node(&first)?.map(|node| node.header.parent),
+            None => self.route.target(),
+        };
+        if let Some(lowest) = lowest
+            && self.headers.node(&lowest)?.is_some_and(|node| node.state.height == above)
+        {
+            self.route.push_first(lowest);
+        }
+        Ok(())
+    }
+
+    fn write_indexes(
+        &mut self,
+        block: &CheckedBlock,
+        undo: &SpentCoins,
+        diff: &UtxoDiff,
+        way: Way,
+    ) -> Result<(), StoreError> {
+        let indexes = self.settings.indexes();
+        for (family, key, value) in index::rows(block, block.height(), undo, indexes)? {
+            self.step.write(family, key, (way == Way::Connect).then_some(value));
+        }
+        if indexes.locks {
+            for (family, key, value) in index::coin_rows(diff) {
+                self.step.write(family, key, value);
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits and publishes what is due; `false` where nothing was.
+    fn settle(&mut self, now_ms: u64) -> Result<bool, StoreError> {
+        let ahead = self.best_header().height.saturating_sub(self.live.header.height);
+        if self.is_resting() && ahead <= CATCHING_UP_BLOCKS {
+            return self.finish();
+        }
+        let is_due = self.next_wakeup().is_some_and(|due_ms| now_ms >= due_ms);
+        if !is_due && self.step.size_bytes() < self.settings.step_bytes {
+            return Ok(false);
+        }
+        self.commit(Durability::Later)?;
+        self.publish();
+        Ok(true)
+    }
+
+    /// The step ends here: written, synced, told. `false` where nothing was left to do.
+    pub(crate) fn finish(&mut self) -> Result<bool, StoreError> {
+        let is_published = self.published.tip.id == self.live.header.id;
+        if self.step.is_empty() && is_published && !self.unsynced {
+            return Ok(false);
+        }
+        self.commit(Durability::Synced)?;
+        self.publish();
+        Ok(true)
+    }
+
+    /// Whether the live tip is the best there is.
+    fn is_resting(&self) -> bool {
+        let best = self.headers.tree.best_ready();
+        best.is_some_and(|best| best.state.id == self.live.header.id)
+    }
+
+    /// Writes the step with everything else that changed, in one batch.
+    pub(crate) fn commit(&mut self, durability: Durability) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        if !self.step.is_empty() {
+            self.step.drain(&mut batch);
+            batch.put(Family::Meta, keys::meta::STATE.to_vec(), self.state_record().to_value());
+        }
+        self.headers.write(&mut batch);
+        match (batch.is_empty(), durability) {
+            (false, _) => {
+                self.store.commit(batch, durability)?;
+                self.unsynced = durability == Durability::Later;
+            }
+            (true, Durability::Synced) if self.unsynced => {
+                self.store.sync()?;
+                self.unsynced = false;
+            }
+            (true, _) => {}
+        }
+        self.prune();
+        Ok(())
+    }
+
+    pub(crate) fn state_record(&self) -> StateRecord {
+        StateRecord {
+            tip: self.live.header.id,
+            utxo: self.live.utxo.clone(),
+            totals: self.totals,
+        }
+    }
+
+    fn prune(&mut self) {
+        let held = self.settings.headers_in_memory;
+        let live = &self.live.header;
+        if live.height.saturating_sub(self.pruned_at) > held / PRUNE_FRACTION {
+            self.pruned_at = live.height;
+            self.headers.prune(&live.id, live.height.saturating_sub(held));
+        }
+    }
+
+    /// Tells readers of what was just committed, where it is the end of a reorganisation or has
+    /// more work than what they know: they never see the way down.
+    fn publish(&mut self) {
+        let (live, published) = (&self.live.header, &self.published.tip);
+        let is_better = live.work > published.work || self.is_resting();
+        if live.id == published.id || !is_better {
+            return;
+        }
+        let sequence = self.published.sequence.saturating_add(1);
+        self.published = Arc::new(self.make_view(sequence));
+        let moved = std::mem::take(&mut self.moved);
+        self.news = Some(match self.news.take() {
+            Some(news) => news.then(moved),
+            None => moved,
+        });
+    }
+
+    /// Only right after a commit: the snapshot must be of the live tip.
+    pub(crate) fn make_view(&self, sequence: u64) -> View {
+        View {
+            params: Arc::clone(&self.params),
+            snapshot: self.store.snapshot(),
+            tip: self.live.header.clone(),
+            sequence,
+            utxo_commitment: self.live.utxo.commitment(),
+            totals: self.totals,
+            indexes: self.settings.indexes(),
+        }
+    }
+
+    /// When `next_move` must be called again though nothing happened, on the clock of `now_ms`:
+    /// a step is open that is to be written by then.
+    pub fn next_wakeup(&self) -> Option<u64> {
+        let opened_ms = self.step.opened_ms()?;
+        Some(opened_ms.saturating_add(self.settings.step_ms))
+    }
+
+    /// What became visible since the last call, all moves in one.
+    pub fn take_published(&mut self) -> Option<Published> {
+        let Moved { disconnected, connected, .. } = self.news.take()?;
+        Some(Published { view: self.view(), disconnected, connected })
+    }
+
+    /// Writes and syncs everything that is not yet on disk. Publishes nothing: a driver that goes
+    /// on afterwards calls `next_move`.
+    pub fn flush(&mut self) -> Result<(), StoreError> {
+        self.commit(Durability::Synced)?;
+        self.store.sync()
+    }
+}
+
+/// The counters after `diff`. None of this can fail on a valid chain: it is what was stored that
+/// is wrong then.
+fn totals_after(
+    totals: Totals,
+    diff: &UtxoDiff,
+    claimed: Amount,
+    way: Way,
+) -> Result<Totals, StoreError> {
+    let count = |coins: usize| u64::try_from(coins).ok();
+    let sum = |amounts: &std::collections::BTreeMap<_, ashlar_primitives::Coin>| {
+        Amount::checked_sum(amounts.values().map(|coin| coin.output.value))
+    };
+    let after = || {
+        let coins = totals.coins.checked_add(count(diff.created.len())?)?;
+        let value = totals.value.checked_sub(sum(&diff.spent)?)?;
+        Some(Totals {
+            coins: coins.checked_sub(count(diff.spent.len())?)?,
+            value: value.checked_add(sum(&diff.created)?)?,
+            claimed: match way {
+                Way::Connect => totals.claimed.checked_add(claimed)?,
+                Way::Disconnect => totals.claimed.checked_sub(claimed)?,
+            },
+        })
+    };
+    after().ok_or_else(|| StoreError::corrupt("the stored counters do not fit the coins"))
+}

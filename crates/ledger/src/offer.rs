@@ -1,0 +1,100 @@
+//! The straight road, for drivers without jobs: bytes in, verdict of PROTOCOL.md §8 out.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ashlar_consensus::{OpenError, open_body, verify_signatures};
+use ashlar_primitives::{Decode as _, Header};
+use rand::CryptoRng;
+
+use crate::{
+    ledger::{Judged, Ledger, Move},
+    store::{Store, StoreError},
+};
+
+/// The verdict on an offered block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Offered {
+    /// It is on the best chain now: the tip, or below it where it closed a gap.
+    Accepted,
+    /// Kept; the best chain is another.
+    Side,
+    /// Was kept already; nothing changed.
+    Known,
+    /// Not taken.
+    Refused {
+        /// Of PROTOCOL.md §8.
+        code: &'static str,
+    },
+}
+
+impl<S: Store> Ledger<S> {
+    /// All of the other moves in one: judges a block in the exact order of §8 (under 80 bytes
+    /// `malformed`; `known`; what is remembered; then the groups 1, 2, 3), stores it and moves the
+    /// tip as far as it goes, verifying signatures here and now. A header is kept only with its
+    /// body, or when its block failed for ever: what says nothing about the id leaves no trace.
+    ///
+    /// Used by the vectors, by imports and by tests. `rng` is [`verify_signatures`]'.
+    pub fn offer(
+        &mut self,
+        bytes: &[u8],
+        now_seconds: u64,
+        rng: &mut (impl CryptoRng + ?Sized),
+    ) -> Result<Offered, StoreError> {
+        let refused = |code| Ok(Offered::Refused { code });
+        let header = bytes.get(..Header::LEN).map(Header::from_bytes);
+        let Some(Ok(header)) = header else { return refused("malformed") };
+        let (state, is_new) = match self.judge(&header, now_seconds)? {
+            Judged::Known(node) if node.has_body => return Ok(Offered::Known),
+            Judged::Known(node) => (node.state, false),
+            Judged::New(state) => (state, true),
+            Judged::Refused { refusal, remember } => {
+                if let Some((state, code)) = remember {
+                    self.insert_header(header, state, Some(code))?;
+                }
+                return refused(refusal.code());
+            }
+        };
+        let id = state.id;
+        let opened = open_body(&self.params, &header, state.height, bytes);
+        if is_new && !matches!(opened, Err(OpenError::Body(_))) {
+            self.insert_header(header, state, None)?;
+        }
+        match opened {
+            Err(OpenError::Body(error)) => return refused(error.code()),
+            Err(OpenError::Block(error)) => {
+                self.mark_invalid(&id, &error)?;
+                return refused(error.code());
+            }
+            Ok(block) => {
+                self.store_body(Arc::new(block))?;
+            }
+        }
+        self.settle_down(rng)?;
+        if let Some(code) = self.failed_code(&id)? {
+            return refused(code);
+        }
+        let is_live = self.is_descendant(&self.live.header.id, &id)?;
+        Ok(if is_live { Offered::Accepted } else { Offered::Side })
+    }
+
+    /// Makes every move there is, verifying signatures here and now. What is connected is on disk
+    /// and published when this returns.
+    pub fn settle_down(&mut self, rng: &mut (impl CryptoRng + ?Sized)) -> Result<(), StoreError> {
+        // Steps end by size alone: time does not pass here.
+        const NOW_MS: u64 = 0;
+        loop {
+            match self.next_move(NOW_MS)? {
+                Move::Idle => {
+                    self.finish()?;
+                    return Ok(());
+                }
+                Move::Progress => {}
+                Move::Verify(walked) => {
+                    let verified = verify_signatures(walked.checks(), &BTreeSet::new(), rng);
+                    self.complete(walked, verified, NOW_MS)?;
+                }
+            }
+        }
+    }
+}

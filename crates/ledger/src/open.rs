@@ -1,0 +1,140 @@
+//! Opening a store: a new one begins with the genesis block, an old one goes on where it stood.
+
+use std::sync::Arc;
+
+use ashlar_consensus::{Genesis, State};
+use ashlar_primitives::{Amount, BlockId, Encode as _};
+
+use crate::{
+    bodies::BodyCache,
+    headers::Headers,
+    index,
+    keys::{self, meta},
+    ledger::{Ledger, OpenLedgerError, Settings},
+    moved::Moved,
+    records::{self, IndexRecord, SCHEMA, StateRecord, Totals},
+    route::Route,
+    step::Step,
+    store::{Batch, Durability, Family, Store, StoreError},
+    tree::Node,
+    view::View,
+};
+
+impl<S: Store> Ledger<S> {
+    /// Opens the ledger of `genesis`'s chain over a store, which may be empty. Indexes are built
+    /// or dropped as the settings say, which reads the whole chain where one is new.
+    ///
+    /// A crash half-way through a reorganisation leaves an intermediate tip; the published view
+    /// is of that tip until the driver has called `next_move` to its end, which it does before it
+    /// serves anybody.
+    pub fn open(
+        store: Arc<S>,
+        genesis: &Genesis,
+        settings: Settings,
+    ) -> Result<Self, OpenLedgerError> {
+        if store.get(Family::Meta, meta::SCHEMA)?.is_none() {
+            begin(&*store, genesis)?;
+        }
+        check_owner(&*store, genesis)?;
+        let record = store.get(Family::Meta, meta::STATE)?;
+        let record = record.ok_or_else(|| StoreError::corrupt("the state record is missing"))?;
+        let StateRecord { tip, utxo, totals } = StateRecord::from_value(&record)?;
+
+        let mut headers = Headers::new(Arc::clone(&store));
+        let lost = || StoreError::corrupt(format_args!("the header of the tip {tip} is missing"));
+        let header = headers.node(&tip)?.ok_or_else(lost)?.state;
+        let stored_at = store.get(Family::Heights, &keys::height(header.height))?;
+        if stored_at.as_deref() != Some(tip.as_bytes().as_slice()) {
+            return Err(lost().into());
+        }
+        index::reconcile(&*store, settings.indexes(), header.height)?;
+        headers.load_above(&header, header.height.saturating_sub(settings.headers_in_memory))?;
+
+        let params = Arc::new(genesis.params().clone());
+        let published = Arc::new(View {
+            params: Arc::clone(&params),
+            snapshot: store.snapshot(),
+            tip: header.clone(),
+            sequence: 0,
+            utxo_commitment: utxo.commitment(),
+            totals,
+            indexes: settings.indexes(),
+        });
+        let pruned_at = header.height;
+        let mut ledger = Self {
+            store,
+            params,
+            bodies: BodyCache::new(settings.body_cache_bytes),
+            settings,
+            headers,
+            live: State { header, utxo },
+            totals,
+            step: Step::default(),
+            route: Route::default(),
+            ahead: Route::default(),
+            out: None,
+            unsynced: false,
+            published,
+            moved: Moved::default(),
+            news: None,
+            pruned_at,
+        };
+        ledger.look_ahead()?;
+        Ok(ledger)
+    }
+}
+
+/// Writes the genesis block into an empty store.
+fn begin(store: &impl Store, genesis: &Genesis) -> Result<(), StoreError> {
+    let state = genesis.state();
+    let id = state.header.id;
+    let node = Node {
+        header: genesis.block().header,
+        state: state.header.clone(),
+        has_body: true,
+        arrival: 1,
+        failed: None,
+    };
+    let coins = &genesis.diff().created;
+    let value = Amount::checked_sum(coins.values().map(|coin| coin.output.value));
+    let over = || StoreError::corrupt("the genesis allocations are out of range");
+    let record = StateRecord {
+        tip: id,
+        utxo: state.utxo.clone(),
+        totals: Totals {
+            coins: u64::try_from(coins.len()).map_err(|_| over())?,
+            value: value.ok_or_else(over)?,
+            claimed: Amount::ZERO,
+        },
+    };
+    let mut batch = Batch::default();
+    batch.put(Family::Headers, keys::block(&id), node.to_record().to_value());
+    batch.put(Family::Blocks, keys::block(&id), genesis.block().to_bytes());
+    batch.put(Family::Heights, keys::height(0), keys::block(&id));
+    batch.put(Family::Tips, keys::block(&id), Vec::new());
+    for (outpoint, coin) in coins {
+        batch.put(Family::Coins, keys::coin(outpoint), coin.to_bytes());
+    }
+    batch.put(Family::Meta, meta::SCHEMA.to_vec(), records::schema_value(SCHEMA));
+    batch.put(Family::Meta, meta::CHAIN.to_vec(), keys::block(&id));
+    batch.put(Family::Meta, meta::STATE.to_vec(), record.to_value());
+    batch.put(Family::Meta, meta::INDEXES.to_vec(), IndexRecord::default().to_value());
+    store.commit(batch, Durability::Synced)
+}
+
+/// Refuses what another release or another chain wrote.
+fn check_owner(store: &impl Store, genesis: &Genesis) -> Result<(), OpenLedgerError> {
+    let missing = |what| StoreError::corrupt(format_args!("{what} is missing"));
+    let schema = store.get(Family::Meta, meta::SCHEMA)?;
+    let found = records::read_schema(&schema.ok_or_else(|| missing("the schema number"))?)?;
+    if found != SCHEMA {
+        return Err(OpenLedgerError::OtherSchema { found, known: SCHEMA });
+    }
+    let chain = store.get(Family::Meta, meta::CHAIN)?;
+    let found: BlockId = keys::read_block_id(&chain.ok_or_else(|| missing("the chain id"))?)?;
+    let expected = genesis.params().chain_id;
+    if found != expected {
+        return Err(OpenLedgerError::OtherChain { found, expected });
+    }
+    Ok(())
+}

@@ -1,0 +1,80 @@
+//! The way from one block up to a descendant, kept while both ends move.
+
+use std::collections::VecDeque;
+
+use ashlar_primitives::BlockId;
+
+use crate::{store::StoreError, tree::Node};
+
+/// Ids in order of height, up to and including a target. Following the target as it grows costs
+/// its growth, not its length.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Route {
+    ids: VecDeque<BlockId>,
+    target: Option<BlockId>,
+}
+
+/// What [`Route::aim`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Aimed {
+    /// The route leads to the target.
+    Clear,
+    /// A block on the way failed, but its child on the way does not know yet.
+    Blocked { child: BlockId, parent_code: &'static str },
+}
+
+impl Route {
+    /// Makes the route lead to `target` from just above the first node, going down, at which
+    /// `stop` holds; where it led to an ancestor of `target`, its beginning stays as it is.
+    pub(crate) fn aim(
+        &mut self,
+        target: Node,
+        stop: impl Fn(&Node) -> bool,
+        lookup: impl Fn(&BlockId) -> Result<Option<Node>, StoreError>,
+    ) -> Result<Aimed, StoreError> {
+        let target_id = target.state.id;
+        let mut way_down = Vec::new();
+        let mut node = target;
+        while self.target != Some(node.state.id) && !stop(&node) {
+            way_down.push(node.state.id);
+            let child = node.state.id;
+            node = lookup(&node.header.parent)?.ok_or_else(|| {
+                StoreError::corrupt(format_args!("the header before {child} is missing"))
+            })?;
+            if let Some(parent_code) = node.failed {
+                return Ok(Aimed::Blocked { child, parent_code });
+            }
+        }
+        if self.target != Some(node.state.id) {
+            self.ids.clear();
+        }
+        self.ids.extend(way_down.into_iter().rev());
+        self.target = Some(target_id);
+        Ok(Aimed::Clear)
+    }
+
+    /// The lowest id.
+    pub(crate) fn first(&self) -> Option<BlockId> {
+        self.ids.front().copied()
+    }
+
+    /// Where it leads.
+    pub(crate) const fn target(&self) -> Option<BlockId> {
+        self.target
+    }
+
+    /// The lowest one was reached.
+    pub(crate) fn pop_first(&mut self) {
+        self.ids.pop_front();
+    }
+
+    /// The route begins one block lower.
+    pub(crate) fn push_first(&mut self, id: BlockId) {
+        self.ids.push_front(id);
+    }
+
+    /// Lowest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &BlockId> {
+        self.ids.iter()
+    }
+}
