@@ -70,3 +70,22 @@ impl Decode for Amount {
         u64::decode(reader).map(Self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_sum_passes_max_money() {
+        let one = Amount::from_grains(1);
+        let almost = Amount::from_grains((1 << 53) - 2);
+        assert_eq!(almost.checked_add(one), Some(Amount::MAX_MONEY));
+        assert_eq!(Amount::MAX_MONEY.checked_add(one), None);
+        assert_eq!(Amount::from_grains(u64::MAX).checked_add(one), None);
+        assert_eq!(Amount::checked_sum([one, almost]), Some(Amount::MAX_MONEY));
+        assert_eq!(Amount::checked_sum([one, almost, one]), None);
+        assert_eq!(Amount::checked_sum([Amount::from_grains(u64::MAX)]), None);
+        assert_eq!(one.checked_sub(almost), None);
+        assert!(!Amount::from_grains(1 << 53).is_in_range());
+    }
+}

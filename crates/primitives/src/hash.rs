@@ -73,7 +73,11 @@ macro_rules! bytes_newtype {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                bytes_newtype!(@show $order, self.0, f)
+                let mut bytes = self.0;
+                if bytes_newtype!(@is_reversed $order) {
+                    bytes.reverse();
+                }
+                f.write_str(&hex::encode(bytes))
             }
         }
 
@@ -93,19 +97,15 @@ macro_rules! bytes_newtype {
                     return Err(error);
                 }
                 hex::decode_to_slice(text, &mut bytes).map_err(|_| error)?;
-                bytes_newtype!(@parse $order, bytes);
+                if bytes_newtype!(@is_reversed $order) {
+                    bytes.reverse();
+                }
                 Ok(Self(bytes))
             }
         }
     };
-    (@show reversed, $bytes:expr, $f:ident) => {
-        $bytes.iter().rev().try_for_each(|byte| write!($f, "{byte:02x}"))
-    };
-    (@show plain, $bytes:expr, $f:ident) => {
-        $bytes.iter().try_for_each(|byte| write!($f, "{byte:02x}"))
-    };
-    (@parse reversed, $bytes:ident) => { $bytes.reverse() };
-    (@parse plain, $bytes:ident) => {};
+    (@is_reversed reversed) => { true };
+    (@is_reversed plain) => { false };
 }
 
 bytes_newtype!(
@@ -153,5 +153,45 @@ impl From<CoinbaseId> for Txid {
     /// The outpoints of a coinbase's coins name it by its id (§9).
     fn from(id: CoinbaseId) -> Self {
         Self(id.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_shown_reversed_and_keys_are_not() {
+        let mut bytes = [0; 32];
+        bytes[0] = 0xab;
+        let plain = format!("ab{}", "0".repeat(62));
+        let reversed = format!("{}ab", "0".repeat(62));
+        assert_eq!(BlockId(bytes).to_string(), reversed);
+        assert_eq!(PublicKey(bytes).to_string(), plain);
+        assert_eq!(reversed.parse(), Ok(BlockId(bytes)));
+        assert_eq!(plain.parse(), Ok(PublicKey(bytes)));
+    }
+
+    #[test]
+    fn only_what_display_writes_is_read() {
+        let error = ParseHexError { expected: 64 };
+        let short = "0".repeat(62);
+        for text in
+            ["", &short, &format!("{short}0"), &format!("{short}000"), &format!("{short}AB")]
+        {
+            assert_eq!(text.parse::<Txid>(), Err(error), "{text}");
+        }
+        assert_eq!(format!("{short}g0").parse::<Txid>(), Err(error));
+        assert_eq!(format!("{}é", "0".repeat(62)).parse::<Txid>(), Err(error));
+    }
+
+    #[test]
+    fn double_sha256_of_nothing_is_the_known_one_and_pairs_are_joined() {
+        let empty = "5df6e0e2761359d30a8275058e299fcc0381534545f55cf43e41983f5d4c9456";
+        assert_eq!(hex::encode(double_sha256(b"")), empty);
+        assert_eq!(
+            double_sha256_pair(&[1; 32], &[2; 32]),
+            double_sha256(&[[1; 32], [2; 32]].concat())
+        );
     }
 }

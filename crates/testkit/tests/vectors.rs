@@ -1,5 +1,7 @@
 //! The repository's vectors all pass, and the runner fails where it should.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -99,12 +99,12 @@ fn check_key(key: &ExtendedKey, secret: &Hex, chain_code: &Hex, public_key: &Pub
 
 /// `m/44'/9333'/account'/change'/index'`.
 fn parse_wallet_path(text: &str) -> Result<[u32; 5], Failure> {
-    let indexes = text
+    let indexes: Vec<u32> = text
         .strip_prefix("m/")
         .and_then(|steps| {
             steps.split('/').map(|step| step.strip_suffix('\'')?.parse().ok()).collect()
         })
-        .unwrap_or_else(Vec::<u32>::new);
+        .unwrap_or_default();
     match *indexes {
         [44, 9333, account, change, index] => Ok(ExtendedKey::wallet_path(account, change, index)),
         _ => Err(Failure::new(format_args!("{text} is not a wallet's path"))),

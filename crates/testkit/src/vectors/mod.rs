@@ -100,13 +100,9 @@ impl Failure {
     }
 
     /// The reason, cut to a length that fits a log.
-    fn shortened(mut self) -> Self {
-        const MAX_REASON_BYTES: usize = 600;
-        if self.0.len() > MAX_REASON_BYTES {
-            self.0.truncate(self.0.floor_char_boundary(MAX_REASON_BYTES));
-            self.0.push('…');
-        }
-        self
+    fn shortened(self) -> Self {
+        const MAX_REASON_CHARS: usize = 600;
+        Self(self.0.chars().take(MAX_REASON_CHARS).collect())
     }
 }
 
