@@ -1,7 +1,9 @@
 //! What tests of several crates share. Only ever a dev-dependency (and the simulator's), and
 //! never a part of the node: code here may panic, and may be slow where that makes it plain.
 //!
+//! [`builder`] makes chains: valid, forked, or wrong in one place.
 //! [`vectors`] holds the rooms to the cases that an independent implementation of PROTOCOL.md
 //! made.
 
+pub mod builder;
 pub mod vectors;
