@@ -165,7 +165,8 @@ impl CompactBlock {
             if let Some((_, transaction)) = prefilled.next_if(|(at, _)| *at == index) {
                 slots.push(Some(transaction.clone()));
             } else {
-                if listed.insert(*short_ids.next()?, Found::new(slots.len())).is_some() {
+                let found = Found { slot: slots.len(), wtxid: None };
+                if listed.insert(*short_ids.next()?, found).is_some() {
                     return None;
                 }
                 slots.push(None);
@@ -194,12 +195,6 @@ impl CompactBlock {
 struct Found {
     slot: usize,
     wtxid: Option<Wtxid>,
-}
-
-impl Found {
-    const fn new(slot: usize) -> Self {
-        Self { slot, wtxid: None }
-    }
 }
 
 /// A block of which some transactions may be missing still. Owns what it has, so that it can
