@@ -222,3 +222,162 @@ fn cut(list: Vec<(Txid, Feerate)>) -> Vec<Chunk> {
     }
     chunks
 }
+
+#[cfg(test)]
+mod tests {
+    use ashlar_primitives::Amount;
+
+    use super::*;
+
+    /// Fee, size, and the places of the parents.
+    type Sketch = (u64, u64, Vec<usize>);
+
+    fn txid(place: usize) -> Txid {
+        Txid([u8::try_from(place).unwrap(); 32])
+    }
+
+    fn rate(fee: u64, size_bytes: u64) -> Feerate {
+        Feerate::new(Amount::from_grains(fee), size_bytes)
+    }
+
+    fn ordered(sketch: &[Sketch]) -> Ordered {
+        let inputs: Vec<Vec<OutPoint>> = sketch
+            .iter()
+            .map(|(_, _, parents)| {
+                parents.iter().map(|place| OutPoint { txid: txid(*place), index: 0 }).collect()
+            })
+            .collect();
+        let members: Vec<Member<'_>> = sketch
+            .iter()
+            .zip(&inputs)
+            .enumerate()
+            .map(|(place, ((fee, size, _), inputs))| Member {
+                txid: txid(place),
+                sequence: place as u64 + 10,
+                rate: rate(*fee, *size),
+                inputs,
+            })
+            .collect();
+        order(&members)
+    }
+
+    /// Places, chunk by chunk.
+    fn chunks(sketch: &[Sketch]) -> Vec<Vec<usize>> {
+        let cluster = ordered(sketch).cluster;
+        let places = |chunk: &Chunk| chunk.txids.iter().map(|id| usize::from(id.0[0])).collect();
+        cluster.chunks.iter().map(places).collect()
+    }
+
+    #[test]
+    fn a_list_falls_into_chunks() {
+        let falling: Vec<Sketch> = vec![(30, 1, vec![]), (20, 1, vec![0]), (10, 1, vec![1])];
+        assert_eq!(chunks(&falling), [vec![0], vec![1], vec![2]]);
+        let rising: Vec<Sketch> = vec![(10, 1, vec![]), (20, 1, vec![0]), (30, 1, vec![1])];
+        assert_eq!(chunks(&rising), [vec![0, 1, 2]]);
+        let equal: Vec<Sketch> = vec![(10, 1, vec![]), (10, 1, vec![0])];
+        assert_eq!(chunks(&equal), [vec![0], vec![1]], "equals need not wait for one another");
+    }
+
+    #[test]
+    fn children_that_only_together_lift_a_parent() {
+        let fan: Vec<Sketch> =
+            vec![(0, 10, vec![]), (50, 10, vec![0]), (50, 10, vec![0]), (1, 10, vec![0])];
+        assert_eq!(chunks(&fan), [vec![0, 1, 2], vec![3]]);
+    }
+
+    #[test]
+    fn the_better_of_two_parents_goes_alone() {
+        let link: Vec<Sketch> = vec![(1, 10, vec![]), (90, 10, vec![]), (40, 10, vec![0, 1])];
+        assert_eq!(chunks(&link), [vec![1], vec![0, 2]]);
+    }
+
+    #[test]
+    fn ids_and_kin() {
+        let diamond: Vec<Sketch> =
+            vec![(1, 1, vec![]), (1, 1, vec![0]), (1, 1, vec![0]), (1, 1, vec![1, 2])];
+        let ordered = ordered(&diamond);
+        assert_eq!(ordered.id, 10, "the lowest sequence");
+        let kin: Vec<_> =
+            ordered.kin.iter().map(|kin| (kin.ancestor_count, kin.descendant_count)).collect();
+        assert_eq!(kin, [(1, 4), (2, 2), (2, 2), (4, 1)]);
+    }
+
+    #[test]
+    fn a_chain_of_sixty_four_that_came_in_backwards() {
+        let chain: Vec<Sketch> = (0..64_usize)
+            .map(|place| (1, 1, if place < 63 { vec![place + 1] } else { vec![] }))
+            .collect();
+        let places: Vec<usize> = chunks(&chain).concat();
+        assert_eq!(places, (0..64).rev().collect::<Vec<_>>());
+        assert_eq!(ordered(&chain).kin[0].ancestor_count, 64);
+    }
+
+    #[test]
+    fn components_are_what_hangs_together() {
+        let input = |place| [OutPoint { txid: txid(place), index: 3 }];
+        let inputs = [input(9), input(0), input(9), input(2), input(8)];
+        let members: Vec<Member<'_>> = inputs
+            .iter()
+            .enumerate()
+            .map(|(place, inputs)| Member {
+                txid: txid(place),
+                sequence: 100 - place as u64,
+                rate: rate(1, 1),
+                inputs,
+            })
+            .collect();
+        let groups: Vec<Vec<u64>> = components(members)
+            .iter()
+            .map(|group| group.iter().map(|member| member.sequence).collect())
+            .collect();
+        // Spending from the same stranger ties nothing together; order of entry within a group.
+        assert_eq!(groups, [vec![99, 100], vec![97, 98], vec![96]]);
+    }
+
+    /// Small random clusters against all that could be done.
+    #[test]
+    fn near_the_best_that_can_be() {
+        use rand::{RngExt, SeedableRng, rngs::StdRng};
+        let mut rng = StdRng::seed_from_u64(1);
+        let (mut best_firsts, rounds) = (0, 2_000);
+        for _ in 0..rounds {
+            let count = rng.random_range(1..=8_usize);
+            let sketch: Vec<Sketch> = (0..count)
+                .map(|place| {
+                    let parents = (0..place).filter(|_| rng.random_bool(0.35)).collect();
+                    (rng.random_range(0..100), rng.random_range(1..20), parents)
+                })
+                .collect();
+            let cluster = ordered(&sketch).cluster;
+            let mut placed = 0_u32;
+            for (n, chunk) in cluster.chunks.iter().enumerate() {
+                let mut sum = rate(0, 0);
+                for id in &chunk.txids {
+                    let place = usize::from(id.0[0]);
+                    let (fee, size, parents) = &sketch[place];
+                    assert!(parents.iter().all(|parent| placed & (1 << parent) != 0));
+                    assert_eq!(placed & (1 << place), 0);
+                    placed |= 1 << place;
+                    sum = sum.with(rate(*fee, *size));
+                }
+                assert_eq!((sum.fee, sum.size_bytes), (chunk.rate.fee, chunk.rate.size_bytes));
+                assert!(n == 0 || cluster.chunks[n - 1].rate >= chunk.rate);
+            }
+            assert_eq!(placed.count_ones() as usize, count);
+            let closed = |set: u32| {
+                (0..count)
+                    .filter(|place| set & (1 << place) != 0)
+                    .all(|place| sketch[place].2.iter().all(|parent| set & (1 << parent) != 0))
+            };
+            let total = |set: u32| {
+                (0..count)
+                    .filter(|place| set & (1 << place) != 0)
+                    .fold(rate(0, 0), |sum, place| sum.with(rate(sketch[place].0, sketch[place].1)))
+            };
+            let best = (1..1 << count).filter(|set| closed(*set)).map(total).max().unwrap();
+            assert!(cluster.chunks[0].rate <= best);
+            best_firsts += u32::from(cluster.chunks[0].rate == best);
+        }
+        assert!(best_firsts * 100 >= rounds * 95, "{best_firsts} of {rounds}");
+    }
+}

@@ -97,9 +97,9 @@ fn allocation<T>(count: usize) -> usize {
     }
 }
 
-/// The nodes of a B-tree are between half full and full, about two thirds after random insertions.
-fn map_slots<T>(count: usize) -> usize {
-    count.saturating_mul(size_of::<T>()).saturating_mul(8) / 5
+/// The nodes of a B-tree are at least half full, and hardly more than that where keys ascend.
+const fn map_slots<T>(count: usize) -> usize {
+    count.saturating_mul(size_of::<T>()).saturating_mul(2)
 }
 
 /// Decoding bounds a policy to 64 nodes at depth 8, and with it this recursion.

@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn fee_for_is_the_least_that_is_not_below() {
-        for (fee, size, asked) in [(1, 1, 180), (1, 3, 180), (1, 3, 181), (7, 1_000, 1), (0, 1, 9)] {
+        for (fee, size, asked) in [(1, 1, 180), (1, 3, 180), (1, 3, 181), (7, 1_000, 1), (0, 1, 9)]
+        {
             let rate = rate(fee, size);
             let least = rate.fee_for(asked);
             assert!(Feerate::new(Amount::from_grains(least), asked) >= rate);

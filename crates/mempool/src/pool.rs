@@ -218,7 +218,8 @@ impl Mempool {
     /// What is left of a cluster without `gone`.
     pub(crate) fn survivors(&self, id: ClusterId, gone: &BTreeSet<Txid>) -> Vec<Member<'_>> {
         let txids = self.clusters.get(&id).into_iter().flat_map(Cluster::txids);
-        let entries = txids.filter(|txid| !gone.contains(txid)).filter_map(|t| self.entries.get(&t));
+        let entries =
+            txids.filter(|txid| !gone.contains(txid)).filter_map(|t| self.entries.get(&t));
         entries.map(Entry::member).collect()
     }
 

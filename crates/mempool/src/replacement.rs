@@ -9,10 +9,7 @@ use ashlar_consensus::CheckedTransaction;
 use ashlar_primitives::{Amount, Txid};
 
 use crate::{
-    entry::Entry,
-    error::ReplacementFault,
-    feerate::Feerate,
-    limits::INCREMENTAL_FEERATE,
+    entry::Entry, error::ReplacementFault, feerate::Feerate, limits::INCREMENTAL_FEERATE,
     pool::Mempool,
 };
 
@@ -49,9 +46,8 @@ impl Mempool {
                 .and_then(|least| u64::try_from(least.saturating_add(1)).ok());
             return Err(ReplacementFault::Feerate { required: above.unwrap_or(u64::MAX) });
         }
-        let gone = self
-            .bounded_descendants(direct, max)
-            .ok_or(ReplacementFault::TooMany { max })?;
+        let gone =
+            self.bounded_descendants(direct, max).ok_or(ReplacementFault::TooMany { max })?;
         if let Some(input) = inputs.iter().position(|input| gone.contains(&input.txid)) {
             return Err(ReplacementFault::SpendsReplaced { input });
         }

@@ -1,0 +1,11 @@
+//! The mempool over a real chain: policy by policy, and against a slow model that is obvious.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod model;
+mod policy;
+mod replacement;
+mod room;
+mod selection;
+mod tip;
+mod world;
