@@ -14,7 +14,8 @@ pub enum HeaderError {
         /// As found.
         version: u32,
     },
-    /// `invalid-parent`: the header's own rules hold, an ancestor failed.
+    /// `invalid-parent`: an ancestor failed. Stands before the rules for time and work; only where
+    /// those hold too is the id remembered as failed (§8).
     #[error("an ancestor is invalid")]
     InvalidParent,
     /// `time-too-old`

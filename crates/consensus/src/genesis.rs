@@ -64,7 +64,10 @@ pub enum GenesisError {
 
 impl From<serde_json::Error> for GenesisError {
     fn from(error: serde_json::Error) -> Self {
-        Self::Json { line: error.line(), column: error.column(), problem: error.to_string() }
+        let text = error.to_string();
+        // Its text ends with the place, which has fields of its own here.
+        let problem = text.rsplit_once(" at line ").map_or(text.as_str(), |(problem, _)| problem);
+        Self::Json { line: error.line(), column: error.column(), problem: problem.to_owned() }
     }
 }
 
