@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ashlar_consensus::CheckedTransaction;
 use ashlar_mempool::Refusal;
-use ashlar_primitives::{Amount, Block, BlockId, Lock, OutPoint, Transaction, Txid, Wtxid};
+use ashlar_primitives::{Amount, Block, BlockId, Lock, OutPoint, Txid, Wtxid};
 use thiserror::Error;
 
 use crate::input::{Direction, Peer};
@@ -16,6 +16,9 @@ pub struct CallId(pub u64);
 /// Most transactions in one call.
 pub const MAX_CALL_TRANSACTIONS: usize = 1_000;
 
+/// Most entries in one page of the mempool, and most outpoints in one `MempoolSpenders`.
+pub const MAX_CALL_ENTRIES: usize = 10_000;
+
 /// A question or an order.
 #[derive(Clone, Debug)]
 pub enum Call {
@@ -25,95 +28,260 @@ pub enum Call {
     TestTransactions(Vec<Arc<CheckedTransaction>>),
     /// A whole block's bytes: judged, connected, published.
     SubmitBlock(Vec<u8>),
-    /// A block to work on, paying `pay_to`; checked before it is served.
-    Template { pay_to: Lock, extra: Vec<u8> },
+    /// A block to work on; checked before it is served.
+    Template {
+        /// Whom the coinbase pays.
+        pay_to: Lock,
+        /// The coinbase's `extra`, at most 96 bytes.
+        extra: Vec<u8>,
+    },
+    /// Sizes and floors.
     MempoolInfo,
-    /// In order of entry, after this sequence.
-    MempoolPage { after: Option<u64>, limit: usize },
+    /// In order of entry.
+    MempoolPage {
+        /// Starts after this sequence.
+        after: Option<u64>,
+        /// At most [`MAX_CALL_ENTRIES`].
+        limit: usize,
+    },
+    /// One waiting transaction.
     MempoolTransaction(Txid),
-    /// Which waiting transactions spend these.
+    /// Which waiting transactions spend these; at most [`MAX_CALL_ENTRIES`].
     MempoolSpenders(Vec<OutPoint>),
+    /// Who is connected.
     Peers,
+    /// How far the node is.
     SyncStatus,
-    /// Blocks to wait → feerate.
-    EstimateFee { target_blocks: u32 },
+    /// A feerate that should confirm in time.
+    EstimateFee {
+        /// Blocks to wait.
+        target_blocks: u32,
+    },
+    /// Treat a block, and all on it, as invalid until `ReconsiderBlock`.
     InvalidateBlock(BlockId),
+    /// Forget the failure of a block and of all on it.
     ReconsiderBlock(BlockId),
 }
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CallError {
+    /// A bound of the engine is reached.
     #[error("the node is too busy; try again")]
     Overloaded,
+    /// Nothing is answered any more.
     #[error("the node is stopping")]
     Stopping,
+    /// The block named is not in the header tree.
     #[error("no such block")]
     NotFound,
+    /// A list of the call is too long.
     #[error("at most {max} allowed")]
-    TooMany { max: usize },
+    TooMany {
+        /// The bound.
+        max: usize,
+    },
+    /// No template can pay an output that the rules refuse.
+    #[error("unknown lock version {version}; use an address of this chain")]
+    UnknownLock {
+        /// As given.
+        version: u8,
+    },
+    /// No coinbase can carry so much.
+    #[error("extra of {length} bytes; at most {max} allowed")]
+    ExtraTooLong {
+        /// As given.
+        length: usize,
+        /// The rule's bound (PROTOCOL.md §4).
+        max: usize,
+    },
+    /// Not even an empty block passes the rules: a bug, or memory that lies.
+    #[error("no template passes the rules ({code}); see the log")]
+    NoTemplate {
+        /// PROTOCOL.md §8.
+        code: &'static str,
+    },
 }
 
 /// The tip that an answer was made at, and the answer.
 #[derive(Clone, Debug)]
-pub struct Answer { pub tip: BlockId, pub height: u32, pub body: AnswerBody }
+pub struct Answer {
+    /// The published tip.
+    pub tip: BlockId,
+    /// Its height.
+    pub height: u32,
+    /// What was asked.
+    pub body: AnswerBody,
+}
 
 /// One for each call.
 #[derive(Clone, Debug)]
 pub enum AnswerBody {
+    /// To `SubmitTransactions`, in its order.
     Submitted(Vec<Result<SubmittedTransaction, Refusal>>),
+    /// To `TestTransactions`, in its order.
     Tested(Vec<Result<SubmittedTransaction, Refusal>>),
+    /// To `SubmitBlock`.
     Block(BlockVerdict),
+    /// To `Template`.
     Template(Arc<Template>),
+    /// To `MempoolInfo`.
     MempoolInfo(MempoolInfo),
+    /// To `MempoolPage`.
     MempoolPage(Vec<MempoolEntry>),
+    /// To `MempoolTransaction`.
     MempoolTransaction(Option<MempoolEntry>),
+    /// To `MempoolSpenders`, in its order.
     MempoolSpenders(Vec<Option<Txid>>),
+    /// To `Peers`, in order of connection.
     Peers(Vec<PeerInfo>),
+    /// To `SyncStatus`.
     Sync(SyncStatus),
+    /// To `EstimateFee`.
     Fee(FeeEstimate),
+    /// To orders, once the tip moved as far as it goes.
     Done,
 }
 
+/// A transaction that entered, or could enter, the mempool.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SubmittedTransaction { pub txid: Txid, pub wtxid: Wtxid, pub fee: Amount, pub size_bytes: u32 }
+pub struct SubmittedTransaction {
+    /// Without signatures.
+    pub txid: Txid,
+    /// With.
+    pub wtxid: Wtxid,
+    /// Inputs less outputs.
+    pub fee: Amount,
+    /// Its whole encoding.
+    pub size_bytes: u32,
+}
 
 /// On a submitted block.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BlockVerdict { /// It is now the tip (or was connected on the way).
-    Accepted(BlockId), /// Kept, the tip is another.
-    Side(BlockId), Known(BlockId), Refused { code: &'static str, message: String } }
+pub enum BlockVerdict {
+    /// It is now the tip, or was connected on the way to it.
+    Accepted(BlockId),
+    /// Kept; the tip is another.
+    Side(BlockId),
+    /// Was stored before.
+    Known(BlockId),
+    /// Breaks a rule, or can't be judged yet.
+    Refused {
+        /// PROTOCOL.md §8.
+        code: &'static str,
+        /// For people.
+        message: String,
+    },
+}
 
 /// A block without proof of work.
 #[derive(Clone, Debug)]
 pub struct Template {
     /// Complete with coinbase and merkle root; `time` is now (within bounds), nonce 0.
     pub block: Block,
+    /// The block's.
     pub height: u32,
+    /// The first second that the rules allow.
     pub min_time: u32,
     /// After it the bits are others: ask anew.
     pub max_time: u32,
+    /// Sum.
     pub fees: Amount,
+    /// Of this height.
     pub subsidy: Amount,
     /// Changes when a new template would be better.
     pub mempool_sequence: u64,
+    /// In the block's order.
     pub transaction_fees: Vec<Amount>,
 }
 
+/// Sizes and floors of the mempool.
 #[derive(Clone, Debug, PartialEq)]
-pub struct MempoolInfo { pub count: usize, pub size_bytes: usize, pub memory_bytes: usize, pub max_bytes: usize, pub total_fee: Amount, /// Grains per 1,000 bytes.
-    pub min_feerate_per_kb: u64, pub orphans: usize }
+pub struct MempoolInfo {
+    /// Transactions.
+    pub count: usize,
+    /// Sum of their encodings.
+    pub size_bytes: usize,
+    /// Heap bytes that they take of the limit.
+    pub memory_bytes: usize,
+    /// The limit.
+    pub max_bytes: usize,
+    /// Of all.
+    pub total_fee: Amount,
+    /// Grains per 1,000 bytes.
+    pub min_feerate_per_kb: u64,
+    /// Transactions whose parents are missing, not counted above.
+    pub orphans: usize,
+}
 
+/// A waiting transaction.
 #[derive(Clone, Debug)]
-pub struct MempoolEntry { pub transaction: Arc<CheckedTransaction>, pub fee: Amount, pub entered_unix: u64, pub sequence: u64, pub ancestor_count: usize, pub descendant_count: usize, pub depends: Vec<Txid> }
+pub struct MempoolEntry {
+    /// Itself.
+    pub transaction: Arc<CheckedTransaction>,
+    /// Inputs less outputs.
+    pub fee: Amount,
+    /// Seconds since 1970.
+    pub entered_unix: u64,
+    /// Rises with each entry.
+    pub sequence: u64,
+    /// Waiting ancestors and itself.
+    pub ancestor_count: usize,
+    /// Waiting descendants and itself.
+    pub descendant_count: usize,
+    /// Waiting transactions that it spends from directly.
+    pub depends: Vec<Txid>,
+}
 
+/// A connected peer.
 #[derive(Clone, Debug)]
-pub struct PeerInfo { pub peer: Peer, pub direction: Direction, pub address: String, pub identity: String, pub agent: Option<String>, pub height: Option<u32>, pub tip: Option<BlockId>, pub services: Option<u32>, pub connected_ms: u64, pub in_flight: usize, pub score: u32 }
+pub struct PeerInfo {
+    /// The connection.
+    pub peer: Peer,
+    /// Who dialled.
+    pub direction: Direction,
+    /// A multiaddress.
+    pub address: String,
+    /// The transport's peer id.
+    pub identity: String,
+    /// As its status says; `None` before the handshake.
+    pub agent: Option<String>,
+    /// As its status says.
+    pub height: Option<u32>,
+    /// As its status says.
+    pub tip: Option<BlockId>,
+    /// As its status says.
+    pub services: Option<u32>,
+    /// How long it has been connected.
+    pub connected_ms: u64,
+    /// Requests of ours that it has not answered.
+    pub in_flight: usize,
+    /// Points of penalty; at 100 it is cut.
+    pub score: u32,
+}
 
+/// How far the node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SyncStatus { pub syncing: bool, pub height: u32, pub best_header_height: u32, pub blocks_in_flight: usize, pub peers: usize }
+pub struct SyncStatus {
+    /// More than 24 blocks behind a known header chain.
+    pub syncing: bool,
+    /// Of the published tip.
+    pub height: u32,
+    /// Of the best header.
+    pub best_header_height: u32,
+    /// Bodies asked for.
+    pub blocks_in_flight: usize,
+    /// Whose handshake is done.
+    pub peers: usize,
+}
 
+/// A feerate that should confirm in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FeeEstimate { /// Grains per 1,000 bytes.
-    pub feerate_per_kb: u64, /// What it was made from, for people.
-    pub basis: &'static str, pub target_blocks: u32 }
+pub struct FeeEstimate {
+    /// Grains per 1,000 bytes.
+    pub feerate_per_kb: u64,
+    /// What it was made from, for people.
+    pub basis: &'static str,
+    /// The wait that it stands for, in blocks.
+    pub target_blocks: u32,
+}

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use ashlar_primitives::{Transaction, compact::CompactBlock, wire};
 
-use crate::{call::{Call, CallId}, job::{JobId, JobResult}};
+use crate::{
+    call::{Call, CallId},
+    job::{JobId, JobResult},
+};
 
 /// A connection, numbered by the driver; never used twice in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,12 +23,19 @@ pub struct InboundId(pub u64);
 
 /// Who dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction { Inbound, Outbound }
+pub enum Direction {
+    /// They did.
+    Inbound,
+    /// We did.
+    Outbound,
+}
 
 /// A new connection, its transport identity proved.
 #[derive(Clone, Debug)]
 pub struct PeerConnected {
+    /// Its number.
     pub peer: Peer,
+    /// Who dialled: the dialler asks for status first (PROTOCOL.md §12).
     pub direction: Direction,
     /// For people: a multiaddress.
     pub address: String,
@@ -47,26 +57,43 @@ pub struct Ticket {
 
 /// Gossip that decoded.
 #[derive(Clone, Debug)]
-pub enum GossipData { Block(Arc<CompactBlock>), Transactions(Arc<Vec<Transaction>>) }
+pub enum GossipData {
+    /// From the block topic.
+    Block(Arc<CompactBlock>),
+    /// From the transaction topic: a batch, parents before children.
+    Transactions(Arc<Vec<Transaction>>),
+}
 
 /// Why a request of ours has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequestFailure { /// No answer in time.
-    Timeout, /// The connection or stream ended, or the peer refused.
-    Closed, /// What came does not decode or breaks a limit: the peer's fault.
-    Malformed }
+pub enum RequestFailure {
+    /// No answer in time.
+    Timeout,
+    /// The connection or stream ended, or the peer refused.
+    Closed,
+    /// What came does not decode or breaks a limit: the peer's fault.
+    Malformed,
+}
 
 /// Everything that can happen to an engine.
 #[derive(Debug)]
 pub enum Input {
     /// The time of `next_wakeup` has come.
     Tick,
+    /// A connection stands.
     PeerConnected(PeerConnected),
+    /// A connection ended, whoever ended it.
     PeerGone(Peer),
+    /// A gossip message that wants its verdict.
     Gossip(Ticket, GossipData),
+    /// A peer asks.
     Request(InboundId, Peer, wire::Request),
+    /// A peer answered what the engine asked.
     Response(RequestId, wire::Answer),
+    /// A peer did not answer what the engine asked.
     RequestFailed(RequestId, RequestFailure),
+    /// RPC, wallet or miner want something.
     Call(CallId, Call),
+    /// A job was run.
     JobDone(JobId, JobResult),
 }

@@ -2,32 +2,127 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use ashlar_consensus::{BlockError, CheckedBlock, CheckedTransaction, OpenError, Params, SignatureCheck, TxError, Verified, signature::{Place, VerifiedTransaction}};
-use ashlar_primitives::{Block, Header, Transaction, Wtxid, compact::CompactBlock};
+use ashlar_consensus::{
+    CheckedBlock, CheckedTransaction, OpenError, Params, SignatureCheck, SpentCoins, State,
+    TxError, Verified, check_transaction, open_block, open_body,
+    signature::{Place, VerifiedTransaction, verify_signatures, verify_transactions},
+    walk,
+};
+use ashlar_primitives::{Block, Header, Transaction, Wtxid};
 
 /// A job, numbered by the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(pub u64);
 
-/// Owns its data; the same job gives the same result whatever runs it.
-/// The implementer of the engine adds what it needs; `run` is the only way.
+/// Owns its data; the same job gives the same result whatever runs it, and when.
 #[derive(Debug)]
 pub enum Job {
-    OpenBlock { params: Arc<Params>, header: Header, height: u32, block: Block },
-    VerifyBlock { checks: Vec<SignatureCheck>, known: BTreeSet<Wtxid> },
-    VerifyTransactions { checks: Vec<(Wtxid, Vec<SignatureCheck>)> },
-    CheckTransactions { transactions: Vec<Transaction> },
+    /// Group 2 of PROTOCOL.md §8 for a body that a peer sent.
+    OpenBlock {
+        /// The chain's.
+        params: Arc<Params>,
+        /// Already judged.
+        header: Header,
+        /// The one that the coinbase must hold.
+        height: u32,
+        /// As decoded from the wire.
+        block: Block,
+    },
+    /// The same from bytes, for a block that a caller submits.
+    OpenBody {
+        /// The chain's.
+        params: Arc<Params>,
+        /// Already judged.
+        header: Header,
+        /// The one that the coinbase must hold.
+        height: u32,
+        /// The whole block, header included.
+        bytes: Vec<u8>,
+    },
+    /// The signatures of a block that was walked.
+    VerifyBlock {
+        /// All of them, in order.
+        checks: Vec<SignatureCheck>,
+        /// Transactions whose signatures verified when they entered the mempool.
+        known: BTreeSet<Wtxid>,
+    },
+    /// The signatures of transactions on their own.
+    VerifyTransactions {
+        /// For each transaction.
+        checks: Vec<(Wtxid, Vec<SignatureCheck>)>,
+    },
+    /// The stateless rules.
+    CheckTransactions {
+        /// As decoded from the wire.
+        transactions: Vec<Transaction>,
+    },
+    /// All rules but proof of work and signatures (these verified when the transactions entered
+    /// the mempool), on a template before it is served.
+    CheckTemplate {
+        /// The chain's.
+        params: Arc<Params>,
+        /// The published tip's.
+        parent: Box<State>,
+        /// The template.
+        block: Block,
+        /// What it spends from outside itself.
+        coins: SpentCoins,
+    },
 }
 
+/// What a job found: the variant of its name.
 #[derive(Debug)]
 pub enum JobResult {
+    /// Of `OpenBlock` and `OpenBody`.
     OpenBlock(Result<Arc<CheckedBlock>, OpenError>),
+    /// The lowest place whose signature fails, or the proof that none does.
     VerifyBlock(Result<Verified, Place>),
+    /// For each transaction.
     VerifyTransactions(Vec<Result<VerifiedTransaction, Place>>),
+    /// For each transaction.
     CheckTransactions(Vec<Result<CheckedTransaction, TxError>>),
+    /// The first rule that the template breaks.
+    CheckTemplate(Result<(), OpenError>),
 }
 
 impl Job {
-    /// `rng` must be cryptographic and unpredictable to peers; it decides no verdict.
-    pub fn run(self, rng: &mut impl rand::CryptoRng) -> JobResult { todo!() }
+    /// Runs it, on any thread. `rng` must be cryptographic and unpredictable to peers; it decides
+    /// no verdict.
+    pub fn run(self, rng: &mut impl rand::CryptoRng) -> JobResult {
+        match self {
+            Self::OpenBlock { params, header, height, block } => {
+                JobResult::OpenBlock(open_block(&params, &header, height, block).map(Arc::new))
+            }
+            Self::OpenBody { params, header, height, bytes } => {
+                JobResult::OpenBlock(open_body(&params, &header, height, &bytes).map(Arc::new))
+            }
+            Self::VerifyBlock { checks, known } => {
+                JobResult::VerifyBlock(verify_signatures(&checks, &known, rng))
+            }
+            Self::VerifyTransactions { checks } => {
+                JobResult::VerifyTransactions(verify_transactions(&checks, rng))
+            }
+            Self::CheckTransactions { transactions } => JobResult::CheckTransactions(
+                transactions.into_iter().map(check_transaction).collect(),
+            ),
+            Self::CheckTemplate { params, parent, block, coins } => {
+                JobResult::CheckTemplate(check_template(&params, &parent, block, &coins))
+            }
+        }
+    }
+}
+
+/// Walks a template as if it had been found. Of the next header's state only what can be known
+/// before mining is real: the height.
+fn check_template(
+    params: &Params,
+    parent: &State,
+    block: Block,
+    coins: &SpentCoins,
+) -> Result<(), OpenError> {
+    let mut next = parent.header.clone();
+    next.height = next.height.saturating_add(1);
+    let header = block.header;
+    let block = open_block(params, &header, next.height, block)?;
+    walk(parent, next, params, &block, coins).outcome.map(drop).map_err(OpenError::from)
 }

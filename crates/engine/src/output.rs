@@ -3,34 +3,56 @@
 use std::sync::Arc;
 
 use ashlar_ledger::View;
-use ashlar_primitives::{BlockId, Wtxid, wire};
+use ashlar_primitives::{BlockId, Txid, Wtxid, wire};
 
-use crate::{call::{Answer, CallError, CallId}, input::{GossipData, InboundId, Peer, RequestId, Ticket}, job::{Job, JobId}};
+pub use crate::offence::Offence;
+use crate::{
+    call::{Answer, CallError, CallId},
+    input::{GossipData, InboundId, Peer, RequestId, Ticket},
+    job::{Job, JobId},
+};
 
 /// On a gossip message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict { /// Pass it on.
-    Accept, /// Wrong for everyone, for ever: the sender is to blame.
-    Reject, /// Not wanted here and now; nobody is to blame.
-    Ignore }
-
-/// What a peer did wrong. What each costs is one `match` in the engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Offence { /* implementer: OtherChain, BadStatus, InvalidHeader, InvalidBlock, InvalidTransaction, MalformedAnswer, WrongAnswer, UnrequestedAnswer, Stalling, TooManyRequests … */ WrongAnswer }
+pub enum Verdict {
+    /// Pass it on.
+    Accept,
+    /// Wrong for everyone, for ever: the sender is to blame.
+    Reject,
+    /// Not wanted here and now; nobody is to blame.
+    Ignore,
+}
 
 /// One thing to do. The driver carries them out in order.
 #[derive(Debug)]
 pub enum Output {
+    /// Ask a peer. Exactly one `Response` or `RequestFailed` is expected back; one that comes
+    /// after the engine gave up is ignored.
     Request(RequestId, Peer, wire::Request),
     /// `None`: refused; the stream is closed without an answer.
     Answer(InboundId, Option<wire::Answer>),
+    /// Gossip of our own, on the topic of its kind.
     Publish(GossipData),
+    /// On a gossip message: one for each ticket.
     Verdict(Ticket, Verdict),
     /// The engine keeps scores; this one reached its end. The driver closes the connection, and
-    /// where `ban_ms` is set keeps the peer and its address out for so long.
-    Cut { peer: Peer, offence: Offence, reason: String, ban_ms: Option<u64> },
+    /// where `ban_ms` is set keeps the peer and its address out for so long. The engine has
+    /// already forgotten the peer.
+    Cut {
+        /// The connection.
+        peer: Peer,
+        /// What it did last.
+        offence: Offence,
+        /// The same for people.
+        reason: String,
+        /// How long to keep it out.
+        ban_ms: Option<u64>,
+    },
+    /// One for each call.
     Reply(CallId, Result<Answer, CallError>),
+    /// Work to run away from the engine's thread.
     Job(JobId, Job),
+    /// News.
     Event(Event),
 }
 
@@ -41,8 +63,21 @@ pub type Outputs = Vec<Output>;
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The published tip moved. All readers get this view.
-    Tip { view: Arc<View>, disconnected: Vec<BlockId>, connected: Vec<BlockId> },
-    TransactionAccepted { wtxid: Wtxid, txid: ashlar_primitives::Txid },
+    Tip {
+        /// The new picture.
+        view: Arc<View>,
+        /// From the old tip down.
+        disconnected: Vec<BlockId>,
+        /// Up to the new tip.
+        connected: Vec<BlockId>,
+    },
+    /// A transaction entered the mempool.
+    TransactionAccepted {
+        /// With its signatures.
+        wtxid: Wtxid,
+        /// Without.
+        txid: Txid,
+    },
     /// For the log.
     Notice(Notice),
 }
@@ -50,11 +85,56 @@ pub enum Event {
 /// Things an operator should read, each with its cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// A header was refused because its time is ahead of our clock.
-    ClockBehind { header_time: u32, now_seconds: u64 },
-    BlockInvalid { id: BlockId, code: &'static str },
-    PeerOfOtherChain { peer: Peer, address: String, chain_id: BlockId },
-    Reorganised { depth: u32, old_tip: BlockId, new_tip: BlockId },
-    Syncing { height: u32, target: u32 },
-    Synced { height: u32 },
+    /// A header was refused because its time is ahead of our clock. At most one a minute.
+    ClockBehind {
+        /// The header's, seconds since 1970.
+        header_time: u32,
+        /// Ours.
+        now_seconds: u64,
+    },
+    /// A block broke a rule.
+    BlockInvalid {
+        /// Which.
+        id: BlockId,
+        /// The rule (PROTOCOL.md §8).
+        code: &'static str,
+    },
+    /// A peer of another chain was cut, and not banned.
+    PeerOfOtherChain {
+        /// The connection.
+        peer: Peer,
+        /// Where it is.
+        address: String,
+        /// Its chain.
+        chain_id: BlockId,
+    },
+    /// The published tip left a branch.
+    Reorganised {
+        /// Blocks disconnected.
+        depth: u32,
+        /// Of the branch that was left.
+        old_tip: BlockId,
+        /// Of the branch taken.
+        new_tip: BlockId,
+    },
+    /// The node is behind and catches up: at the start and then every 10 s.
+    Syncing {
+        /// Of the published tip.
+        height: u32,
+        /// Of the best header.
+        target: u32,
+    },
+    /// The node has caught up.
+    Synced {
+        /// Of the published tip.
+        height: u32,
+    },
+    /// A template did not pass the check that precedes serving: a bug, or memory that lies. The
+    /// transaction that was to blame left the mempool.
+    TemplateRefused {
+        /// The rule (PROTOCOL.md §8).
+        code: &'static str,
+        /// The transaction at fault, where one is.
+        txid: Option<Txid>,
+    },
 }

@@ -2,7 +2,7 @@
 
 use std::{ops::Bound, sync::Arc};
 
-use ashlar_consensus::{HeaderState, Params, Work};
+use ashlar_consensus::{HeaderState, Params, State, Work};
 use ashlar_primitives::{
     Amount, Block, BlockId, Coin, Commitment, Decode as _, Encode as _, Header, Lock, OutPoint,
     Txid,
@@ -145,6 +145,14 @@ impl View {
     /// Of the set after the tip (PROTOCOL.md §6).
     pub const fn utxo_commitment(&self) -> Commitment {
         self.utxo_commitment
+    }
+    /// All that judging a child of the tip needs, its coins apart: what a template is checked
+    /// against.
+    pub fn state(&self) -> Result<State, StoreError> {
+        let lost = || StoreError::corrupt("the state record is missing");
+        let value = self.snapshot.get(Family::Meta, keys::meta::STATE)?.ok_or_else(lost)?;
+        let record = records::StateRecord::from_value(&value)?;
+        Ok(State { header: self.tip.clone(), utxo: record.utxo })
     }
     /// Unspent coins.
     pub const fn coin_count(&self) -> u64 {

@@ -1,0 +1,315 @@
+//! Calls from RPC, wallet and miner: each gets one reply, at once or when its work is done.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use ashlar_consensus::{CheckedBlock, CheckedTransaction, OpenError};
+use ashlar_ledger::{HeaderAccepted, Store, StoreError};
+use ashlar_mempool::Entry;
+use ashlar_primitives::{BlockId, Decode as _, Header, codec::Reader};
+
+use crate::{
+    Engine,
+    call::{
+        Answer, AnswerBody, BlockVerdict, Call, CallError, CallId, MAX_CALL_ENTRIES,
+        MAX_CALL_TRANSACTIONS, MempoolEntry, MempoolInfo, PeerInfo, SyncStatus,
+    },
+    job::Job,
+    jobs::JobPurpose,
+    limits::{MAX_ORDERS, MAX_SUBMISSIONS},
+    offence::open_error_code,
+    output::Output,
+    relay_transactions::Origin,
+};
+
+/// A submitted block on its way.
+#[derive(Debug)]
+struct Submission {
+    calls: Vec<CallId>,
+    /// Opened and kept; the chain decides now.
+    block: Option<Arc<CheckedBlock>>,
+    /// Indexes of transactions that were not in our mempool.
+    unknown: Vec<u32>,
+}
+
+/// Calls whose answer takes time.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    submissions: BTreeMap<BlockId, Submission>,
+    /// Orders that were carried out; answered when the tip stands still.
+    orders: Vec<CallId>,
+}
+
+impl<S: Store> Engine<S> {
+    pub(crate) fn reply(&mut self, call: CallId, body: AnswerBody) {
+        let tip = self.view.tip();
+        let answer = Answer { tip: tip.id, height: tip.height, body };
+        self.out.push(Output::Reply(call, Ok(answer)));
+    }
+
+    pub(crate) fn refuse(&mut self, call: CallId, error: CallError) {
+        self.out.push(Output::Reply(call, Err(error)));
+    }
+
+    pub(crate) fn on_call(&mut self, id: CallId, call: Call) -> Result<(), StoreError> {
+        let body = match call {
+            Call::SubmitTransactions(transactions) => {
+                self.judge_for(id, Origin::Submitted(id), transactions);
+                return Ok(());
+            }
+            Call::TestTransactions(transactions) => {
+                self.judge_for(id, Origin::Tested(id), transactions);
+                return Ok(());
+            }
+            Call::SubmitBlock(bytes) => return self.submit_block(id, bytes),
+            Call::Template { pay_to, extra } => return self.on_template_call(id, pay_to, extra),
+            Call::InvalidateBlock(block) => return self.order(id, &block, Self::invalidate),
+            Call::ReconsiderBlock(block) => return self.order(id, &block, Self::reconsider),
+            Call::MempoolInfo => AnswerBody::MempoolInfo(self.mempool_info()),
+            Call::MempoolPage { after, limit } => {
+                let entries: Vec<MempoolEntry> = self
+                    .mempool
+                    .entered_after(after.unwrap_or(0))
+                    .take(limit.min(MAX_CALL_ENTRIES))
+                    .map(|entry| self.mempool_entry(entry))
+                    .collect();
+                AnswerBody::MempoolPage(entries)
+            }
+            Call::MempoolTransaction(txid) => AnswerBody::MempoolTransaction(
+                self.mempool.get(&txid).map(|entry| self.mempool_entry(entry)),
+            ),
+            Call::MempoolSpenders(outpoints) => {
+                if outpoints.len() > MAX_CALL_ENTRIES {
+                    self.refuse(id, CallError::TooMany { max: MAX_CALL_ENTRIES });
+                    return Ok(());
+                }
+                let spender =
+                    |outpoint| self.mempool.spender(outpoint).map(|entry| entry.transaction.txid());
+                AnswerBody::MempoolSpenders(outpoints.iter().map(spender).collect())
+            }
+            Call::Peers => AnswerBody::Peers(self.peer_infos()),
+            Call::SyncStatus => AnswerBody::Sync(self.sync_status()),
+            Call::EstimateFee { target_blocks } => {
+                AnswerBody::Fee(self.estimate_fee(target_blocks))
+            }
+        };
+        self.reply(id, body);
+        Ok(())
+    }
+
+    fn judge_for(
+        &mut self,
+        id: CallId,
+        origin: Origin,
+        transactions: Vec<Arc<CheckedTransaction>>,
+    ) {
+        if transactions.len() > MAX_CALL_TRANSACTIONS {
+            self.refuse(id, CallError::TooMany { max: MAX_CALL_TRANSACTIONS });
+        } else if self.has_batch_room(None) {
+            self.add_checked(origin, transactions);
+        } else {
+            self.refuse(id, CallError::Overloaded);
+        }
+    }
+
+    fn mempool_info(&self) -> MempoolInfo {
+        MempoolInfo {
+            count: self.mempool.len(),
+            size_bytes: self.mempool.size_bytes(),
+            memory_bytes: self.mempool.memory_bytes(),
+            max_bytes: self.mempool.limits().max_bytes,
+            total_fee: self.mempool.total_fee(),
+            min_feerate_per_kb: self.floor_per_kb(),
+            orphans: self.orphans.len(),
+        }
+    }
+
+    fn mempool_entry(&self, entry: &Entry) -> MempoolEntry {
+        MempoolEntry {
+            transaction: entry.transaction.clone(),
+            fee: entry.fee,
+            entered_unix: self.now.unix_seconds_at(entry.entered_ms),
+            sequence: entry.sequence,
+            ancestor_count: entry.ancestor_count,
+            descendant_count: entry.descendant_count,
+            depends: self.mempool.parents(&entry.transaction).into_iter().collect(),
+        }
+    }
+
+    fn peer_infos(&self) -> Vec<PeerInfo> {
+        let now_ms = self.now.monotonic_ms;
+        let info = |(&peer, state): (&crate::Peer, &crate::peers::PeerState)| PeerInfo {
+            peer,
+            direction: state.direction,
+            address: state.address.clone(),
+            identity: state.identity.clone(),
+            agent: state.claim.as_ref().map(|claim| claim.agent.clone()),
+            height: state.claim.as_ref().map(|claim| claim.height),
+            tip: state.claim.as_ref().map(|claim| claim.tip),
+            services: state.claim.as_ref().map(|claim| claim.services),
+            connected_ms: now_ms.saturating_sub(state.connected_ms),
+            in_flight: state.in_flight.len(),
+            score: state.score(now_ms),
+        };
+        self.peers.all.iter().map(info).collect()
+    }
+
+    fn sync_status(&self) -> SyncStatus {
+        SyncStatus {
+            syncing: self.chain.is_syncing(),
+            height: self.view.tip().height,
+            best_header_height: self.ledger.best_header().height,
+            blocks_in_flight: self.download.blocks_in_flight(),
+            peers: self.peers.askable().count(),
+        }
+    }
+
+    // --- orders of the operator
+
+    fn order(
+        &mut self,
+        call: CallId,
+        block: &BlockId,
+        carry_out: fn(&mut Self, &BlockId) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        if self.ledger.header_state(block)?.is_none() {
+            self.refuse(call, CallError::NotFound);
+        } else if self.calls.orders.len() >= MAX_ORDERS {
+            self.refuse(call, CallError::Overloaded);
+        } else {
+            carry_out(self, block)?;
+            self.note_best_header();
+            self.calls.orders.push(call);
+        }
+        Ok(())
+    }
+
+    fn invalidate(&mut self, block: &BlockId) -> Result<(), StoreError> {
+        self.ledger.invalidate(block)
+    }
+
+    fn reconsider(&mut self, block: &BlockId) -> Result<(), StoreError> {
+        self.ledger.reconsider(block)
+    }
+
+    // --- submitted blocks
+
+    fn refuse_block(&mut self, call: CallId, code: &'static str, message: String) {
+        self.reply(call, AnswerBody::Block(BlockVerdict::Refused { code, message }));
+    }
+
+    /// The order of checks of PROTOCOL.md §8.
+    fn submit_block(&mut self, call: CallId, bytes: Vec<u8>) -> Result<(), StoreError> {
+        let Ok(header) = Header::decode(&mut Reader::new(&bytes)) else {
+            self.refuse_block(call, "malformed", "shorter than a header of 80 bytes".to_owned());
+            return Ok(());
+        };
+        let id = header.id();
+        if let Some(submission) = self.calls.submissions.get_mut(&id) {
+            submission.calls.push(call);
+            return Ok(());
+        }
+        if self.ledger.has_body(&id)? && self.ledger.failed_code(&id)?.is_none() {
+            self.reply(call, AnswerBody::Block(BlockVerdict::Known(id)));
+            return Ok(());
+        }
+        match self.ledger.accept_header(&header, self.now.unix_seconds())? {
+            Ok(HeaderAccepted::New | HeaderAccepted::Known) => {}
+            Err(refusal) => {
+                self.refuse_block(call, refusal.code(), refusal.to_string());
+                return Ok(());
+            }
+        }
+        self.note_best_header();
+        let Some(state) = self.ledger.header_state(&id)? else { return Ok(()) };
+        if self.calls.submissions.len() >= MAX_SUBMISSIONS {
+            self.refuse(call, CallError::Overloaded);
+            return Ok(());
+        }
+        let submission = Submission { calls: vec![call], block: None, unknown: Vec::new() };
+        self.calls.submissions.insert(id, submission);
+        let params = self.params.clone();
+        let job = Job::OpenBody { params, header, height: state.height, bytes };
+        self.start_job(JobPurpose::OpenSubmitted { id }, job);
+        Ok(())
+    }
+
+    pub(crate) fn on_submitted_opened(
+        &mut self,
+        id: BlockId,
+        result: Result<Arc<CheckedBlock>, OpenError>,
+    ) -> Result<(), StoreError> {
+        let block = match result {
+            Ok(block) => block,
+            Err(error) => {
+                self.blame_body(id, None, &error)?;
+                self.refuse_submission(id, open_error_code(&error), error.to_string());
+                return Ok(());
+            }
+        };
+        let unknown: Vec<u32> = (0..)
+            .zip(block.transactions())
+            .filter(|(_, transaction)| self.mempool.get_by_wtxid(&transaction.wtxid()).is_none())
+            .map(|(index, _)| index)
+            .collect();
+        self.keep_body(block.clone())?;
+        // Even where it came by another way meanwhile, the chain may still have to decide.
+        self.chain.more = true;
+        if let Some(submission) = self.calls.submissions.get_mut(&id) {
+            submission.block = Some(block);
+            submission.unknown = unknown;
+        }
+        Ok(())
+    }
+
+    fn answer_submission(&mut self, id: &BlockId, verdict: &BlockVerdict) {
+        let submission = self.calls.submissions.remove(id);
+        for call in submission.into_iter().flat_map(|submission| submission.calls) {
+            self.reply(call, AnswerBody::Block(verdict.clone()));
+        }
+    }
+
+    pub(crate) fn refuse_submission(&mut self, id: BlockId, code: &'static str, message: String) {
+        self.answer_submission(&id, &BlockVerdict::Refused { code, message });
+    }
+
+    /// A block joined the published chain. If it entered the net here, the net is told.
+    pub(crate) fn accept_submission(&mut self, id: &BlockId) {
+        let Some(submission) = self.calls.submissions.get_mut(id) else { return };
+        let block = submission.block.take();
+        let unknown = core::mem::take(&mut submission.unknown);
+        self.answer_submission(id, &BlockVerdict::Accepted(*id));
+        if let Some(block) = block
+            && !self.chain.is_syncing()
+            && !self.recent.was_relayed(id)
+        {
+            self.announce(&block, &unknown);
+        }
+    }
+
+    /// The ledger has nothing more to do: what was submitted and is not connected lies on a side
+    /// branch, or failed; what was ordered is done.
+    pub(crate) fn on_standstill(&mut self) -> Result<(), StoreError> {
+        for order in core::mem::take(&mut self.calls.orders) {
+            self.reply(order, AnswerBody::Done);
+        }
+        let judged: Vec<BlockId> = self
+            .calls
+            .submissions
+            .iter()
+            .filter(|(_, submission)| submission.block.is_some())
+            .map(|(&id, _)| id)
+            .collect();
+        for id in judged {
+            let verdict = match self.ledger.failed_code(&id)? {
+                Some(code) => {
+                    let message = format!("known to be invalid: {code}");
+                    BlockVerdict::Refused { code, message }
+                }
+                None if self.view.is_active(&id)? => BlockVerdict::Accepted(id),
+                None => BlockVerdict::Side(id),
+            };
+            self.answer_submission(&id, &verdict);
+        }
+        Ok(())
+    }
+}

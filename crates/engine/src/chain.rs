@@ -1,0 +1,226 @@
+//! Driving the ledger: one move at a time, the signatures of a block away while everything else
+//! goes on; and what follows when the published tip moved.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use ashlar_consensus::{BlockError, CheckedBlock, Verified, signature::Place};
+use ashlar_ledger::{Completed, Move, MovedBlock, Published, Store, StoreError, WalkedBlock};
+use ashlar_primitives::{BlockId, Wtxid};
+
+use crate::{
+    Engine,
+    input::Direction,
+    job::Job,
+    jobs::JobPurpose,
+    limits::{SYNC_LEAD_BLOCKS, SYNC_NOTICE_INTERVAL_MS},
+    offence::Offence,
+    output::{Event, Notice, Output},
+};
+
+/// Where the ledger is.
+#[derive(Debug, Default)]
+pub(crate) struct Chain {
+    /// `next_move` may have something to do.
+    pub(crate) more: bool,
+    /// Its signatures are out.
+    verifying: Option<WalkedBlock>,
+    /// The best header or the tip moved since `syncing` was found.
+    moved: bool,
+    syncing: bool,
+    sync_notice_ms: u64,
+}
+
+impl Chain {
+    /// Whether a known header chain leads the tip so far that nothing is relayed.
+    pub(crate) const fn is_syncing(&self) -> bool {
+        self.syncing
+    }
+
+    /// Whether the live state stands still because a block's signatures are out.
+    pub(crate) const fn is_verifying(&self) -> bool {
+        self.verifying.is_some()
+    }
+}
+
+impl<S: Store> Engine<S> {
+    /// Headers came or went: where the chain should go may have changed.
+    pub(crate) fn note_best_header(&mut self) {
+        self.chain.moved = true;
+        self.chain.more = true;
+        self.headers.dirty = true;
+        self.download.stale = true;
+        self.download.dirty = true;
+    }
+
+    /// At most one move of the ledger.
+    pub(crate) fn drive(&mut self) -> Result<(), StoreError> {
+        let now_ms = self.now.monotonic_ms;
+        // An open step wants to be written.
+        self.chain.more |= self.ledger.next_wakeup().is_some_and(|due_ms| due_ms <= now_ms);
+        if self.chain.is_verifying() {
+            return Ok(());
+        }
+        if self.chain.more {
+            match self.ledger.next_move(now_ms)? {
+                Move::Idle => self.chain.more = false,
+                Move::Progress => {}
+                Move::Verify(walked) => self.verify_block(walked),
+            }
+            self.publish()?;
+        }
+        if !self.chain.more {
+            self.on_standstill()?;
+        }
+        Ok(())
+    }
+
+    fn verify_block(&mut self, mut walked: WalkedBlock) {
+        let checks = walked.take_checks();
+        // What is in the mempool was verified when it came in, and its wtxid commits to every
+        // signature and to everything signed.
+        let known: BTreeSet<Wtxid> = checks
+            .iter()
+            .map(|check| check.wtxid)
+            .filter(|wtxid| self.mempool.get_by_wtxid(wtxid).is_some())
+            .collect();
+        self.chain.verifying = Some(walked);
+        self.start_job(JobPurpose::VerifyBlock, Job::VerifyBlock { checks, known });
+    }
+
+    pub(crate) fn on_block_verified(
+        &mut self,
+        result: Result<Verified, Place>,
+    ) -> Result<(), StoreError> {
+        let Some(walked) = self.chain.verifying.take() else { return Ok(()) };
+        let id = walked.id();
+        self.chain.more = true;
+        match self.ledger.complete(walked, result, self.now.monotonic_ms)? {
+            // Dropped: an order of the operator overtook it.
+            Completed::Connected | Completed::Dropped => {}
+            Completed::Invalid(error) => self.on_invalid_block(id, &error)?,
+        }
+        self.publish()
+    }
+
+    /// A block broke a rule of group 3 of §8. Whoever calls it part of its own chain follows
+    /// other rules; whoever only passed it on did as it should.
+    fn on_invalid_block(&mut self, id: BlockId, error: &BlockError) -> Result<(), StoreError> {
+        self.notice(Notice::BlockInvalid { id, code: error.code() });
+        let mut claimants = Vec::new();
+        for (&peer, state) in &self.peers.all {
+            let Some(claim) = &state.claim else { continue };
+            if self.ledger.header_state(&claim.tip)?.is_some()
+                && self.ledger.is_descendant(&claim.tip, &id)?
+            {
+                claimants.push(peer);
+            }
+        }
+        for peer in claimants {
+            self.cut(peer, Offence::InvalidChain);
+        }
+        self.refuse_submission(id, error.code(), error.to_string());
+        self.note_best_header();
+        Ok(())
+    }
+
+    fn publish(&mut self) -> Result<(), StoreError> {
+        let Some(published) = self.ledger.take_published() else { return Ok(()) };
+        let Published { view, disconnected, connected } = published;
+        let old_tip = core::mem::replace(&mut self.view, view).tip().id;
+        self.note_best_header();
+        self.follow_with_mempool(&disconnected, &connected)?;
+        if !disconnected.is_empty() {
+            self.notice(Notice::Reorganised {
+                depth: u32::try_from(disconnected.len()).unwrap_or(u32::MAX),
+                old_tip,
+                new_tip: self.view.tip().id,
+            });
+        }
+        let connected: Vec<BlockId> = connected.iter().map(|block| block.id).collect();
+        self.out.push(Output::Event(Event::Tip {
+            view: self.view.clone(),
+            disconnected: disconnected.iter().map(|block| block.id).collect(),
+            connected: connected.clone(),
+        }));
+        self.update_syncing();
+        for id in &connected {
+            self.accept_submission(id);
+        }
+        if !connected.iter().any(|id| self.recent.was_relayed(id)) {
+            self.push_status();
+        }
+        self.rebuild_template()
+    }
+
+    /// What is confirmed leaves the mempool; what was, and is no more, comes back.
+    fn follow_with_mempool(
+        &mut self,
+        disconnected: &[MovedBlock],
+        connected: &[MovedBlock],
+    ) -> Result<(), StoreError> {
+        if !self.mempool.is_empty() || self.orphans.len() > 0 {
+            for moved in connected {
+                let Some(block) = self.moved_body(moved)? else { continue };
+                for transaction in self.mempool.block_connected(&block) {
+                    self.recent.add_transaction(transaction);
+                }
+                for transaction in block.transactions() {
+                    self.orphans.remove(&transaction.wtxid());
+                    self.orphans.note_parent(&transaction.txid());
+                }
+            }
+        }
+        // From the old tip down: the last one stood on the fork.
+        let Some(lowest) = disconnected.last() else { return Ok(()) };
+        let fork_height = lowest.height.saturating_sub(1);
+        let inputs = self.mempool.inputs_above(fork_height);
+        let coins = self.view.coins(&inputs)?;
+        let found = inputs.into_iter().zip(coins);
+        let chain = found.filter_map(|(outpoint, coin)| Some((outpoint, coin?))).collect();
+        let dropped = self.mempool.revalidate(&self.mempool_tip(), fork_height, &chain);
+        for transaction in &dropped {
+            self.recent.add_transaction(transaction.clone());
+        }
+        self.return_transactions(disconnected, dropped);
+        Ok(())
+    }
+
+    /// A block that moved, read back where the move was too long to carry it.
+    pub(crate) fn moved_body(
+        &self,
+        moved: &MovedBlock,
+    ) -> Result<Option<Arc<CheckedBlock>>, StoreError> {
+        match &moved.body {
+            Some(body) => Ok(Some(body.clone())),
+            None => self.ledger.block(&moved.id),
+        }
+    }
+
+    /// Says once when the node falls behind, now and then how far it is, and once when it is
+    /// there.
+    pub(crate) fn update_syncing(&mut self) {
+        if !core::mem::take(&mut self.chain.moved) {
+            return;
+        }
+        let now_ms = self.now.monotonic_ms;
+        let best = self.ledger.best_header();
+        let tip = self.view.tip();
+        let height = tip.height;
+        let behind = best.work > tip.work
+            && best.work >= self.settings.minimum_work
+            && best.height > height.saturating_add(SYNC_LEAD_BLOCKS);
+        let was_behind = core::mem::replace(&mut self.chain.syncing, behind);
+        let noticed_ms = now_ms.saturating_sub(self.chain.sync_notice_ms);
+        if behind && (!was_behind || noticed_ms >= SYNC_NOTICE_INTERVAL_MS) {
+            self.chain.sync_notice_ms = now_ms;
+            self.notice(Notice::Syncing { height, target: best.height });
+        }
+        if was_behind && !behind {
+            self.notice(Notice::Synced { height });
+            // The mempool stood still while nothing was relayed.
+            for state in self.peers.all.values_mut() {
+                state.reconcile.wanted |= state.direction == Direction::Outbound;
+            }
+        }
+    }
+}

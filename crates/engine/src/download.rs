@@ -1,0 +1,430 @@
+//! Bodies in parallel, from all peers that have them (PROTOCOL.md §12, tag 2).
+//!
+//! A window slides over the best header chain above the published tip. Each peer has a few
+//! blocks of it out; whoever keeps the lowest one waiting loses what it was asked for to others.
+//! A body is opened by a job, kept by the ledger, and connected when its turn comes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use ashlar_consensus::{CheckedBlock, OpenError};
+use ashlar_ledger::{BodyStored, Store, StoreError};
+use ashlar_primitives::{
+    Block, BlockId,
+    wire::{self, Request, Status},
+};
+
+use crate::{
+    Engine,
+    input::Peer,
+    job::Job,
+    jobs::JobPurpose,
+    limits::{
+        BLOCKS_PER_PEER, BLOCKS_PER_REQUEST, DOWNLOAD_PAUSE_MS, MAX_REQUESTS_PER_PEER,
+        MAX_STALL_MS, MIN_STALL_MS, WINDOW_BLOCKS, WINDOW_BYTES,
+    },
+    offence::{Offence, unopened_block},
+    output::Notice,
+    peers::Useful,
+    requests::Purpose,
+    timers::Timer,
+};
+
+/// A body that a peer was asked for.
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    peer: Peer,
+    height: u32,
+    since_ms: u64,
+}
+
+/// The window.
+#[derive(Debug)]
+pub(crate) struct Download {
+    /// Something changed that may let something be asked.
+    pub(crate) dirty: bool,
+    /// What is wanted must be asked of the ledger again.
+    pub(crate) stale: bool,
+    /// Wanted, and nobody asked; lowest first.
+    queue: BTreeSet<(u32, BlockId)>,
+    /// Whether the ledger wants more than `queue` was told.
+    wants_more: bool,
+    in_flight: BTreeMap<BlockId, InFlight>,
+    opening: BTreeSet<BlockId>,
+    stall_ms: u64,
+    /// A running mean of the sizes of bodies, to turn bytes into counts.
+    mean_bytes: u64,
+}
+
+impl Default for Download {
+    fn default() -> Self {
+        Self {
+            dirty: true,
+            stale: true,
+            queue: BTreeSet::new(),
+            wants_more: false,
+            in_flight: BTreeMap::new(),
+            opening: BTreeSet::new(),
+            stall_ms: MIN_STALL_MS,
+            mean_bytes: 1_024,
+        }
+    }
+}
+
+impl Download {
+    pub(crate) fn blocks_in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Whether it is waiting for room, time or peers.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    fn note_size(&mut self, size_bytes: u32) {
+        // Rises at once, falls slowly: what is reserved should rather be too much.
+        let decayed = self.mean_bytes.saturating_mul(31).saturating_add(u64::from(size_bytes));
+        self.mean_bytes = (decayed / 32).max(u64::from(size_bytes)).max(1_024);
+    }
+
+    /// How many blocks stand for so many bytes, within bounds.
+    fn count_for(&self, bytes: u64, at_least: usize, at_most: usize) -> usize {
+        let count = bytes.checked_div(self.mean_bytes).unwrap_or(u64::MAX);
+        usize::try_from(count).unwrap_or(usize::MAX).clamp(at_least, at_most)
+    }
+}
+
+impl<S: Store> Engine<S> {
+    /// Fills the peers' slots from the window.
+    pub(crate) fn schedule_bodies(&mut self) -> Result<(), StoreError> {
+        if !core::mem::take(&mut self.download.dirty) {
+            return Ok(());
+        }
+        if self.download.stale || (self.download.queue.is_empty() && self.download.wants_more) {
+            self.refill()?;
+        }
+        let window = self.download.count_for(WINDOW_BYTES, BLOCKS_PER_PEER, WINDOW_BLOCKS);
+        let window = u32::try_from(window).unwrap_or(u32::MAX);
+        let highest = self.view.tip().height.saturating_add(window);
+        let mut useful = BTreeMap::new();
+        for peer in self.idle_peers() {
+            if let Some(range) = self.useful_range(peer)? {
+                useful.insert(peer, range);
+            }
+        }
+        let answer_bytes = u64::try_from(wire::MAX_ANSWER_BYTES).unwrap_or(u64::MAX);
+        let most = self.download.count_for(answer_bytes, 1, BLOCKS_PER_REQUEST);
+        // Where little is wanted it is spread over the peers.
+        let share = self.download.queue.len().div_ceil(useful.len().max(1)).clamp(1, most);
+        while let Some(&(height, _)) = self.download.queue.first() {
+            // The one with the fewest blocks out; among equals the one connected first.
+            let chosen = useful
+                .iter()
+                .filter(|(_, (lowest, top))| (*lowest..=*top).contains(&height))
+                .filter_map(|(&peer, &range)| {
+                    let state = self.peers.get(peer)?;
+                    let room = BLOCKS_PER_PEER.saturating_sub(state.blocks_in_flight);
+                    (room > 0 && self.can_ask(peer)).then_some((
+                        state.blocks_in_flight,
+                        peer,
+                        range,
+                        room,
+                    ))
+                })
+                .min_by_key(|&(busy, peer, ..)| (busy, peer));
+            let Some((_, peer, (_, top), room)) = chosen.filter(|_| height <= highest) else {
+                break;
+            };
+            let ids: Vec<(u32, BlockId)> = self
+                .download
+                .queue
+                .iter()
+                .take(share.min(room))
+                .take_while(|(height, _)| *height <= top.min(highest))
+                .copied()
+                .collect();
+            if !self.ask_bodies(peer, &ids) {
+                break;
+            }
+        }
+        self.arm_stall_timer();
+        Ok(())
+    }
+
+    fn refill(&mut self) -> Result<(), StoreError> {
+        let wanted = self.ledger.wanted_bodies(WINDOW_BLOCKS)?;
+        self.download.stale = false;
+        self.download.wants_more = wanted.len() >= WINDOW_BLOCKS;
+        self.download.queue = wanted
+            .into_iter()
+            .filter(|(_, id)| {
+                !self.download.in_flight.contains_key(id)
+                    && !self.download.opening.contains(id)
+                    && !self.blocks.is_pending(id)
+            })
+            .collect();
+        Ok(())
+    }
+
+    fn idle_peers(&self) -> Vec<Peer> {
+        let now_ms = self.now.monotonic_ms;
+        if self.download.queue.is_empty() {
+            return Vec::new();
+        }
+        self.peers
+            .askable()
+            .filter(|(_, state)| {
+                state.blocks_in_flight < BLOCKS_PER_PEER
+                    && state.in_flight.len() < MAX_REQUESTS_PER_PEER
+                    && state.download_paused_until_ms <= now_ms
+            })
+            .map(|(peer, _)| peer)
+            .collect()
+    }
+
+    /// The heights of the best header chain at which a peer has bodies.
+    fn useful_range(&mut self, peer: Peer) -> Result<Option<(u32, u32)>, StoreError> {
+        let best_header = self.ledger.best_header();
+        let Some(state) = self.peers.get(peer) else { return Ok(None) };
+        let (Some(claim), Some(available)) = (&state.claim, state.available) else {
+            return Ok(None);
+        };
+        let lowest = if claim.services & Status::ALL_BODIES != 0 {
+            0
+        } else if claim.services & Status::RECENT_BODIES != 0 {
+            claim.height.saturating_sub(self.recent_window())
+        } else {
+            return Ok(None);
+        };
+        let cached = state
+            .useful
+            .filter(|useful| useful.best_header == best_header.id && useful.available == available);
+        if let Some(useful) = cached {
+            return Ok(Some((lowest, useful.height)));
+        }
+        // Newest first, every one of the last ten: exact near the tip, careful far below.
+        let mut common = None;
+        for id in self.ledger.locator(&available)? {
+            if self.ledger.is_descendant(&best_header.id, &id)? {
+                common = self.ledger.header_state(&id)?;
+                break;
+            }
+        }
+        let Some(common) = common else { return Ok(None) };
+        if let Some(state) = self.peers.get_mut(peer) {
+            let best_header = best_header.id;
+            state.useful = Some(Useful { best_header, available, height: common.height });
+        }
+        Ok(Some((lowest, common.height)))
+    }
+
+    /// Blocks that a node with recent bodies has at least (§12, services bit 1).
+    fn recent_window(&self) -> u32 {
+        172_800_u32.checked_div(self.params.block_interval).unwrap_or(0).max(288)
+    }
+
+    fn ask_bodies(&mut self, peer: Peer, wanted: &[(u32, BlockId)]) -> bool {
+        let ids: Vec<BlockId> = wanted.iter().map(|&(_, id)| id).collect();
+        let purpose = Purpose::Bodies { ids: ids.clone() };
+        if self.ask(peer, Request::Blocks { ids }, purpose).is_none() {
+            return false;
+        }
+        let since_ms = self.now.monotonic_ms;
+        for &(height, id) in wanted {
+            self.download.queue.remove(&(height, id));
+            self.download.in_flight.insert(id, InFlight { peer, height, since_ms });
+        }
+        if let Some(state) = self.peers.get_mut(peer) {
+            state.blocks_in_flight = state.blocks_in_flight.saturating_add(wanted.len());
+        }
+        true
+    }
+
+    /// No longer waits for this body from this peer; its height where it did.
+    fn release(&mut self, peer: Peer, id: &BlockId) -> Option<u32> {
+        let in_flight = self.download.in_flight.get(id).filter(|found| found.peer == peer)?;
+        let height = in_flight.height;
+        self.download.in_flight.remove(id);
+        if let Some(state) = self.peers.get_mut(peer) {
+            state.blocks_in_flight = state.blocks_in_flight.saturating_sub(1);
+        }
+        Some(height)
+    }
+
+    pub(crate) fn on_bodies(
+        &mut self,
+        peer: Peer,
+        ids: Vec<BlockId>,
+        blocks: Vec<Block>,
+    ) -> Result<(), StoreError> {
+        let is_prefix = blocks.len() <= ids.len()
+            && blocks.iter().zip(&ids).all(|(block, id)| block.header.id() == *id);
+        if !is_prefix {
+            self.on_bodies_lost(peer, &ids);
+            self.penalise(peer, Offence::WrongAnswer);
+            return Ok(());
+        }
+        let missing = ids.get(blocks.len()..).unwrap_or_default();
+        if blocks.is_empty() {
+            // It has none after all: pruned, or on another chain by now.
+            self.on_bodies_lost(peer, missing);
+        } else {
+            for id in missing {
+                if let Some(height) = self.release(peer, id) {
+                    self.download.queue.insert((height, *id));
+                }
+            }
+        }
+        self.download.dirty = true;
+        for (block, id) in blocks.into_iter().zip(ids) {
+            self.release(peer, &id);
+            if self.download.opening.contains(&id) || self.ledger.has_body(&id)? {
+                continue;
+            }
+            let Some(state) = self.ledger.header_state(&id)? else { continue };
+            self.download.queue.remove(&(state.height, id));
+            self.download.opening.insert(id);
+            let job = Job::OpenBlock {
+                params: self.params.clone(),
+                header: block.header,
+                height: state.height,
+                block,
+            };
+            self.start_job(JobPurpose::OpenDownloaded { id, peer }, job);
+        }
+        Ok(())
+    }
+
+    /// A peer did not deliver: others are asked, and it is left alone for a while.
+    pub(crate) fn on_bodies_lost(&mut self, peer: Peer, ids: &[BlockId]) {
+        let until_ms = self.now.monotonic_ms.saturating_add(DOWNLOAD_PAUSE_MS);
+        for id in ids {
+            if let Some(in_flight) =
+                self.download.in_flight.get(id).copied().filter(|found| found.peer == peer)
+            {
+                self.release(peer, id);
+                self.download.queue.insert((in_flight.height, *id));
+            }
+        }
+        if let Some(state) = self.peers.get_mut(peer) {
+            state.download_paused_until_ms = until_ms;
+        }
+        self.download.dirty = true;
+    }
+
+    fn lowest_in_flight(&self) -> Option<InFlight> {
+        self.download.in_flight.values().min_by_key(|in_flight| in_flight.height).copied()
+    }
+
+    fn arm_stall_timer(&mut self) {
+        match self.lowest_in_flight() {
+            Some(head) => {
+                let at_ms = head.since_ms.saturating_add(self.download.stall_ms);
+                self.timers.set(Timer::Stall, at_ms.max(self.now.monotonic_ms.saturating_add(1)));
+            }
+            None => self.timers.clear(Timer::Stall),
+        }
+    }
+
+    /// The window's lowest block is late: what its peer was asked for is asked of others.
+    pub(crate) fn on_stall_timer(&mut self) -> Result<(), StoreError> {
+        let now_ms = self.now.monotonic_ms;
+        let Some(head) = self.lowest_in_flight() else { return Ok(()) };
+        self.download.dirty = true;
+        if now_ms.saturating_sub(head.since_ms) < self.download.stall_ms {
+            return Ok(());
+        }
+        self.download.stall_ms = self.download.stall_ms.saturating_mul(2).min(MAX_STALL_MS);
+        if !self.has_other_source(head)? {
+            return Ok(());
+        }
+        let ids: Vec<BlockId> = self
+            .download
+            .in_flight
+            .iter()
+            .filter(|(_, in_flight)| in_flight.peer == head.peer)
+            .map(|(&id, _)| id)
+            .collect();
+        self.on_bodies_lost(head.peer, &ids);
+        self.penalise(head.peer, Offence::Stalling);
+        Ok(())
+    }
+
+    fn has_other_source(&mut self, head: InFlight) -> Result<bool, StoreError> {
+        let now_ms = self.now.monotonic_ms;
+        let others: Vec<Peer> = self
+            .peers
+            .askable()
+            .filter(|&(peer, state)| peer != head.peer && state.download_paused_until_ms <= now_ms)
+            .map(|(peer, _)| peer)
+            .collect();
+        for peer in others {
+            let range = self.useful_range(peer)?;
+            if range.is_some_and(|(lowest, top)| (lowest..=top).contains(&head.height)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// A downloaded body was opened, or not.
+    pub(crate) fn on_downloaded_opened(
+        &mut self,
+        id: BlockId,
+        peer: Peer,
+        result: Result<Arc<CheckedBlock>, OpenError>,
+    ) -> Result<(), StoreError> {
+        self.download.opening.remove(&id);
+        self.download.dirty = true;
+        match result {
+            Ok(block) => {
+                self.download.note_size(block.size_bytes());
+                let faster_ms = self.download.stall_ms.saturating_mul(7) / 8;
+                self.download.stall_ms = faster_ms.max(MIN_STALL_MS);
+                self.keep_body(block)?;
+            }
+            Err(error) => self.blame_body(id, Some(peer), &error)?,
+        }
+        Ok(())
+    }
+
+    /// An opened body goes to the ledger. Whether it was not there before.
+    pub(crate) fn keep_body(&mut self, block: Arc<CheckedBlock>) -> Result<bool, StoreError> {
+        self.download.queue.remove(&(block.coinbase().height, block.id()));
+        if !self.chain.is_syncing() {
+            self.recent.add_block(block.clone());
+        }
+        let is_new = self.ledger.store_body(block)? == BodyStored::New;
+        if is_new {
+            self.chain.more = true;
+        }
+        Ok(is_new)
+    }
+
+    /// A body did not open: its sender pays. Bytes that are not the header's body say nothing
+    /// about the id (PROTOCOL.md §8); a block that breaks a rule is remembered by it.
+    pub(crate) fn blame_body(
+        &mut self,
+        id: BlockId,
+        sender: Option<Peer>,
+        error: &OpenError,
+    ) -> Result<(), StoreError> {
+        match error {
+            OpenError::Body(_) => {}
+            OpenError::Block(error) => {
+                self.ledger.mark_invalid(&id, error)?;
+                self.notice(Notice::BlockInvalid { id, code: error.code() });
+                self.note_best_header();
+                self.chain.more = true;
+            }
+        }
+        self.download.stale = true;
+        self.download.dirty = true;
+        if let Some(peer) = sender {
+            self.penalise(peer, unopened_block(error));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,75 @@
+//! Our own batches: what is new is gathered for a few milliseconds and published together
+//! (PROTOCOL.md §12), parents before children, because that is the order in which they came in.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use ashlar_consensus::CheckedTransaction;
+use ashlar_ledger::Store;
+use ashlar_primitives::{Transaction, wire};
+
+use crate::{
+    Engine,
+    input::GossipData,
+    limits::{GATHER_MS, GATHER_RETRY_MS, MAX_OUTGOING_BYTES},
+    output::Output,
+    timers::Timer,
+};
+
+/// Transactions to publish.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    waiting: VecDeque<Arc<CheckedTransaction>>,
+    bytes: usize,
+}
+
+fn size_bytes(transaction: &CheckedTransaction) -> usize {
+    usize::try_from(transaction.size_bytes()).unwrap_or(usize::MAX)
+}
+
+impl<S: Store> Engine<S> {
+    /// Adds one to the next batch.
+    pub(crate) fn gather(&mut self, transaction: Arc<CheckedTransaction>) {
+        let bytes = self.gathered.bytes.saturating_add(size_bytes(&transaction));
+        if bytes > MAX_OUTGOING_BYTES {
+            return;
+        }
+        self.gathered.bytes = bytes;
+        self.gathered.waiting.push_back(transaction);
+        let at_ms = self.now.monotonic_ms.saturating_add(GATHER_MS);
+        self.timers.set_by(Timer::Gather, at_ms);
+    }
+
+    /// Publishes what was gathered, in as many batches as it takes.
+    pub(crate) fn on_gather_timer(&mut self) {
+        if self.chain.is_syncing() {
+            let at_ms = self.now.monotonic_ms.saturating_add(GATHER_RETRY_MS);
+            self.timers.set(Timer::Gather, at_ms);
+            return;
+        }
+        self.gathered.bytes = 0;
+        let waiting = core::mem::take(&mut self.gathered.waiting);
+        let mut batch: Vec<Transaction> = Vec::new();
+        // The count of the list comes first.
+        let mut bytes = 2_usize;
+        for transaction in waiting {
+            // What left the mempool meanwhile is no longer worth telling.
+            if self.mempool.get_by_wtxid(&transaction.wtxid()).is_none() {
+                continue;
+            }
+            let size_bytes = size_bytes(&transaction);
+            if bytes.saturating_add(size_bytes) > wire::MAX_BATCH_BYTES {
+                self.publish_batch(core::mem::take(&mut batch));
+                bytes = 2;
+            }
+            bytes = bytes.saturating_add(size_bytes);
+            batch.push(transaction.transaction().clone());
+        }
+        self.publish_batch(batch);
+    }
+
+    fn publish_batch(&mut self, batch: Vec<Transaction>) {
+        if !batch.is_empty() {
+            self.out.push(Output::Publish(GossipData::Transactions(Arc::new(batch))));
+        }
+    }
+}
