@@ -4,7 +4,7 @@
 set -euo pipefail
 . "$(dirname "$0")/setup.sh"
 
-net=${ASHLAR_TESTNET_DIR:-$root/.testnet}
+net=$(realpath -m "${ASHLAR_TESTNET_DIR:-$root/.testnet}")
 bin=${ASHLAR_BIN_DIR:-$(target_dir)/release}
 # Well known and worthless: 24 words of BIP-39 for 32 zero bytes. Its coins are in genesis.json.
 faucet_words="abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon art"

@@ -99,6 +99,13 @@ impl Backend for NodeBackend {
         })
     }
 
+    async fn remove_node(&self, address: String) -> Result<(), BackendError> {
+        self.network.remove_peer(&address).await.map_err(|error| match error {
+            NetworkError::Stopped => BackendError::Stopping,
+            other => BackendError::BadAddress { address, reason: other.to_string() },
+        })
+    }
+
     async fn disconnect_node(&self, who: String) -> Result<(), BackendError> {
         self.network.disconnect(&who).await.map_err(|error| match error {
             NetworkError::Stopped => BackendError::Stopping,

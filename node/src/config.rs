@@ -161,10 +161,7 @@ impl Config {
         let config = Self {
             datadir: flags.datadir,
             genesis: flags.genesis.or(file.genesis),
-            listen: flags
-                .listen
-                .or(file.listen)
-                .unwrap_or_else(|| vec![DEFAULT_LISTEN.to_owned()]),
+            listen: flags.listen.or(file.listen).unwrap_or_else(|| vec![DEFAULT_LISTEN.to_owned()]),
             peers: flags.peers.or(file.peers).unwrap_or_default(),
             discovery: flags.discovery.or(file.discovery).unwrap_or(true),
             mdns: flags.mdns.or(file.mdns).unwrap_or(false),

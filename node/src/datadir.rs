@@ -7,14 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ashlar_rpc::run_file::{COOKIE_FILE, RUN_FILE};
 use thiserror::Error;
 
 /// The genesis file of the chain whose data this is.
 pub(crate) const GENESIS_FILE: &str = "genesis.json";
-/// The RPC server's cookie.
-pub(crate) const COOKIE_FILE: &str = ".cookie";
-/// Addresses of the running node.
-pub(crate) const RUN_FILE: &str = "run.json";
 const LOCK_FILE: &str = "LOCK";
 const KEY_FILE: &str = "node.key";
 const LEDGER_DIRECTORY: &str = "ledger";
@@ -22,7 +19,9 @@ const LEDGER_DIRECTORY: &str = "ledger";
 /// A data directory that can't be used.
 #[derive(Debug, Error)]
 pub(crate) enum DatadirError {
-    #[error("the data directory {path} is in use by another ashlar-node; stop it, or choose another --datadir")]
+    #[error(
+        "the data directory {path} is in use by another ashlar-node; stop it, or choose another --datadir"
+    )]
     InUse { path: PathBuf },
     #[error("can't use {path}: {error}")]
     Io { path: PathBuf, error: io::Error },

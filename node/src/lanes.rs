@@ -120,7 +120,6 @@ fn into_input(item: Item) -> Input {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

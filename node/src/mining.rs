@@ -1,13 +1,12 @@
 //! The node's own miner: keeps the mining threads supplied with templates of the published tip.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use ashlar_consensus::Target;
-use ashlar_engine::{Call, call::{AnswerBody, BlockVerdict}};
+use ashlar_engine::{
+    Call,
+    call::{AnswerBody, BlockVerdict},
+};
 use ashlar_ledger::View;
 use ashlar_miner::{Found, Miner, Work};
 use ashlar_primitives::{Block, Encode, Lock};
@@ -87,8 +86,11 @@ impl Desk {
         if self.templates.len() > MAX_TEMPLATES {
             self.templates.pop_front();
         }
-        debug!(height = template.height, transactions = template.block.transactions.len(),
-            "mining on a new template");
+        debug!(
+            height = template.height,
+            transactions = template.block.transactions.len(),
+            "mining on a new template"
+        );
         Some(Work { id, header, target })
     }
 

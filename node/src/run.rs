@@ -18,6 +18,7 @@ use ashlar_ledger::{Ledger, RocksOptions, RocksStore};
 use ashlar_mempool::Limits;
 use ashlar_network::{NetworkError, NetworkHandle};
 use ashlar_primitives::{Address, Lock};
+use ashlar_rpc::RunFile;
 use ashlar_rpc::server::{EVENT_CAPACITY, ServerConfig, ServerHandle, start_server};
 use thiserror::Error;
 use tokio::{
@@ -35,9 +36,7 @@ use crate::{
     datadir::{self, Datadir},
     driver::{Driver, DriverError},
     lanes::Lanes,
-    logging,
-    mining,
-    remote::RunFile,
+    logging, mining,
 };
 
 const AGENT: &str = concat!("ashlar/", env!("CARGO_PKG_VERSION"));
@@ -57,7 +56,9 @@ enum RunError {
     UnreadableGenesis { path: PathBuf, error: std::io::Error },
     #[error("{path} is not a genesis: {error}")]
     BadGenesis { path: PathBuf, error: Box<ashlar_consensus::genesis::GenesisError> },
-    #[error("--dev-clock is only for chains of fixed difficulty; this one has a half-life of {half_life} s")]
+    #[error(
+        "--dev-clock is only for chains of fixed difficulty; this one has a half-life of {half_life} s"
+    )]
     DevClockRefused { half_life: u32 },
     #[error("--mine {address}: {error}")]
     BadMiningAddress { address: String, error: ashlar_primitives::AddressError },
@@ -118,10 +119,8 @@ fn read_genesis(config: &Config, directory: &Datadir) -> Result<Genesis, Failure
         }
         _ => RunError::UnreadableGenesis { path: path.to_owned(), error },
     })?;
-    let genesis = Genesis::parse(&text).map_err(|error| RunError::BadGenesis {
-        path: path.to_owned(),
-        error: Box::new(error),
-    })?;
+    let genesis = Genesis::parse(&text)
+        .map_err(|error| RunError::BadGenesis { path: path.to_owned(), error: Box::new(error) })?;
     if !own.exists() {
         datadir::write_atomically(&own, text.as_bytes())?;
     }
@@ -206,18 +205,13 @@ async fn start(
         Arc::clone(&stop),
     ));
     let rpc = start_server(rpc_config(config, directory), Arc::clone(&backend)).await?;
-    let miner_task = pay_to.map(|lock| {
-        tokio::spawn(mining::mine(backend, view, lock, config.mine_threads))
-    });
+    let miner_task =
+        pay_to.map(|lock| tokio::spawn(mining::mine(backend, view, lock, config.mine_threads)));
     announce(directory, &network, &rpc).await?;
     Ok(Parts { lanes, stop, network, network_task, engine_ended, rpc, miner_task })
 }
 
-fn network_config(
-    config: &Config,
-    directory: &Datadir,
-    params: &Params,
-) -> ashlar_network::Config {
+fn network_config(config: &Config, directory: &Datadir, params: &Params) -> ashlar_network::Config {
     ashlar_network::Config {
         chain_id: params.chain_id,
         max_block_bytes: params.max_block_bytes,
@@ -258,7 +252,11 @@ async fn announce(
     let run = RunFile {
         pid: std::process::id(),
         rpc: rpc.local_addr().to_string(),
-        listening: info.listening.clone(),
+        listening: info
+            .listening
+            .iter()
+            .map(|address| format!("{address}/p2p/{}", info.identity))
+            .collect(),
         identity: info.identity,
     };
     datadir::write_atomically(&directory.run_file(), &serde_json::to_vec_pretty(&run)?)?;

@@ -10,10 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ashlar_rpc::{
-    Client, Credentials,
-    client::ClientError,
-};
+use ashlar_rpc::{Client, Credentials, client::ClientError};
 use serde_json::{Value, json};
 
 /// Longest that anything may take before the test fails.

@@ -75,7 +75,8 @@ fn the_rpc_port_survives_what_comes() {
 
     let nonsense = http(&node, &authorization, b"{\"jsonrpc\":");
     assert!(nonsense.contains("-32700"), "{nonsense}");
-    let unknown = http(&node, &authorization, br#"{"jsonrpc":"2.0","id":1,"method":"no","params":[]}"#);
+    let unknown =
+        http(&node, &authorization, br#"{"jsonrpc":"2.0","id":1,"method":"no","params":[]}"#);
     assert!(unknown.contains("-32601"), "{unknown}");
     let batch = vec![r#"{"jsonrpc":"2.0","id":1,"method":"getblockcount"}"#; 101].join(",");
     let refused = http(&node, &authorization, format!("[{batch}]").as_bytes());
@@ -98,7 +99,10 @@ fn the_rpc_port_survives_what_comes() {
         ("getaddressbalance", json!(["devash1qqqq"])),
         ("generatetoaddress", json!([1, "nobody"])),
     ] {
-        assert!(node.try_call(method, params.clone()).is_err() || method == "submitblock", "{method} {params}");
+        assert!(
+            node.try_call(method, params.clone()).is_err() || method == "submitblock",
+            "{method} {params}"
+        );
     }
     assert_eq!(node.height(), 0);
     assert!(http(&node, &authorization, good).contains("\"result\":0"));
@@ -117,7 +121,8 @@ fn the_peer_port_survives_what_comes() {
     let mut greeting = b"\x13/multistream/1.0.0\n\x07/noise\n".to_vec();
     greeting.extend([0xee; 70_000]);
     throw(&address, &greeting);
-    let silent: Vec<TcpStream> = (0..50).filter_map(|_| TcpStream::connect(&address).ok()).collect();
+    let silent: Vec<TcpStream> =
+        (0..50).filter_map(|_| TcpStream::connect(&address).ok()).collect();
     let peer = net.node(&[&node]);
     node.generate(3, &net.wallet("miner").address());
     crate::harness::wait_for_one_tip(&[&node, &peer]);

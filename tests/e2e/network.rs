@@ -28,9 +28,7 @@ fn two_miners_parted_and_joined_again_end_on_one_chain() {
     b.call("addnode", json!([a.address(), "remove"]));
     let peer = b.call("getpeerinfo", json!([]))[0]["id"].clone();
     b.call("disconnectnode", json!([peer.to_string()]));
-    wait_for("they are parted", || {
-        (connections(&a) == 0 && connections(&b) == 0).then_some(())
-    });
+    wait_for("they are parted", || (connections(&a) == 0 && connections(&b) == 0).then_some(()));
     let lost = a.generate(3, &miner_a);
     let won = b.generate(5, &miner_b);
     assert_eq!((a.height(), b.height()), (7, 9));

@@ -44,7 +44,10 @@ fn the_clock_can_be_set_only_with_dev_clock_on_a_chain_of_fixed_difficulty() {
     let net = Net::new();
     let real = net.path("real");
     let said = fails(
-        run_command(&real).arg("--genesis").arg(repository().join("genesis.json")).arg("--dev-clock"),
+        run_command(&real)
+            .arg("--genesis")
+            .arg(repository().join("genesis.json"))
+            .arg("--dev-clock"),
     );
     assert!(said.contains("half-life"), "{said}");
 
@@ -108,7 +111,8 @@ fn peers_of_another_chain_part_at_once_and_say_so() {
     let node = net.node(&[]);
     let stranger = net.node_with(&[&node], &["--genesis", other_genesis.to_str().unwrap()]);
     wait_for("one of them says that they part", || {
-        (node.log().contains("another chain") || stranger.log().contains("another chain")).then_some(())
+        (node.log().contains("another chain") || stranger.log().contains("another chain"))
+            .then_some(())
     });
     for one in [&node, &stranger] {
         assert_eq!(one.call("getpeerinfo", json!([])), json!([]));

@@ -5,12 +5,14 @@
 //! * [`error`]: why a call has no result.
 //! * [`client`]: for wallets and scripts, over HTTP or WebSocket. Nothing else is compiled by
 //!   default.
+//! * [`run_file`]: how a running node is found on the same machine.
 //! * `server` (a feature): the node's half, over a ledger view and engine calls. It must not
 //!   know libp2p or RocksDB; what it needs of a node is the one trait `server::Backend`.
 
 pub mod api;
 pub mod client;
 pub mod error;
+pub mod run_file;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod types;
@@ -18,6 +20,7 @@ pub mod types;
 pub use api::{ApiClient, SubscriptionsClient};
 pub use client::{Client, ClientError, Credentials, UserPassword};
 pub use error::{ErrorData, RpcError};
+pub use run_file::{RunFile, RunFileError};
 
 /// Where nodes listen for RPC unless told otherwise, on loopback.
 pub const DEFAULT_PORT: u16 = 9332;
