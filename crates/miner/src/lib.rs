@@ -1,38 +1,18 @@
-//! CPU mining: kernels, threads, work distribution. It must not know how a block is validated.
+//! CPU mining: headers that meet a target, found by threads that disturb nobody.
+//!
+//! It must not know how a block is validated, or what is in one: a header and a target come in, a
+//! header goes out (PROTOCOL.md §4, §5). Who makes blocks and submits them is the driver.
+//!
+//! Reading order: `space.rs` says which headers are tried, `kernel.rs` tries them, as fast as this
+//! machine can, behind one function type; `threads.rs` shares the space among threads and
+//! replaces work at once; `meter.rs` tells how fast it goes.
 
-use std::sync::Arc;
+mod kernel;
+mod meter;
+mod priority;
+mod space;
+mod threads;
 
-use ashlar_primitives::Header;
-
-/// A header to find a nonce for.
-#[derive(Clone, Debug)]
-pub struct Work {
-    /// Comes back with a found header, so that the driver knows the block.
-    pub id: u64,
-    pub header: Header,
-    /// Little-endian number as bytes, highest first: ids at or below are found.
-    pub target: [u8; 32],
-}
-
-/// A header that meets its target.
-#[derive(Clone, Debug)]
-pub struct Found { pub work: u64, pub header: Header }
-
-/// Mining threads, at the lowest priority, never in the rayon pool.
-#[derive(Debug)]
-pub struct Miner { /* … */ }
-
-impl Miner {
-    /// `on_found` is called from a mining thread and must not block.
-    pub fn start(threads: usize, on_found: impl Fn(Found) + Send + Sync + 'static) -> Self { todo!() }
-    /// Replaces what is worked on; `None` pauses.
-    pub fn set_work(&self, work: Option<Work>) { todo!() }
-    /// Hashes per second over the last seconds.
-    pub fn hash_rate(&self) -> u64 { todo!() }
-    /// Stops and joins the threads.
-    pub fn stop(self) { todo!() }
-}
-
-/// Searches on this thread: for `generatetoaddress` on trivial targets. Tries at most `max_tries`
-/// nonces (and rolled versions).
-pub fn search(header: Header, target: &[u8; 32], max_tries: u64) -> Option<Header> { todo!() }
+pub use priority::lower_thread_priority;
+pub use space::{SPACE, search};
+pub use threads::{BATCH, Found, Miner, Work};
