@@ -1,14 +1,55 @@
 //! libp2p in a box: swarm, behaviours, framing, discovery, connection limits.
 //!
 //! Wire events become [`ashlar_engine::Input`]s, [`ashlar_engine::Output`]s become wire actions.
-//! No libp2p type leaves this crate, and no chain rule enters it.
+//! No libp2p type leaves this crate, and no chain rule enters it: what a block or a transaction is
+//! worth, and what a mistake costs the peer that made it, is the engine's to say. Only what can't
+//! be decoded is judged here.
+//!
+//! How to read it:
+//!
+//! - this file is the contract with the driver: [`Config`], [`Inbox`], [`start`], [`NetworkHandle`];
+//! - `limits` holds every bound and where it comes from;
+//! - `behaviour` says what runs on a connection: `gate` (bans and limits), identify, ping,
+//!   `gossip` (gossipsub's settings), `codec` (request and answer), `discovery` (Kademlia, which
+//!   never dials);
+//! - `task` is the one task that owns the swarm. It waits for nobody: the engine is told through
+//!   [`Inbox`], which never blocks, and commands come by a bounded queue;
+//! - `dialler` decides whom to dial, `address` what an address is worth, `bans` who stays out.
+//!
+//! One `Peer` is one peer id while it is connected, over however many connections. The engine hears
+//! of it once it is known to be of this chain, and hears that it is gone with its last connection.
+
+mod address;
+mod bans;
+mod behaviour;
+mod codec;
+mod dialler;
+mod discovery;
+mod error;
+mod gate;
+mod gossip;
+mod handle;
+mod key;
+mod limits;
+mod log;
+mod task;
 
 use std::{path::PathBuf, sync::Arc};
 
-use ashlar_engine::{Input, Output};
+use ashlar_engine::Input;
 use ashlar_primitives::BlockId;
 
+pub use error::NetworkError;
+pub use handle::NetworkHandle;
+
+/// The monotonic clock, in milliseconds.
+pub(crate) type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
 /// Where inputs go: two lanes, neither of which ever makes the network wait.
+#[allow(
+    clippy::result_large_err,
+    reason = "a full lane gives the input back; nothing is allocated"
+)]
 pub trait Inbox: Send + Sync + 'static {
     /// Peers, answers to our requests, announcements. `Err` gives it back: the lane is full
     /// (bounded by what the engine has in flight), which means the node is ending.
@@ -21,14 +62,17 @@ pub trait Inbox: Send + Sync + 'static {
 /// What the operator chooses.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The genesis block's id: names topics and protocols.
     pub chain_id: BlockId,
+    /// The chain's; bounds the answers that are read.
     pub max_block_bytes: u32,
-    /// Multiaddresses to listen on: `/ip4/0.0.0.0/tcp/9333`.
+    /// Multiaddresses to listen on: `/ip4/0.0.0.0/tcp/9333`. None: only dial.
     pub listen: Vec<String>,
-    /// Multiaddresses to dial and keep dialling, with or without `/p2p/ID`.
+    /// Multiaddresses to dial and keep dialling, with or without `/p2p/ID`. At most 256.
     pub peers: Vec<String>,
     /// Kept across starts, mode 0600: `node.key` in the data directory.
     pub key_file: PathBuf,
+    /// Look for peers on the same link by multicast.
     pub mdns: bool,
     /// Look for further peers through those that are connected (Kademlia); off: `peers` only.
     pub discovery: bool,
@@ -36,35 +80,52 @@ pub struct Config {
     pub agent: String,
 }
 
-/// For `getnetworkinfo`.
-#[derive(Clone, Debug)]
-pub struct NetworkInfo { pub identity: String, pub listening: Vec<String>, pub connections: usize, pub inbound: usize, pub outbound: usize }
-
-/// A running network. Dropping it does not stop it; `stop` does.
-#[derive(Clone, Debug)]
-pub struct NetworkHandle { /* command sender */ }
-
-impl NetworkHandle {
-    /// Carries out Request, Answer, Publish, Verdict, Cut; other outputs are the driver's own.
-    /// Never waits: where a peer's queue is full that peer is cut, where the command queue itself
-    /// is full the node is ending.
-    pub fn perform(&self, output: Output) { todo!() }
-    pub async fn info(&self) -> Option<NetworkInfo> { todo!() }
-    /// Dials and keeps.
-    pub async fn add_peer(&self, address: &str) -> Result<(), NetworkError> { todo!() }
-    /// Stops dialling what `add_peer` or the configuration named; the connection stays.
-    pub async fn remove_peer(&self, address: &str) -> Result<(), NetworkError> { todo!() }
-    /// By connection number, peer id or address.
-    pub async fn disconnect(&self, who: &str) -> Result<(), NetworkError> { todo!() }
-    pub async fn stop(&self) { todo!() }
+impl Config {
+    /// For a chain, with an identity kept in `key_file`: listens nowhere, dials nobody by name,
+    /// looks for peers by way of those that connect.
+    pub fn new(chain_id: BlockId, max_block_bytes: u32, key_file: PathBuf) -> Self {
+        Self {
+            chain_id,
+            max_block_bytes,
+            listen: Vec::new(),
+            peers: Vec::new(),
+            key_file,
+            mdns: false,
+            discovery: true,
+            agent: concat!("ashlar/", env!("CARGO_PKG_VERSION")).into(),
+        }
+    }
 }
 
-/// Why the network can't start, or a command can't be done.
-#[derive(Debug, thiserror::Error)]
-pub enum NetworkError { #[error("stopped")] Stopped /* bad address, port in use, key file … */ }
+/// For `getnetworkinfo`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkInfo {
+    /// This node's peer id.
+    pub identity: String,
+    /// Multiaddresses with their real ports, without `/p2p`.
+    pub listening: Vec<String>,
+    /// Connected peers of this chain.
+    pub connections: usize,
+    /// Those of them that dialled us.
+    pub inbound: usize,
+    /// Those that we dialled.
+    pub outbound: usize,
+}
 
 /// Starts listening and dialling. The future is the swarm task: the driver spawns and supervises
-/// it; its end ends the node. `now_ms` gives the monotonic clock that tickets' deadlines are on.
-pub async fn start(config: Config, inbox: Arc<dyn Inbox>, now_ms: Arc<dyn Fn() -> u64 + Send + Sync>) -> Result<(NetworkHandle, impl Future<Output = NetworkError> + Send), NetworkError> {
-    Ok((todo!(), async { todo!() }))
+/// it; its end ends the node, and what it returns says why. `now_ms` gives the monotonic clock that
+/// tickets' deadlines are on. Must be called on a tokio runtime with IO and time.
+///
+/// # Errors
+///
+/// A bad address, a port in use, a key file that can't be used: each names what to change.
+pub async fn start(
+    config: Config,
+    inbox: Arc<dyn Inbox>,
+    now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
+) -> Result<(NetworkHandle, impl Future<Output = NetworkError> + Send), NetworkError> {
+    let (handle, commands) = handle::channel();
+    let mut task = task::Task::new(&config, inbox, now_ms, commands)?;
+    task.listen(&config.listen).await?;
+    Ok((handle, task.run()))
 }

@@ -1,0 +1,87 @@
+//! Why the network can't start, or a command can't be done.
+
+use std::{io, path::PathBuf};
+
+/// One variant for each cause; the text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// The network was stopped, or has ended for another reason.
+    #[error("the network is stopped")]
+    Stopped,
+    /// Not a multiaddress that can be used for this.
+    #[error("{address:?} is not an address to {purpose}: {reason}; use /ip4/192.0.2.1/tcp/9333")]
+    BadAddress {
+        /// As given.
+        address: String,
+        /// `listen on`, `dial`.
+        purpose: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Another process listens there.
+    #[error(
+        "can't listen on {address}: the port is in use; stop the other process or choose another port"
+    )]
+    PortInUse {
+        /// As given.
+        address: String,
+    },
+    /// Listening failed for another reason.
+    #[error("can't listen on {address}: {source}")]
+    Listen {
+        /// As given.
+        address: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The identity key can't be read or written.
+    #[error("can't use the identity key in {}: {source}", path.display())]
+    KeyFile {
+        /// Where it should be.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The identity key is there but is none.
+    #[error("the identity key in {} is damaged; restore it from a copy, or move it away to get a new identity", path.display())]
+    KeyDamaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The identity key can't sign the handshake's key.
+    #[error("the identity key in {} can't be used for the handshake; move it away to get a new identity", path.display())]
+    KeyUnusable {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Multicast DNS was asked for and can't be had.
+    #[error("can't start mDNS: {source}; switch it off or allow multicast")]
+    Mdns {
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// There are enough kept peers.
+    #[error("already keeping {max} peers; remove one first")]
+    TooManyPeers {
+        /// The most that are kept.
+        max: usize,
+    },
+    /// No connection fits.
+    #[error("{who:?} is not connected; give a connection number, a peer id or an address")]
+    NotConnected {
+        /// As given.
+        who: String,
+    },
+    /// No such address is kept.
+    #[error("{address:?} is not among the peers to keep")]
+    NotKept {
+        /// As given.
+        address: String,
+    },
+    /// The engine does not take what it must: it is ending or stuck.
+    #[error("the engine takes no more input")]
+    InboxFull,
+    /// The swarm task did not keep up with what the engine wants: it is stuck.
+    #[error("the network does not keep up with its commands")]
+    CommandsFull,
+}

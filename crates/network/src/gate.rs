@@ -1,0 +1,337 @@
+//! Who may connect: bans and connection limits in one place.
+//!
+//! A behaviour without a protocol. The swarm asks it before a handshake and again when the peer is
+//! known. Everything that it counts is forgotten with the connection, so free peer ids fill nothing.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    fmt,
+    task::{Context, Poll},
+};
+
+use libp2p::{
+    Multiaddr, PeerId,
+    core::{Endpoint, transport::PortUse},
+    swarm::{
+        ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
+        THandlerOutEvent, ToSwarm, dummy,
+    },
+};
+
+use crate::{
+    Clock,
+    address::Origin,
+    bans::Bans,
+    limits::{MAX_CONNECTIONS_PER_PEER, MAX_INBOUND, MAX_INBOUND_PER_ORIGIN, MAX_PENDING_INBOUND},
+};
+
+/// Why a connection was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("banned")]
+    Banned,
+    #[error("{MAX_PENDING_INBOUND} handshakes are going on")]
+    TooManyHandshakes,
+    #[error("{MAX_INBOUND} inbound connections are open")]
+    TooManyInbound,
+    #[error("{MAX_INBOUND_PER_ORIGIN} connections from there are open")]
+    TooManyFromThere,
+    #[error("{MAX_CONNECTIONS_PER_PEER} connections with this peer are open")]
+    TooManyOfPeer,
+}
+
+impl From<Refusal> for ConnectionDenied {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Inbound {
+    origin: Option<Origin>,
+    established: bool,
+}
+
+/// See the module's text.
+pub(crate) struct Gate {
+    pub(crate) bans: Bans,
+    now_ms: Clock,
+    inbound: BTreeMap<ConnectionId, Inbound>,
+    open: BTreeMap<PeerId, usize>,
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gate").field("inbound", &self.inbound.len()).finish_non_exhaustive()
+    }
+}
+
+impl Gate {
+    pub(crate) fn new(now_ms: Clock) -> Self {
+        Self { bans: Bans::default(), now_ms, inbound: BTreeMap::new(), open: BTreeMap::new() }
+    }
+
+    fn count(&self, which: impl Fn(&Inbound) -> bool) -> usize {
+        self.inbound.values().filter(|inbound| which(inbound)).count()
+    }
+
+    fn check_address(&self, address: &Multiaddr) -> Result<(), Refusal> {
+        if self.bans.has_address(address, (self.now_ms)()) { Err(Refusal::Banned) } else { Ok(()) }
+    }
+
+    fn check_peer(&self, peer: &PeerId) -> Result<(), Refusal> {
+        if self.bans.has_peer(peer, (self.now_ms)()) {
+            Err(Refusal::Banned)
+        } else if self.open.get(peer).is_some_and(|&open| open >= MAX_CONNECTIONS_PER_PEER) {
+            Err(Refusal::TooManyOfPeer)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn check_arrival(&self, address: &Multiaddr) -> Result<(), Refusal> {
+        self.check_address(address)?;
+        let origin = Origin::of(address);
+        if self.count(|inbound| !inbound.established) >= MAX_PENDING_INBOUND {
+            Err(Refusal::TooManyHandshakes)
+        } else if origin.is_some()
+            && self.count(|inbound| inbound.origin == origin) >= MAX_INBOUND_PER_ORIGIN
+        {
+            Err(Refusal::TooManyFromThere)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn check_inbound(&self, peer: &PeerId) -> Result<(), Refusal> {
+        self.check_peer(peer)?;
+        if self.count(|inbound| inbound.established) >= MAX_INBOUND {
+            return Err(Refusal::TooManyInbound);
+        }
+        Ok(())
+    }
+}
+
+impl NetworkBehaviour for Gate {
+    type ConnectionHandler = dummy::ConnectionHandler;
+    type ToSwarm = Infallible;
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        connection: ConnectionId,
+        _: &Multiaddr,
+        remote: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        self.check_arrival(remote)?;
+        let inbound = Inbound { origin: Origin::of(remote), established: false };
+        self.inbound.insert(connection, inbound);
+        Ok(())
+    }
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.check_inbound(&peer)?;
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn handle_pending_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: Option<PeerId>,
+        _: &[Multiaddr],
+        _: Endpoint,
+    ) -> Result<Vec<Multiaddr>, ConnectionDenied> {
+        if let Some(peer) = peer {
+            self.check_peer(&peer)?;
+        }
+        Ok(Vec::new())
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        _: ConnectionId,
+        peer: PeerId,
+        address: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.check_address(address)?;
+        self.check_peer(&peer)?;
+        Ok(dummy::ConnectionHandler)
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionEstablished(event) => {
+                *self.open.entry(event.peer_id).or_default() += 1;
+                if let Some(inbound) = self.inbound.get_mut(&event.connection_id) {
+                    inbound.established = true;
+                }
+            }
+            FromSwarm::ConnectionClosed(event) => {
+                self.inbound.remove(&event.connection_id);
+                if event.remaining_established == 0 {
+                    self.open.remove(&event.peer_id);
+                } else {
+                    self.open.insert(event.peer_id, event.remaining_established);
+                }
+            }
+            FromSwarm::ListenFailure(event) => {
+                self.inbound.remove(&event.connection_id);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(
+        &mut self,
+        _: PeerId,
+        _: ConnectionId,
+        event: THandlerOutEvent<Self>,
+    ) {
+        match event {}
+    }
+
+    fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Infallible, THandlerInEvent<Self>>> {
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use libp2p::{
+        core::ConnectedPoint,
+        swarm::{ConnectionClosed, behaviour::ConnectionEstablished},
+    };
+
+    use super::*;
+
+    fn gate() -> Gate {
+        Gate::new(Arc::new(|| 1_000))
+    }
+
+    fn from(text: &str) -> Multiaddr {
+        text.parse().unwrap()
+    }
+
+    fn local() -> Multiaddr {
+        from("/ip4/127.0.0.1/tcp/1")
+    }
+
+    /// What the swarm does for a connection that comes in and completes its handshake.
+    fn arrive(gate: &mut Gate, id: usize, peer: PeerId, remote: &Multiaddr) -> Result<(), Refusal> {
+        let id = ConnectionId::new_unchecked(id);
+        let refused = |denied: ConnectionDenied| denied.downcast::<Refusal>().unwrap();
+        gate.handle_pending_inbound_connection(id, &local(), remote).map_err(refused)?;
+        let endpoint = endpoint(remote);
+        if let Err(denied) = gate.handle_established_inbound_connection(id, peer, &local(), remote)
+        {
+            gate.inbound.remove(&id);
+            return Err(refused(denied));
+        }
+        gate.on_swarm_event(FromSwarm::ConnectionEstablished(ConnectionEstablished {
+            peer_id: peer,
+            connection_id: id,
+            endpoint: &endpoint,
+            failed_addresses: &[],
+            other_established: 0,
+        }));
+        Ok(())
+    }
+
+    fn leave(gate: &mut Gate, id: usize, peer: PeerId, remote: &Multiaddr, remaining: usize) {
+        gate.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
+            peer_id: peer,
+            connection_id: ConnectionId::new_unchecked(id),
+            endpoint: &endpoint(remote),
+            cause: None,
+            remaining_established: remaining,
+        }));
+    }
+
+    fn endpoint(remote: &Multiaddr) -> ConnectedPoint {
+        ConnectedPoint::Listener { local_addr: local(), send_back_addr: remote.clone() }
+    }
+
+    #[test]
+    fn four_from_one_place_in_any_notation_but_any_number_from_here() {
+        let mut gate = gate();
+        for id in 0..MAX_INBOUND_PER_ORIGIN {
+            let remote = from(&format!("/ip4/8.8.8.8/tcp/{}", 10 + id));
+            arrive(&mut gate, id, PeerId::random(), &remote).unwrap();
+        }
+        let mapped = from("/ip6/::ffff:8.8.8.8/tcp/99");
+        let fifth = arrive(&mut gate, 90, PeerId::random(), &mapped);
+        assert_eq!(fifth, Err(Refusal::TooManyFromThere));
+        for id in 100..110 {
+            arrive(&mut gate, id, PeerId::random(), &local()).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_full_house_takes_no_more_until_somebody_leaves() {
+        let mut gate = gate();
+        let first = PeerId::random();
+        arrive(&mut gate, 0, first, &local()).unwrap();
+        for id in 1..MAX_INBOUND {
+            arrive(&mut gate, id, PeerId::random(), &local()).unwrap();
+        }
+        let over = arrive(&mut gate, 500, PeerId::random(), &local());
+        assert_eq!(over, Err(Refusal::TooManyInbound));
+        leave(&mut gate, 0, first, &local(), 0);
+        arrive(&mut gate, 501, PeerId::random(), &local()).unwrap();
+    }
+
+    #[test]
+    fn handshakes_are_counted_while_they_last() {
+        let mut gate = gate();
+        let begin = |gate: &mut Gate, id| {
+            let id = ConnectionId::new_unchecked(id);
+            gate.handle_pending_inbound_connection(id, &local(), &local())
+        };
+        for id in 0..MAX_PENDING_INBOUND {
+            begin(&mut gate, id).unwrap();
+        }
+        let denied = begin(&mut gate, 99).unwrap_err();
+        assert_eq!(denied.downcast::<Refusal>().unwrap(), Refusal::TooManyHandshakes);
+    }
+
+    #[test]
+    fn two_connections_a_peer_and_nothing_is_kept_of_those_who_left() {
+        let mut gate = gate();
+        let peer = PeerId::random();
+        arrive(&mut gate, 1, peer, &local()).unwrap();
+        arrive(&mut gate, 2, peer, &local()).unwrap();
+        assert_eq!(arrive(&mut gate, 3, peer, &local()), Err(Refusal::TooManyOfPeer));
+        leave(&mut gate, 1, peer, &local(), 1);
+        arrive(&mut gate, 4, peer, &local()).unwrap();
+        leave(&mut gate, 2, peer, &local(), 1);
+        leave(&mut gate, 4, peer, &local(), 0);
+        assert!(gate.open.is_empty() && gate.inbound.is_empty());
+    }
+
+    #[test]
+    fn the_banned_stay_out_both_ways() {
+        let mut gate = gate();
+        let (peer, remote) = (PeerId::random(), from("/ip4/8.8.8.8/tcp/5"));
+        gate.bans.ban(peer, &remote, 2_000);
+        let same_place = from("/ip6/::ffff:8.8.8.8/tcp/6");
+        assert_eq!(arrive(&mut gate, 1, PeerId::random(), &same_place), Err(Refusal::Banned));
+        assert_eq!(arrive(&mut gate, 2, peer, &local()), Err(Refusal::Banned));
+        let dial = gate.handle_pending_outbound_connection(
+            ConnectionId::new_unchecked(3),
+            Some(peer),
+            &[local()],
+            Endpoint::Dialer,
+        );
+        assert!(dial.is_err());
+    }
+}

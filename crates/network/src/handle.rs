@@ -1,0 +1,135 @@
+//! The driver's end: commands to the swarm task, by a bounded queue.
+
+use std::sync::Arc;
+
+use ashlar_engine::{GossipData, Offence, Output, Peer, RequestId, Verdict};
+use ashlar_primitives::wire;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use crate::{NetworkError, NetworkInfo, limits::COMMAND_QUEUE};
+
+/// What the driver wants done. Bytes are already encoded: that work is the caller's.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Request { id: RequestId, peer: Peer, frame: Arc<[u8]> },
+    Answer { id: u64, frame: Option<Vec<u8>> },
+    PublishBlock(Vec<u8>),
+    PublishTransactions(Vec<u8>),
+    Verdict { ticket: u64, verdict: Verdict },
+    Cut { peer: Peer, offence: Offence, reason: String, ban_ms: Option<u64> },
+    Info(oneshot::Sender<NetworkInfo>),
+    AddPeer { address: String, done: oneshot::Sender<Result<(), NetworkError>> },
+    RemovePeer { address: String, done: oneshot::Sender<Result<(), NetworkError>> },
+    Disconnect { who: String, done: oneshot::Sender<Result<(), NetworkError>> },
+    Stop(oneshot::Sender<()>),
+}
+
+/// The task's end of the queue.
+#[derive(Debug)]
+pub(crate) struct Commands {
+    pub(crate) queue: mpsc::Receiver<Command>,
+    /// Told when a command did not fit.
+    pub(crate) overrun: Arc<Notify>,
+    /// Keeps the queue open when all handles are gone: only `stop` stops the network.
+    pub(crate) _open: mpsc::Sender<Command>,
+}
+
+pub(crate) fn channel() -> (NetworkHandle, Commands) {
+    let (commands, queue) = mpsc::channel(COMMAND_QUEUE);
+    let overrun = Arc::new(Notify::new());
+    let handle = NetworkHandle { commands: commands.clone(), overrun: overrun.clone() };
+    (handle, Commands { queue, overrun, _open: commands })
+}
+
+/// A running network. Dropping it does not stop it; [`Self::stop`] does.
+#[derive(Clone, Debug)]
+pub struct NetworkHandle {
+    commands: mpsc::Sender<Command>,
+    overrun: Arc<Notify>,
+}
+
+impl NetworkHandle {
+    /// Carries out Request, Answer, Publish, Verdict, Cut; other outputs are the driver's own and
+    /// do nothing here. Encodes on the caller's thread and never waits: where a peer's queue is
+    /// full that peer is cut, where the command queue itself is full the network ends.
+    pub fn perform(&self, output: Output) {
+        let command = match output {
+            Output::Request(id, peer, request) => {
+                Command::Request { id, peer, frame: request.to_frame().into() }
+            }
+            Output::Answer(id, answer) => {
+                Command::Answer { id: id.0, frame: answer.map(|answer| answer.to_frame()) }
+            }
+            Output::Publish(GossipData::Block(compact)) => {
+                Command::PublishBlock(wire::encode_announcement(&compact))
+            }
+            Output::Publish(GossipData::Transactions(transactions)) => {
+                Command::PublishTransactions(wire::encode_batch(&transactions))
+            }
+            Output::Verdict(ticket, verdict) => Command::Verdict { ticket: ticket.id, verdict },
+            Output::Cut { peer, offence, reason, ban_ms } => {
+                Command::Cut { peer, offence, reason, ban_ms }
+            }
+            Output::Reply(..) | Output::Job(..) | Output::Event(..) => return,
+        };
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.commands.try_send(command) {
+            self.overrun.notify_one();
+        }
+    }
+
+    /// `None` when the network has ended.
+    pub async fn info(&self) -> Option<NetworkInfo> {
+        let (reply, info) = oneshot::channel();
+        self.commands.send(Command::Info(reply)).await.ok()?;
+        info.await.ok()
+    }
+
+    /// Dials a multiaddress and keeps dialling it whenever it is not connected.
+    ///
+    /// # Errors
+    ///
+    /// Not an address, too many of them, stopped.
+    pub async fn add_peer(&self, address: &str) -> Result<(), NetworkError> {
+        let address = address.to_owned();
+        self.order(|done| Command::AddPeer { address, done }).await
+    }
+
+    /// Stops dialling what `add_peer` or the configuration named; a connection stays.
+    ///
+    /// # Errors
+    ///
+    /// Not an address, not among those kept, stopped.
+    pub async fn remove_peer(&self, address: &str) -> Result<(), NetworkError> {
+        let address = address.to_owned();
+        self.order(|done| Command::RemovePeer { address, done }).await
+    }
+
+    /// Closes the connection with a peer, named by connection number, peer id or the multiaddress
+    /// that it is connected from or at. A kept peer is dialled again.
+    ///
+    /// # Errors
+    ///
+    /// Nobody such is connected, stopped.
+    pub async fn disconnect(&self, who: &str) -> Result<(), NetworkError> {
+        let who = who.to_owned();
+        self.order(|done| Command::Disconnect { who, done }).await
+    }
+
+    /// Closes all connections and ends the task. Returns when it is done.
+    pub async fn stop(&self) {
+        let (done, stopped) = oneshot::channel();
+        if self.commands.send(Command::Stop(done)).await.is_ok() {
+            // an error says the same: the task is gone
+            stopped.await.unwrap_or_default();
+        }
+    }
+
+    async fn order(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<(), NetworkError>>) -> Command,
+    ) -> Result<(), NetworkError> {
+        let (done, result) = oneshot::channel();
+        self.commands.send(command(done)).await.map_err(|_| NetworkError::Stopped)?;
+        result.await.map_err(|_| NetworkError::Stopped)?
+    }
+}

@@ -1,0 +1,131 @@
+//! Every bound of this room, each with where it comes from.
+//!
+//! What bytes on the wire may weigh is PROTOCOL.md §12 and lives in `ashlar_primitives::wire`;
+//! here is what a node allows its peers to make it hold, wait for or write down.
+
+use std::time::Duration;
+
+// ---- connections
+
+/// Connections that others may have to us at one time (Bitcoin Core's 125 less its 10 outbound).
+pub(crate) const MAX_INBOUND: usize = 115;
+/// Connections that we look for by ourselves; those to configured peers come on top.
+pub(crate) const WANTED_OUTBOUND: usize = 8;
+/// Inbound connections, handshakes counted, from one IPv4 address or IPv6 /64. Loopback is exempt.
+pub(crate) const MAX_INBOUND_PER_ORIGIN: usize = 4;
+/// Inbound handshakes going on at one time.
+pub(crate) const MAX_PENDING_INBOUND: usize = 32;
+/// Dials going on at one time.
+pub(crate) const MAX_PENDING_OUTBOUND: usize = 16;
+/// Two, for as long as it takes to see which of two simultaneous dials stays.
+pub(crate) const MAX_CONNECTIONS_PER_PEER: usize = 2;
+/// Connections that come up within so long of each other were dialled from both ends at once.
+pub(crate) const SIMULTANEOUS_MS: u64 = 10_000;
+/// How long a surplus connection stays open, so that what was sent on it still arrives: gossipsub
+/// says what it subscribes to on the first connection only.
+pub(crate) const SURPLUS_GRACE_MS: u64 = 3_000;
+/// Noise and Yamux together.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection without identify for so long is closed.
+pub(crate) const IDENTIFY_TIMEOUT_MS: u64 = 15_000;
+/// How long a stranger stays connected at most, so that it too learns why we part.
+pub(crate) const PARTING_MS: u64 = 1_000;
+/// Connections end by decision or by a failed ping, never by silence.
+pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
+/// THREATS N13: both ways, so that a half-dead link is noticed.
+pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// See [`PING_INTERVAL`].
+pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(60);
+/// Yamux streams of one connection; its default is 512 (THREATS §0).
+pub(crate) const MAX_STREAMS: usize = 64;
+/// Inbound streams of one connection that have not yet agreed on a protocol.
+pub(crate) const MAX_NEGOTIATING_STREAMS: usize = 32;
+
+// ---- requests
+
+/// Requests in flight in each direction of one peer (THREATS §6).
+pub(crate) const MAX_REQUESTS_PER_PEER: usize = 8;
+/// All of our own requests in flight (THREATS §6 asks the engine for 64; this is the wall behind).
+pub(crate) const MAX_REQUESTS: usize = 256;
+/// All requests of peers that wait for the engine.
+pub(crate) const MAX_PEER_REQUESTS: usize = 1_024;
+/// Encoded answers that wait for their peers to take them, all together.
+pub(crate) const MAX_ANSWER_BYTES_QUEUED: usize = 128 << 20;
+/// A frame must begin to arrive within so long …
+pub(crate) const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
+/// … and may take a second more for each of these.
+pub(crate) const FRAME_BYTES_PER_SECOND: usize = 256 << 10;
+/// What is set aside for a frame before any of its bytes came.
+pub(crate) const FRAME_FIRST_ALLOCATION: usize = 64 << 10;
+
+// ---- gossip
+
+/// What gossipsub's protobuf adds to a message: topic, tags and lengths.
+pub(crate) const GOSSIP_FRAMING_BYTES: usize = 1 << 10;
+/// gossipsub's decoder measures all that is buffered, which after a read of 8 KiB may hold the
+/// beginning of the next message too.
+pub(crate) const GOSSIP_READ_AHEAD_BYTES: usize = 16 << 10;
+/// How long the engine has for a verdict, on the monotonic clock (THREATS §6).
+pub(crate) const VERDICT_MS: u64 = 8_000;
+/// Later than that we answer Ignore for it. Messages stay in gossipsub's cache for 12 s.
+pub(crate) const VERDICT_GRACE_MS: u64 = 1_000;
+/// Messages without a verdict; beyond that they are ignored.
+pub(crate) const MAX_TICKETS: usize = 1_024;
+/// gossipsub's heartbeat.
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Heartbeats that a message can be asked for, or be judged in: longer than [`VERDICT_MS`].
+pub(crate) const GOSSIP_HISTORY: usize = 12;
+/// Messages that wait for one peer. When it is full that peer is cut (THREATS G12).
+pub(crate) const GOSSIP_QUEUE: usize = 512;
+/// Message ids in one IHAVE: 34 bytes each, below gossipsub's 16 KiB for control messages.
+pub(crate) const MAX_GOSSIP_IDS: usize = 400;
+/// Messages in one RPC of a peer; we send one.
+pub(crate) const MAX_MESSAGES_PER_RPC: usize = 64;
+
+// ---- misbehaviour that only this room sees
+
+/// Undecodable requests and gossip that a peer may send before it is cut.
+pub(crate) const MAX_JUNK: u32 = 3;
+/// And for how long it is then kept out.
+pub(crate) const JUNK_BAN_MS: u64 = 3_600_000;
+/// Peers and addresses kept out at one time (THREATS N7).
+pub(crate) const MAX_BANS: usize = 20_000;
+/// Log lines a minute from one place that a peer can set off.
+pub(crate) const LOG_LINES_PER_MINUTE: u32 = 20;
+/// Of any text that came from a peer, in the log.
+pub(crate) const MAX_LOGGED_TEXT: usize = 160;
+
+// ---- addresses
+
+/// Peers in the address book.
+pub(crate) const MAX_BOOK: usize = 4_096;
+/// Addresses of one peer (THREATS N1).
+pub(crate) const MAX_ADDRESSES_PER_PEER: usize = 8;
+/// Peers that the operator asks us to keep.
+pub(crate) const MAX_KEPT: usize = 256;
+/// Waits between dials of a kept peer: doubling, for ever.
+pub(crate) const KEPT_BACKOFF_MS: (u64, u64) = (1_000, 30_000);
+/// Waits between dials of a peer from the book (THREATS N5).
+pub(crate) const BOOK_BACKOFF_MS: (u64, u64) = (10_000, 600_000);
+/// Failures in a row after which a peer leaves the book: one never reached, one that was.
+pub(crate) const BOOK_FAILURES: (u32, u32) = (3, 20);
+/// A connection shorter than this counts as a failed dial, so that being cut slows us down.
+pub(crate) const STABLE_MS: u64 = 30_000;
+/// Waits between look-ups while we lack peers: doubling while nothing new turns up.
+pub(crate) const LOOKUP_MS: (u64, u64) = (5_000, 60_000);
+/// And while we have enough.
+pub(crate) const IDLE_LOOKUP_MS: u64 = 300_000;
+/// A look-up that takes longer is given up.
+pub(crate) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(20);
+
+// ---- the task itself
+
+/// Commands that wait for the swarm task. What can wait is bounded by what is in flight, far below;
+/// a full queue means that the task no longer runs, which ends the node.
+pub(crate) const COMMAND_QUEUE: usize = 8_192;
+/// How often timers are looked at.
+pub(crate) const TICK: Duration = Duration::from_millis(250);
+/// How long listening may take to start, and closing to end.
+pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// See [`START_TIMEOUT`].
+pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(2);

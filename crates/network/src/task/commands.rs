@@ -1,0 +1,106 @@
+//! What the driver wants done.
+
+use ashlar_engine::{Direction, Offence, Peer};
+use futures::StreamExt;
+use libp2p::{Multiaddr, PeerId};
+use tokio::{sync::oneshot, time::timeout};
+
+use super::{Step, Task};
+use crate::{
+    NetworkError, NetworkInfo, address::parse_dial, handle::Command, limits::STOP_TIMEOUT,
+};
+
+impl Task {
+    pub(super) fn on_command(&mut self, command: Command) -> Step {
+        match command {
+            Command::Request { id, peer, frame } => return self.request(id, peer, frame),
+            Command::Answer { id, frame } => self.answer(id, frame),
+            Command::PublishBlock(data) => self.publish(self.topics.block.clone(), data),
+            Command::PublishTransactions(data) => self.publish(self.topics.tx.clone(), data),
+            Command::Verdict { ticket, verdict } => self.on_verdict(ticket, verdict),
+            Command::Cut { peer, offence, reason, ban_ms } => {
+                self.on_cut(peer, offence, &reason, ban_ms);
+            }
+            Command::Info(reply) => give(reply, self.info()),
+            Command::AddPeer { address, done } => {
+                let result = self.dialler.keep(&address);
+                self.dial(self.now());
+                give(done, result);
+            }
+            Command::RemovePeer { address, done } => give(done, self.dialler.forget(&address)),
+            Command::Disconnect { who, done } => give(done, self.disconnect(&who)),
+            Command::Stop(_) => return Err(NetworkError::Stopped),
+        }
+        Ok(())
+    }
+
+    fn on_cut(&mut self, peer: Peer, offence: Offence, reason: &str, ban_ms: Option<u64>) {
+        if let Some(peer) = self.peers.id_of(peer) {
+            self.cut(&peer, &format!("{offence:?}, {reason}"), ban_ms);
+        }
+    }
+
+    fn info(&self) -> NetworkInfo {
+        let count = |direction| {
+            let known = self.peers.iter().filter(|(_, peer)| peer.announced);
+            known.filter(|(_, peer)| peer.direction() == direction).count()
+        };
+        let (inbound, outbound) = (count(Direction::Inbound), count(Direction::Outbound));
+        NetworkInfo {
+            identity: self.local.to_string(),
+            listening: self.swarm.listeners().map(ToString::to_string).collect(),
+            connections: inbound + outbound,
+            inbound,
+            outbound,
+        }
+    }
+
+    fn disconnect(&mut self, who: &str) -> Step {
+        let found = if let Ok(number) = who.parse() {
+            self.peers.id_of(Peer(number))
+        } else if let Ok(peer) = who.parse::<PeerId>() {
+            self.peers.get(&peer).map(|_| peer)
+        } else {
+            self.peer_at(who)
+        };
+        let peer = found.ok_or_else(|| NetworkError::NotConnected { who: who.into() })?;
+        self.hang_up(&peer);
+        Ok(())
+    }
+
+    fn peer_at(&self, text: &str) -> Option<PeerId> {
+        let (address, peer) = parse_dial(text).ok()?;
+        let is_there = |link: &Multiaddr| *link == address;
+        let mut peers = self.peers.iter();
+        peers
+            .find(|(id, connected)| {
+                peer.is_none_or(|peer| peer == **id)
+                    && connected.links.iter().any(|link| is_there(&link.address))
+            })
+            .map(|(id, _)| *id)
+    }
+
+    /// Closes what is open, for a bounded time.
+    pub(super) async fn close(mut self, done: oneshot::Sender<()>) -> NetworkError {
+        let everyone: Vec<_> = self.swarm.connected_peers().copied().collect();
+        for peer in &everyone {
+            self.hang_up(peer);
+        }
+        let closing = async {
+            while self.swarm.connected_peers().next().is_some() {
+                self.swarm.select_next_some().await;
+            }
+        };
+        if timeout(STOP_TIMEOUT, closing).await.is_err() {
+            tracing::debug!("some connections did not close in time");
+        }
+        drop(self);
+        give(done, ());
+        NetworkError::Stopped
+    }
+}
+
+/// Whoever asked may no longer wait.
+fn give<T>(reply: oneshot::Sender<T>, value: T) {
+    drop(reply.send(value));
+}

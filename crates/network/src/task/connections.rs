@@ -1,0 +1,447 @@
+//! Connections: up, identified, down, cut, and whom to dial next.
+
+use ashlar_engine::{Direction, Input, PeerConnected};
+use ashlar_primitives::wire::IDENTIFY_PROTOCOL;
+use libp2p::{
+    Multiaddr, PeerId,
+    core::ConnectedPoint,
+    identify, ping,
+    swarm::{
+        ConnectionError, ConnectionId, DialError, ListenError,
+        dial_opts::{DialOpts, PeerCondition},
+    },
+};
+
+use super::{
+    Step, Task,
+    peers::{Link, Standing, teller_scope},
+};
+use crate::{
+    address::{Scope, dialable},
+    behaviour::remote_address,
+    dialler::{Dial, Surroundings, Target},
+    discovery::Found,
+    limits::{
+        IDENTIFY_TIMEOUT_MS, IDLE_LOOKUP_MS, JUNK_BAN_MS, LOOKUP_MS, MAX_JUNK, PARTING_MS,
+        SURPLUS_GRACE_MS, WANTED_OUTBOUND,
+    },
+    log::printable,
+};
+
+/// When to ask connected peers for further ones.
+#[derive(Debug)]
+pub(super) struct Lookups {
+    next_ms: u64,
+    wait_ms: u64,
+}
+
+impl Default for Lookups {
+    fn default() -> Self {
+        Self { next_ms: 0, wait_ms: LOOKUP_MS.0 }
+    }
+}
+
+impl Lookups {
+    /// Something new turned up, or somebody left.
+    fn hurry(&mut self, now_ms: u64) {
+        self.wait_ms = LOOKUP_MS.0;
+        self.next_ms = self.next_ms.min(now_ms + self.wait_ms);
+    }
+
+    fn is_due(&mut self, now_ms: u64, has_enough: bool) -> bool {
+        if now_ms < self.next_ms {
+            return false;
+        }
+        if has_enough {
+            self.next_ms = now_ms + IDLE_LOOKUP_MS;
+        } else {
+            self.next_ms = now_ms + self.wait_ms;
+            self.wait_ms = (self.wait_ms * 2).min(LOOKUP_MS.1);
+        }
+        true
+    }
+}
+
+/// What a protocol name says of a chain that is not ours: the `<net>` of `/ashlar/<net>/…`.
+fn net_of(protocol: &str) -> Option<&str> {
+    let net = protocol.strip_prefix("/ashlar/")?.split('/').next()?;
+    (net.len() == 8 && net.bytes().all(|digit| digit.is_ascii_hexdigit())).then_some(net)
+}
+
+impl Task {
+    // ---- up
+
+    pub(super) fn on_established(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        endpoint: &ConnectedPoint,
+    ) {
+        let now = self.now();
+        let direction = match endpoint {
+            ConnectedPoint::Dialer { .. } => Direction::Outbound,
+            ConnectedPoint::Listener { .. } => Direction::Inbound,
+        };
+        let link = Link {
+            id: connection,
+            direction,
+            address: remote_address(endpoint),
+            since_ms: now,
+            closes_at_ms: None,
+        };
+        self.peers.insert(&self.local, peer, link, now + SURPLUS_GRACE_MS);
+        self.dialler.connected(connection, peer);
+    }
+
+    pub(super) fn on_identified(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        info: &identify::Info,
+    ) -> Step {
+        let speaks = |name: &str| info.protocols.iter().any(|protocol| protocol.as_ref() == name);
+        if !speaks(&self.names.sync) || info.protocol_version != IDENTIFY_PROTOCOL {
+            let net = info.protocols.iter().find_map(|protocol| net_of(protocol.as_ref()));
+            self.on_stranger(&peer, net);
+            return Ok(());
+        }
+        let knows_others = speaks(&self.names.kad);
+        let Some(connected) = self.peers.get_mut(&peer) else { return Ok(()) };
+        connected.standing = Standing::Ours;
+        let Some(link) = connected.link(connection) else { return Ok(()) };
+
+        let teller = teller_scope(&link.address);
+        let mut addresses = Vec::new();
+        // where we reached it comes first, for that is proved
+        let reached = (link.direction == Direction::Outbound)
+            .then(|| dialable(&link.address, Scope::Loopback))
+            .flatten();
+        let told = info.listen_addrs.iter().filter_map(|address| dialable(address, teller));
+        for address in reached.into_iter().chain(told) {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        if knows_others && let Some(discovery) = self.swarm.behaviour_mut().discovery.as_mut() {
+            discovery.introduce(&peer, &addresses);
+        }
+        self.dialler.learn(peer, addresses);
+        self.announce(&peer)
+    }
+
+    /// Tells the engine of a peer that is of our chain, once.
+    pub(super) fn announce(&mut self, peer: &PeerId) -> Step {
+        let now = self.now();
+        let Some(connected) = self.peers.get_mut(peer) else { return Ok(()) };
+        if connected.announced || matches!(connected.standing, Standing::Stranger { .. }) {
+            return Ok(());
+        }
+        connected.announced = true;
+        let news = PeerConnected {
+            peer: connected.number,
+            direction: connected.direction(),
+            address: connected.address().to_string(),
+            identity: peer.to_string(),
+        };
+        if let Some(left_out) = self.budgets.connected.take(now) {
+            let (number, direction) = (news.peer.0, news.direction);
+            let address = printable(&news.address);
+            tracing::info!(peer = number, identity = %peer, %address, ?direction, left_out, "peer connected");
+        }
+        self.tell(Input::PeerConnected(news))
+    }
+
+    // ---- strangers
+
+    /// Not of our chain. It is let go at once, or after a moment if it does not yet know who we
+    /// are: its operator too shall read why.
+    fn on_stranger(&mut self, peer: &PeerId, net: Option<&str>) {
+        let now = self.now();
+        let Some(connected) = self.peers.get_mut(peer) else { return };
+        if matches!(connected.standing, Standing::Stranger { .. }) {
+            return;
+        }
+        connected.standing = Standing::Stranger { until_ms: now + PARTING_MS };
+        let told = connected.identity_sent;
+        if let Some(left_out) = self.budgets.stranger.take(now) {
+            let address = connected.address();
+            let ours = &self.names.net;
+            match net {
+                Some(net) if net != ours => tracing::warn!(
+                    left_out,
+                    "peer {peer} at {address} is of another chain: it speaks {net}, this node {ours}"
+                ),
+                _ => tracing::warn!(
+                    left_out,
+                    "peer {peer} at {address} does not speak {IDENTIFY_PROTOCOL} of chain {ours}"
+                ),
+            }
+        }
+        self.dialler.estrange(peer, now);
+        self.stop_introducing(peer);
+        if told {
+            self.hang_up(peer);
+        }
+    }
+
+    pub(super) fn on_identity_sent(&mut self, peer: PeerId) {
+        let Some(connected) = self.peers.get_mut(&peer) else { return };
+        connected.identity_sent = true;
+        if matches!(connected.standing, Standing::Stranger { .. }) {
+            self.hang_up(&peer);
+        }
+    }
+
+    fn stop_introducing(&mut self, peer: &PeerId) {
+        if let Some(discovery) = self.swarm.behaviour_mut().discovery.as_mut() {
+            discovery.forget(peer);
+        }
+    }
+
+    // ---- down
+
+    pub(super) fn hang_up(&mut self, peer: &PeerId) {
+        // an error says that it is not connected, which is what is wanted
+        self.swarm.disconnect_peer_id(*peer).unwrap_or_default();
+    }
+
+    /// Closes all connections with a peer for a reason, and keeps it out if `ban_ms` says so.
+    pub(super) fn cut(&mut self, peer: &PeerId, reason: &str, ban_ms: Option<u64>) {
+        let now = self.now();
+        let Some(connected) = self.peers.get(peer) else { return };
+        if let Some(left_out) = self.budgets.cut.take(now) {
+            let (number, address) = (connected.number.0, connected.address());
+            tracing::info!(peer = number, identity = %peer, %address, ban_ms, left_out, "cut a peer: {}", printable(reason));
+        }
+        if let Some(ban_ms) = ban_ms {
+            let until_ms = now.saturating_add(ban_ms);
+            let bans = &mut self.swarm.behaviour_mut().gate.bans;
+            for link in &connected.links {
+                bans.ban(*peer, &link.address, until_ms);
+            }
+            self.stop_introducing(peer);
+        }
+        self.hang_up(peer);
+    }
+
+    /// Something came that does not decode. Nobody passes on what it could not read itself, so it
+    /// is this peer's own fault; still, one mishap is forgiven.
+    pub(super) fn on_junk(&mut self, peer: &PeerId, what: &str, error: &str) {
+        let now = self.now();
+        let Some(connected) = self.peers.get_mut(peer) else { return };
+        connected.junk += 1;
+        let junk = connected.junk;
+        if let Some(left_out) = self.budgets.junk.take(now) {
+            let number = connected.number.0;
+            tracing::warn!(
+                peer = number,
+                junk,
+                left_out,
+                "undecodable {what}: {}",
+                printable(error)
+            );
+        }
+        if junk >= MAX_JUNK {
+            self.cut(peer, "keeps sending what does not decode", Some(JUNK_BAN_MS));
+        }
+    }
+
+    pub(super) fn on_closed(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        cause: Option<ConnectionError>,
+    ) -> Step {
+        let Some(gone) = self.peers.remove(&peer, connection) else { return Ok(()) };
+        let now = self.now();
+        let lasted_ms = now.saturating_sub(gone.since_ms);
+        self.dialler.disconnected(&peer, lasted_ms, now);
+        self.lookups.hurry(now);
+        if !gone.announced {
+            return Ok(());
+        }
+        if let Some(left_out) = self.budgets.gone.take(now) {
+            let cause =
+                cause.map_or_else(|| "closed".into(), |cause| printable(&cause.to_string()));
+            tracing::info!(peer = gone.number.0, identity = %peer, lasted_ms, left_out, "peer gone: {cause}");
+        }
+        self.tell(Input::PeerGone(gone.number))
+    }
+
+    pub(super) fn on_ping_failed(&mut self, connection: ConnectionId, failure: &ping::Failure) {
+        if !matches!(failure, ping::Failure::Unsupported) {
+            tracing::debug!(%connection, "closing: {}", printable(&failure.to_string()));
+            self.swarm.close_connection(connection);
+        }
+    }
+
+    /// Surplus connections, strangers, and those who never said who they are.
+    pub(super) fn end_connections(&mut self, now: u64) {
+        let mut surplus = Vec::new();
+        let mut over = Vec::new();
+        for (peer, connected) in self.peers.iter() {
+            let is_over = match connected.standing {
+                Standing::Ours => false,
+                Standing::Unknown => {
+                    !connected.announced && now >= connected.since_ms + IDENTIFY_TIMEOUT_MS
+                }
+                Standing::Stranger { until_ms } => now >= until_ms,
+            };
+            if is_over {
+                over.push(*peer);
+            }
+            let due = |link: &&Link| link.closes_at_ms.is_some_and(|end| now >= end);
+            surplus.extend(connected.links.iter().filter(due).map(|link| link.id));
+        }
+        for connection in surplus {
+            self.swarm.close_connection(connection);
+        }
+        for peer in over {
+            self.hang_up(&peer);
+        }
+    }
+
+    pub(super) fn on_refused(&mut self, from: &Multiaddr, error: &ListenError) {
+        if let Some(left_out) = self.budgets.refused.take(self.now()) {
+            let error = printable(&error_chain(error));
+            tracing::debug!(%from, left_out, "inbound connection refused: {error}");
+        }
+    }
+
+    // ---- dialling
+
+    pub(super) fn dial(&mut self, now_ms: u64) {
+        let gate = &self.swarm.behaviour().gate;
+        let dials = self.dialler.due(&Surroundings {
+            now_ms,
+            outbound: self.peers.outbound(),
+            is_connected: &|peer| self.peers.get(peer).is_some(),
+            is_banned: &|peer, address| {
+                peer.is_some_and(|peer| gate.bans.has_peer(peer, now_ms))
+                    || gate.bans.has_address(address, now_ms)
+            },
+        });
+        for Dial { target, peer, addresses } in dials {
+            // a port of its own: two nodes that dial each other from their listening ports at once
+            // would meet in one TCP connection with two clients
+            let options = match peer {
+                Some(peer) => DialOpts::peer_id(peer)
+                    .condition(PeerCondition::DisconnectedAndNotDialing)
+                    .allocate_new_port()
+                    .addresses(addresses)
+                    .build(),
+                None => {
+                    let Some(address) = addresses.into_iter().next() else { continue };
+                    DialOpts::unknown_peer_id().address(address).allocate_new_port().build()
+                }
+            };
+            let connection = options.connection_id();
+            match self.swarm.dial(options) {
+                Ok(()) => self.dialler.started(connection, target),
+                Err(error) => {
+                    let failures = self.dialler.failed(&target, now_ms);
+                    log_dial_failure(&target, failures, &error);
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_dial_failed(&mut self, connection: ConnectionId, error: &DialError) {
+        let now = self.now();
+        let Some((target, failures)) = self.dialler.connection_failed(connection, now) else {
+            return;
+        };
+        if let DialError::LocalPeerId { address } = error {
+            self.dialler.is_self(&target);
+            tracing::info!(%address, "this address is the node's own; not dialled again");
+            return;
+        }
+        log_dial_failure(&target, failures, error);
+    }
+
+    // ---- finding others
+
+    pub(super) fn look_up(&mut self, now: u64) {
+        let has_enough = self.peers.outbound() >= WANTED_OUTBOUND;
+        if self.peers.is_empty() || !self.lookups.is_due(now, has_enough) {
+            return;
+        }
+        if let Some(discovery) = self.swarm.behaviour_mut().discovery.as_mut() {
+            discovery.look_up();
+        }
+    }
+
+    pub(super) fn on_found(&mut self, found: Found) {
+        let Some(scope) = self.peers.widest_scope() else { return };
+        let told = found.addresses.iter().filter_map(|address| dialable(address, scope));
+        if self.dialler.rumour(found.peer, told.collect()) {
+            self.lookups.hurry(self.now());
+        }
+    }
+
+    pub(super) fn on_neighbours(&mut self, found: Vec<(PeerId, Multiaddr)>) {
+        for (peer, address) in found {
+            let told = dialable(&address, Scope::Private);
+            self.dialler.rumour(peer, told.into_iter().collect());
+        }
+    }
+}
+
+/// A kept peer that can't be reached is the operator's concern: once, and then each tenth time. One
+/// from the book is nobody's.
+fn log_dial_failure(target: &Target, failures: u32, error: &DialError) {
+    let error = printable(&error_chain(error));
+    match target {
+        Target::Kept(address) if failures % 10 == 1 => {
+            tracing::warn!(%address, failures, "can't reach a configured peer, trying on: {error}");
+        }
+        Target::Kept(address) => tracing::debug!(%address, failures, "can't reach: {error}"),
+        Target::Book(peer) => tracing::debug!(%peer, failures, "can't reach: {error}"),
+    }
+}
+
+/// An error with what caused it.
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_net_of_a_protocol_name() {
+        assert_eq!(net_of("/ashlar/0123abcd/sync/1"), Some("0123abcd"));
+        for other in
+            ["/ashlar/0123abc/sync/1", "/ashlar/\x1b[31mabc/x", "/ipfs/id/1.0.0", "/ashlar/"]
+        {
+            assert_eq!(net_of(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn lookups_slow_down_until_there_is_news() {
+        let mut lookups = Lookups::default();
+        let mut now = 0;
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            assert!(lookups.is_due(now, false) && !lookups.is_due(now, false));
+            waits.push(lookups.next_ms - now);
+            now = lookups.next_ms;
+        }
+        assert_eq!((waits[0], waits[7]), LOOKUP_MS);
+        assert!(lookups.is_due(now, true) && lookups.next_ms == now + IDLE_LOOKUP_MS);
+        lookups.hurry(now);
+        assert_eq!(lookups.next_ms, now + LOOKUP_MS.0);
+    }
+}

@@ -1,0 +1,195 @@
+//! Request and answer, in both directions.
+
+use std::{collections::BTreeMap, io, sync::Arc};
+
+use ashlar_engine::{InboundId, Input, Peer, RequestFailure, RequestId};
+use libp2p::{
+    PeerId,
+    request_response::{
+        InboundRequestId, Message, OutboundFailure, OutboundRequestId, ResponseChannel,
+    },
+};
+
+use super::{Step, Task, peers::Standing};
+use crate::{
+    codec::{SyncAnswer, SyncRequest},
+    limits::{MAX_ANSWER_BYTES_QUEUED, MAX_PEER_REQUESTS, MAX_REQUESTS, MAX_REQUESTS_PER_PEER},
+};
+
+/// A request of ours.
+#[derive(Debug)]
+struct Asked {
+    id: RequestId,
+    peer: PeerId,
+    frame: Arc<[u8]>,
+    /// It was sent a second time, since its first connection closed under it.
+    resent: bool,
+}
+
+/// A request of a peer. It counts until its answer is sent, or failed to be.
+#[derive(Debug)]
+struct Asking {
+    number: u64,
+    peer: PeerId,
+    /// Until the engine answers.
+    channel: Option<ResponseChannel<SyncAnswer>>,
+    /// The size of the answer on its way.
+    queued_bytes: usize,
+}
+
+/// All that is in flight.
+#[derive(Debug, Default)]
+pub(super) struct Exchanges {
+    asked: BTreeMap<OutboundRequestId, Asked>,
+    asking: BTreeMap<InboundRequestId, Asking>,
+    by_number: BTreeMap<u64, InboundRequestId>,
+    last_number: u64,
+    queued_bytes: usize,
+}
+
+impl Exchanges {
+    fn asked_of(&self, peer: &PeerId) -> usize {
+        self.asked.values().filter(|asked| asked.peer == *peer).count()
+    }
+
+    fn asking_from(&self, peer: &PeerId) -> usize {
+        self.asking.values().filter(|asking| asking.peer == *peer).count()
+    }
+}
+
+impl Task {
+    // ---- ours
+
+    /// A request that can't be sent has failed.
+    pub(super) fn request(&mut self, id: RequestId, peer: Peer, frame: Arc<[u8]>) -> Step {
+        let Some(peer) = self.peers.id_of(peer) else {
+            return self.tell(Input::RequestFailed(id, RequestFailure::Closed));
+        };
+        if self.exchanges.asked.len() >= MAX_REQUESTS
+            || self.exchanges.asked_of(&peer) >= MAX_REQUESTS_PER_PEER
+        {
+            tracing::warn!(%peer, request = id.0, "too many requests in flight; refused");
+            return self.tell(Input::RequestFailed(id, RequestFailure::Closed));
+        }
+        self.send(Asked { id, peer, frame, resent: false });
+        Ok(())
+    }
+
+    fn send(&mut self, asked: Asked) {
+        let frame = SyncRequest::Frame(asked.frame.clone());
+        let number = self.swarm.behaviour_mut().sync.send_request(&asked.peer, frame);
+        self.exchanges.asked.insert(number, asked);
+    }
+
+    pub(super) fn on_request_failed(
+        &mut self,
+        peer: PeerId,
+        number: OutboundRequestId,
+        failure: &OutboundFailure,
+    ) -> Step {
+        let Some(mut asked) = self.exchanges.asked.remove(&number) else { return Ok(()) };
+        let lost_link = matches!(failure, OutboundFailure::ConnectionClosed);
+        if lost_link && !asked.resent && self.swarm.is_connected(&peer) {
+            // its connection was the surplus one of two
+            asked.resent = true;
+            self.send(asked);
+            return Ok(());
+        }
+        let failure = match failure {
+            OutboundFailure::Timeout => RequestFailure::Timeout,
+            OutboundFailure::Io(error) => match error.kind() {
+                io::ErrorKind::InvalidData => RequestFailure::Malformed,
+                io::ErrorKind::TimedOut => RequestFailure::Timeout,
+                _ => RequestFailure::Closed,
+            },
+            OutboundFailure::DialFailure
+            | OutboundFailure::ConnectionClosed
+            | OutboundFailure::UnsupportedProtocols => RequestFailure::Closed,
+        };
+        self.tell(Input::RequestFailed(asked.id, failure))
+    }
+
+    // ---- both
+
+    pub(super) fn on_exchange_message(
+        &mut self,
+        peer: PeerId,
+        message: Message<SyncRequest, SyncAnswer>,
+    ) -> Step {
+        match message {
+            Message::Response { request_id, response: SyncAnswer::Read(answer) } => {
+                match self.exchanges.asked.remove(&request_id) {
+                    Some(asked) => self.tell(Input::Response(asked.id, answer)),
+                    None => Ok(()),
+                }
+            }
+            Message::Request { request_id, request: SyncRequest::Read(request), channel } => {
+                self.announce(&peer)?;
+                if let Some((number, id)) = self.take_in(peer, request_id, channel)
+                    && self.inbox.bulk(Input::Request(InboundId(id), number, request)).is_err()
+                {
+                    self.answer(id, None);
+                }
+                Ok(())
+            }
+            Message::Request { request: SyncRequest::Junk(error), .. } => {
+                self.on_junk(&peer, "request", &error);
+                Ok(())
+            }
+            // the codec reads neither
+            Message::Request { request: SyncRequest::Frame(_), .. }
+            | Message::Response { response: SyncAnswer::Frame(_), .. } => Ok(()),
+        }
+    }
+
+    // ---- theirs
+
+    /// Numbers a peer's request. `None` refuses it: dropping the channel closes the stream.
+    fn take_in(
+        &mut self,
+        peer: PeerId,
+        id: InboundRequestId,
+        channel: ResponseChannel<SyncAnswer>,
+    ) -> Option<(Peer, u64)> {
+        let connected = self.peers.get(&peer)?;
+        if matches!(connected.standing, Standing::Stranger { .. })
+            || self.exchanges.asking.len() >= MAX_PEER_REQUESTS
+            || self.exchanges.asking_from(&peer) >= MAX_REQUESTS_PER_PEER
+        {
+            tracing::debug!(%peer, "a request refused: too many in flight");
+            return None;
+        }
+        self.exchanges.last_number += 1;
+        let number = self.exchanges.last_number;
+        let asking = Asking { number, peer, channel: Some(channel), queued_bytes: 0 };
+        self.exchanges.asking.insert(id, asking);
+        self.exchanges.by_number.insert(number, id);
+        Some((connected.number, number))
+    }
+
+    /// `None` refuses.
+    pub(super) fn answer(&mut self, number: u64, frame: Option<Vec<u8>>) {
+        let exchanges = &mut self.exchanges;
+        let Some(id) = exchanges.by_number.remove(&number) else { return };
+        let Some(asking) = exchanges.asking.get_mut(&id) else { return };
+        let (Some(channel), Some(frame)) = (asking.channel.take(), frame) else { return };
+        if exchanges.queued_bytes.saturating_add(frame.len()) > MAX_ANSWER_BYTES_QUEUED {
+            tracing::debug!(peer = %asking.peer, "a request refused: too many answers on their way");
+            return;
+        }
+        asking.queued_bytes = frame.len();
+        exchanges.queued_bytes += frame.len();
+        // an error gives the answer back: the peer gave up, of which we hear by another event
+        let given_up =
+            self.swarm.behaviour_mut().sync.send_response(channel, SyncAnswer::Frame(frame));
+        drop(given_up);
+    }
+
+    /// The answer was sent, or will never be.
+    pub(super) fn on_exchange_over(&mut self, id: InboundRequestId) {
+        if let Some(asking) = self.exchanges.asking.remove(&id) {
+            self.exchanges.by_number.remove(&asking.number);
+            self.exchanges.queued_bytes -= asking.queued_bytes;
+        }
+    }
+}

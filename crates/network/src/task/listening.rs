@@ -1,0 +1,72 @@
+//! Our own addresses.
+
+use std::{io, net::TcpListener};
+
+use futures::StreamExt;
+use libp2p::{TransportError, swarm::SwarmEvent};
+use tokio::time::{Instant, timeout_at};
+
+use super::Task;
+use crate::{
+    NetworkError, address::parse_listen, behaviour::BehaviourEvent, limits::START_TIMEOUT,
+    log::printable,
+};
+
+fn failed(address: &str, source: io::Error) -> NetworkError {
+    let address = address.to_owned();
+    match source.kind() {
+        io::ErrorKind::AddrInUse => NetworkError::PortInUse { address },
+        _ => NetworkError::Listen { address, source },
+    }
+}
+
+impl Task {
+    /// Returns when every listener has an address.
+    pub(crate) async fn listen(&mut self, addresses: &[String]) -> Result<(), NetworkError> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        for text in addresses {
+            let (address, socket) = parse_listen(text)?;
+            // libp2p shares listening ports (SO_REUSEPORT), so a second node of the same user would
+            // silently take half of our connections; a plain socket finds the port taken
+            TcpListener::bind(socket).map_err(|source| failed(text, source))?;
+            let before = self.swarm.listeners().count();
+            self.swarm.listen_on(address).map_err(|error| match error {
+                TransportError::Other(source) => failed(text, source),
+                error @ TransportError::MultiaddrNotSupported(_) => {
+                    failed(text, io::Error::other(error))
+                }
+            })?;
+            while self.swarm.listeners().count() == before {
+                let event = timeout_at(deadline, self.swarm.select_next_some())
+                    .await
+                    .map_err(|_| failed(text, io::ErrorKind::TimedOut.into()))?;
+                self.on_swarm_event(event)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_listener_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::NewListenAddr { address, .. } => {
+                tracing::info!("listening on {address}/p2p/{}", self.local);
+            }
+            SwarmEvent::ExpiredListenAddr { address, .. } => {
+                tracing::info!(%address, "no longer listening there");
+            }
+            SwarmEvent::ListenerClosed { reason: Err(error), .. } => {
+                tracing::warn!(%error, "a listener closed");
+            }
+            SwarmEvent::ListenerError { error, .. } => {
+                if let Some(left_out) = self.budgets.listener.take(self.now()) {
+                    tracing::warn!(
+                        left_out,
+                        "a listener failed: {}",
+                        printable(&error.to_string())
+                    );
+                }
+            }
+            _ => {}
+        }
+    }
+}

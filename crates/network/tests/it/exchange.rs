@@ -1,0 +1,220 @@
+//! Requests, answers and gossip between honest nodes.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use ashlar_engine::{
+    Direction, InboundId, Input, Offence, Output, RequestFailure, RequestId, Verdict,
+};
+use ashlar_primitives::{BlockId, wire};
+use tokio::time::Instant;
+
+use crate::rig::{Node, PATIENCE, log, node, transaction, until};
+
+async fn pair() -> (Node, Node) {
+    let listener = node(1, |_| {}).await;
+    let dialler = node(1, |config| config.peers = vec![listener.address.clone()]).await;
+    (dialler, listener)
+}
+
+fn ids(count: u8) -> wire::Answer {
+    wire::Answer::Mempool((0..count).map(|byte| ashlar_primitives::Wtxid([byte; 32])).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_is_answered_or_refused() {
+    let (a, b) = pair().await;
+    let at_a = a.connection(&b.identity).await;
+    let at_b = b.connection(&a.identity).await;
+    assert_eq!((at_a.direction, at_b.direction), (Direction::Outbound, Direction::Inbound));
+    assert!(b.address.starts_with(&at_a.address), "{} {}", b.address, at_a.address);
+
+    let ask = |id, request| a.handle.perform(Output::Request(RequestId(id), at_a.peer, request));
+    ask(1, wire::Request::Mempool);
+    let (id, from, request) = b.request().await;
+    assert_eq!((from, request), (at_b.peer, wire::Request::Mempool));
+    b.handle.perform(Output::Answer(id, Some(ids(3))));
+    assert_eq!(a.outcome(RequestId(1)).await, Ok(ids(3)));
+
+    ask(2, wire::Request::Blocks { ids: vec![BlockId([9; 32])] });
+    let (id, _, request) = b.request().await;
+    assert_eq!(request, wire::Request::Blocks { ids: vec![BlockId([9; 32])] });
+    b.handle.perform(Output::Answer(id, None));
+    assert_eq!(a.outcome(RequestId(2)).await, Err(RequestFailure::Closed));
+
+    // an answer of another kind is the answerer's fault
+    ask(3, wire::Request::Mempool);
+    let (id, _, _) = b.request().await;
+    b.handle.perform(Output::Answer(id, Some(wire::Answer::Headers(Vec::new()))));
+    assert_eq!(a.outcome(RequestId(3)).await, Err(RequestFailure::Malformed));
+
+    // nothing happens on answers to nothing
+    b.handle.perform(Output::Answer(InboundId(999), Some(ids(1))));
+    ask(4, wire::Request::Mempool);
+    let (id, _, _) = b.request().await;
+    b.handle.perform(Output::Answer(id, Some(ids(0))));
+    assert_eq!(a.outcome(RequestId(4)).await, Ok(ids(0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_can_not_be_sent_fails_at_once() {
+    let (a, b) = pair().await;
+    let nobody = ashlar_engine::Peer(77);
+    a.handle.perform(Output::Request(RequestId(1), nobody, wire::Request::Mempool));
+    assert_eq!(a.outcome(RequestId(1)).await, Err(RequestFailure::Closed));
+
+    // eight in flight to a peer, and a ninth does not wait behind them
+    let peer = a.peer(&b).await;
+    for id in 10..19 {
+        a.handle.perform(Output::Request(RequestId(id), peer, wire::Request::Mempool));
+    }
+    assert_eq!(a.outcome(RequestId(18)).await, Err(RequestFailure::Closed));
+    for id in 10..18 {
+        let (inbound, _, _) = b.request().await;
+        b.handle.perform(Output::Answer(inbound, Some(ids(1))));
+        assert_eq!(a.outcome(RequestId(id)).await, Ok(ids(1)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_lane_refuses_requests_and_ignores_gossip() {
+    let (a, b) = pair().await;
+    let peer = a.peer(&b).await;
+    warm_up(&a, &[&b]).await;
+    b.inbox.bulk_is_full.store(true, Ordering::SeqCst);
+    a.handle.perform(Output::Request(RequestId(1), peer, wire::Request::Mempool));
+    assert_eq!(a.outcome(RequestId(1)).await, Err(RequestFailure::Closed));
+    a.publish(vec![transaction("while the lane is full")]);
+    until("the batch was refused", async || {
+        b.inbox.refused.lock().unwrap().iter().any(|input| matches!(input, Input::Gossip(..)))
+    })
+    .await;
+    b.inbox.bulk_is_full.store(false, Ordering::SeqCst);
+    a.publish(vec![transaction("after it")]);
+    let (ticket, batch) = b.batch().await;
+    assert_eq!(batch.first().unwrap().memo, b"after it");
+    b.handle.perform(Output::Verdict(ticket, Verdict::Accept));
+    assert_eq!(b.connected(), std::slice::from_ref(&a.identity), "nobody is to blame");
+}
+
+/// Publishes from `from` until all of `to` had something, accepting on the way: from then on the
+/// subscriptions are known.
+async fn warm_up(from: &Node, to: &[&Node]) {
+    let mut count = 0;
+    let mut seen = vec![false; to.len()];
+    let deadline = Instant::now() + PATIENCE;
+    while seen.contains(&false) {
+        assert!(Instant::now() < deadline, "gossip does not come through: {seen:?}");
+        count += 1;
+        from.publish(vec![transaction(&format!("warm-up {count}"))]);
+        for (node, seen) in to.iter().zip(&mut seen) {
+            let waited = tokio::time::timeout(Duration::from_millis(200), node.batch()).await;
+            if let Ok((ticket, _)) = waited {
+                node.handle.perform(Output::Verdict(ticket, Verdict::Accept));
+                *seen = true;
+            }
+        }
+    }
+}
+
+/// The next batch that is not of the warm-up, which goes on by itself.
+async fn next_batch(node: &Node) -> (ashlar_engine::Ticket, Vec<u8>) {
+    loop {
+        let (ticket, batch) = node.batch().await;
+        let memo = batch.first().unwrap().memo.clone();
+        if memo.starts_with(b"warm-up") {
+            node.handle.perform(Output::Verdict(ticket, Verdict::Accept));
+        } else {
+            return (ticket, memo);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gossip_passes_a_third_only_when_it_accepts() {
+    let middle = node(1, |_| {}).await;
+    let first = node(1, |config| config.peers = vec![middle.address.clone()]).await;
+    let last = node(1, |config| config.peers = vec![middle.address.clone()]).await;
+    let source = middle.peer(&first).await;
+    middle.peer(&last).await;
+    warm_up(&first, &[&middle, &last]).await;
+
+    for (memo, verdict) in
+        [("ignored", Verdict::Ignore), ("rejected", Verdict::Reject), ("accepted", Verdict::Accept)]
+    {
+        first.publish(vec![transaction(memo)]);
+        let (ticket, seen) = next_batch(&middle).await;
+        assert_eq!((seen.as_slice(), ticket.source), (memo.as_bytes(), source));
+        middle.handle.perform(Output::Verdict(ticket, verdict));
+    }
+    // verdicts were carried out in order: had the others been passed on, they would be here first
+    let (ticket, seen) = next_batch(&last).await;
+    assert_eq!(seen, b"accepted");
+    last.handle.perform(Output::Verdict(ticket, Verdict::Accept));
+    assert_eq!(first.connected().len() + last.connected().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_nodes_that_dial_each_other_at_once_stay_connected_once() {
+    let (a, b) = (node(1, |_| {}).await, node(1, |_| {}).await);
+    let (dialled, also) =
+        tokio::join!(a.handle.add_peer(&b.address), b.handle.add_peer(&a.address));
+    dialled.unwrap();
+    also.unwrap();
+    let (b_at_a, a_at_b) = (a.peer(&b).await, b.peer(&a).await);
+
+    // longer than a surplus connection lives, and no request is lost with it
+    let end = Instant::now() + Duration::from_secs(5);
+    let mut id = 0;
+    while Instant::now() < end {
+        for (from, peer, to) in [(&a, b_at_a, &b), (&b, a_at_b, &a)] {
+            id += 1;
+            from.handle.perform(Output::Request(RequestId(id), peer, wire::Request::Mempool));
+            let (inbound, _, _) = to.request().await;
+            to.handle.perform(Output::Answer(inbound, Some(ids(1))));
+            assert_eq!(from.outcome(RequestId(id)).await, Ok(ids(1)));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    warm_up(&a, &[&b]).await;
+    warm_up(&b, &[&a]).await;
+    for node in [&a, &b] {
+        assert!(!node.rest().iter().any(|input| input.contains("Peer")), "{:?}", node.rest());
+        assert_eq!(node.handle.info().await.unwrap().connections, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_peer_stays_out_as_long_as_it_is_banned() {
+    const BAN_MS: u64 = 4_000;
+    let (a, b) = pair().await;
+    let (b_at_a, a_at_b) = (a.peer(&b).await, b.peer(&a).await);
+    let cut = Instant::now();
+    b.handle.perform(Output::Cut {
+        peer: a_at_b,
+        offence: Offence::WrongAnswer,
+        reason: "made up\nin a test".into(),
+        ban_ms: Some(BAN_MS),
+    });
+    a.gone(b_at_a).await;
+    b.gone(a_at_b).await;
+    let again = b.peer(&a).await;
+    assert!(cut.elapsed() >= Duration::from_millis(BAN_MS), "back after {:?}", cut.elapsed());
+    assert_ne!(again, a_at_b, "numbers are not used twice");
+    assert_ne!(a.peer(&b).await, b_at_a);
+    assert!(!log().contains("up\nin"), "a reason can't break a log line");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_is_disconnected_by_number_identity_or_address_and_comes_back() {
+    let (a, b) = pair().await;
+    for name in [None, Some(&b.identity), Some(&b.address)] {
+        let peer = a.peer(&b).await;
+        let who = name.cloned().unwrap_or_else(|| peer.0.to_string());
+        a.handle.disconnect(&who).await.unwrap();
+        a.gone(peer).await;
+    }
+    let error = a.handle.disconnect("nobody").await.unwrap_err().to_string();
+    assert!(error.contains("\"nobody\""), "{error}");
+    a.handle.remove_peer(&b.address).await.unwrap();
+    assert!(a.handle.remove_peer(&b.address).await.is_err(), "no longer kept");
+}

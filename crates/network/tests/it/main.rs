@@ -1,0 +1,11 @@
+//! Whole networks on loopback: real sockets, handshakes and streams, with a stub where the engine
+//! would be.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod discovery;
+mod exchange;
+mod hostile;
+mod rig;
+mod starting;
+mod strangers;
