@@ -38,7 +38,7 @@ impl Entry {
         Feerate::new(self.fee, u64::from(self.transaction.size_bytes()))
     }
 
-    /// Heap bytes that the pool needs for it, see [`memory_bytes`].
+    /// Heap bytes that the pool needs for it: an estimate, see [`crate::Mempool::memory_bytes`].
     pub fn memory_bytes(&self) -> usize {
         memory_bytes(&self.transaction)
     }

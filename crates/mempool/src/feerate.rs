@@ -30,6 +30,13 @@ impl Feerate {
         u64::try_from(product.div_ceil(u128::from(self.size_bytes.max(1)))).unwrap_or(u64::MAX)
     }
 
+    /// The least fee in grains that is above this feerate for `size_bytes`; at most `u64::MAX`.
+    pub fn fee_above(self, size_bytes: u64) -> u64 {
+        let product = u128::from(self.fee.grains()).saturating_mul(u128::from(size_bytes));
+        let floor = product.checked_div(u128::from(self.size_bytes.max(1))).unwrap_or(0);
+        u64::try_from(floor.saturating_add(1)).unwrap_or(u64::MAX)
+    }
+
     /// Grains per 1,000 bytes, rounded up: for people and programs that want one number.
     pub fn per_kb(self) -> u64 {
         self.fee_for(1_000)
@@ -102,6 +109,9 @@ mod tests {
             let rate = rate(fee, size);
             let least = rate.fee_for(asked);
             assert!(Feerate::new(Amount::from_grains(least), asked) >= rate);
+            let above = rate.fee_above(asked);
+            assert!(Feerate::new(Amount::from_grains(above), asked) > rate);
+            assert!(Feerate::new(Amount::from_grains(above - 1), asked) <= rate);
             if let Some(less) = least.checked_sub(1) {
                 assert!(Feerate::new(Amount::from_grains(less), asked) < rate);
             }

@@ -155,7 +155,8 @@ impl Mempool {
         self.size_bytes
     }
 
-    /// Heap bytes in use, which [`Limits::max_bytes`] bounds.
+    /// Heap bytes in use, which [`Limits::max_bytes`] bounds: estimated from the sizes of the types,
+    /// places in maps included.
     pub const fn memory_bytes(&self) -> usize {
         self.memory_bytes
     }

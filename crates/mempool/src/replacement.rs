@@ -6,12 +6,9 @@
 use std::collections::BTreeSet;
 
 use ashlar_consensus::CheckedTransaction;
-use ashlar_primitives::{Amount, Txid};
+use ashlar_primitives::{Amount, OutPoint, Txid};
 
-use crate::{
-    entry::Entry, error::ReplacementFault, feerate::Feerate, limits::INCREMENTAL_FEERATE,
-    pool::Mempool,
-};
+use crate::{entry::Entry, error::ReplacementFault, limits::INCREMENTAL_FEERATE, pool::Mempool};
 
 impl Mempool {
     /// What `transaction` would push out, descendants included; empty where it conflicts with none.
@@ -30,21 +27,18 @@ impl Mempool {
         if direct.len() > max {
             return Err(ReplacementFault::TooMany { max });
         }
-        // An unconfirmed output that somebody spends: that somebody is in direct conflict.
-        let is_new = |made_here: bool, spent: bool| made_here && !spent;
-        if let Some(input) = inputs.iter().position(|input| {
-            is_new(self.entries.contains_key(&input.txid), self.spenders.contains_key(input))
-        }) {
+        // Unconfirmed, and spent by nobody so far. (Whoever spends it would be in direct conflict.)
+        let is_new = |input: &OutPoint| {
+            self.entries.contains_key(&input.txid) && !self.spenders.contains_key(input)
+        };
+        if let Some(input) = inputs.iter().position(is_new) {
             return Err(ReplacementFault::NewUnconfirmedInput { input });
         }
         let size_bytes = u64::from(transaction.size_bytes());
         let best = direct.iter().filter_map(|txid| self.get(txid)).map(Entry::feerate).max();
-        if let Some(best) = best.filter(|best| Feerate::new(fee, size_bytes) <= *best) {
-            let product = u128::from(best.fee.grains()).saturating_mul(u128::from(size_bytes));
-            let above = product
-                .checked_div(u128::from(best.size_bytes))
-                .and_then(|least| u64::try_from(least.saturating_add(1)).ok());
-            return Err(ReplacementFault::Feerate { required: above.unwrap_or(u64::MAX) });
+        let required = best.map_or(0, |best| best.fee_above(size_bytes));
+        if fee.grains() < required {
+            return Err(ReplacementFault::Feerate { required });
         }
         let gone =
             self.bounded_descendants(direct, max).ok_or(ReplacementFault::TooMany { max })?;

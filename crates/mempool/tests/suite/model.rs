@@ -56,13 +56,14 @@ impl Model {
     }
 
     fn parents(&self, tx: &Tx) -> BTreeSet<Txid> {
-        let makers = Self::inputs(tx).into_iter().map(|input| input.txid);
+        let makers = tx.transaction().inputs.iter().map(|input| input.txid);
         makers.filter(|maker| self.waiting.contains_key(maker)).collect()
     }
 
     fn children(&self, txid: &Txid) -> BTreeSet<Txid> {
+        let spends = |tx: &Tx| tx.transaction().inputs.iter().any(|input| input.txid == *txid);
         let all = self.waiting.iter();
-        all.filter(|(_, (tx, _))| self.parents(tx).contains(txid)).map(|(txid, _)| *txid).collect()
+        all.filter(|(_, (tx, _))| spends(tx)).map(|(txid, _)| *txid).collect()
     }
 
     fn closure(start: BTreeSet<Txid>, next: impl Fn(&Txid) -> BTreeSet<Txid>) -> BTreeSet<Txid> {
