@@ -9,6 +9,7 @@ use ashlar_primitives::{BlockId, Decode as _, Header, codec::Reader};
 
 use crate::{
     Engine,
+    batch::Origin,
     call::{
         Answer, AnswerBody, BlockVerdict, Call, CallError, CallId, MAX_CALL_ENTRIES,
         MAX_CALL_TRANSACTIONS, MempoolEntry, MempoolInfo, PeerInfo, SyncStatus,
@@ -18,7 +19,6 @@ use crate::{
     limits::{MAX_ORDERS, MAX_SUBMISSIONS},
     offence::open_error_code,
     output::Output,
-    relay_transactions::Origin,
 };
 
 /// A submitted block on its way.
@@ -289,6 +289,10 @@ impl<S: Store> Engine<S> {
     /// The ledger has nothing more to do: what was submitted and is not connected lies on a side
     /// branch, or failed; what was ordered is done.
     pub(crate) fn on_standstill(&mut self) -> Result<(), StoreError> {
+        // A step is still open: what it connected is not yet published.
+        if self.ledger.next_wakeup().is_some() {
+            return Ok(());
+        }
         for order in core::mem::take(&mut self.calls.orders) {
             self.reply(order, AnswerBody::Done);
         }

@@ -17,7 +17,7 @@ use crate::{
     Engine,
     input::Peer,
     limits::{
-        CLOCK_NOTICE_INTERVAL_MS, DOWNLOAD_PAUSE_MS, HEADERS_SLOW_MS, HEADERS_TIMEOUT_MS,
+        CLAIM_PAUSE_MS, CLOCK_NOTICE_INTERVAL_MS, DOWNLOAD_PAUSE_MS, HEADERS_SLOW_MS,
         LOW_WORK_BLOCKS, MAX_WALKS, TOO_NEW_RETRY_MS,
     },
     low_work::{Next, Walk},
@@ -192,11 +192,11 @@ impl<S: Store> Engine<S> {
                 self.ask_headers(peer)
             }
             Taken::End => {
-                self.end_session(peer, HEADERS_TIMEOUT_MS);
+                self.end_session(peer, CLAIM_PAUSE_MS);
                 Ok(())
             }
             Taken::Offence(offence) => {
-                self.end_session(peer, HEADERS_TIMEOUT_MS);
+                self.end_session(peer, CLAIM_PAUSE_MS);
                 self.penalise(peer, offence);
                 Ok(())
             }

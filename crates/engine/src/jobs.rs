@@ -7,10 +7,10 @@ use ashlar_primitives::BlockId;
 
 use crate::{
     Engine,
+    batch::BatchId,
     input::Peer,
     job::{Job, JobId, JobResult},
     output::Output,
-    relay_transactions::BatchId,
 };
 
 /// Where a job's result goes.

@@ -11,8 +11,8 @@
 //!   `offence` (who is to blame for what);
 //! - `headers` and `low_work` (where the chain should go), `download` (bodies), `chain` (driving
 //!   the ledger there, and what follows);
-//! - `relay_blocks`, `relay_transactions` with `gather`, `orphans` and `reconcile` (what travels
-//!   by gossip), `recent` (what passed through lately);
+//! - `relay_blocks`, `relay_transactions` with `batch`, `gather`, `orphans` and `reconcile` (what
+//!   travels by gossip), `recent` (what passed through lately);
 //! - `calls`, `templates`, `fees` (what RPC, wallet and miner want).
 //!
 //! Every file adds methods to the one [`Engine`] and owns a state of its own; `limits` bounds
@@ -32,6 +32,7 @@
     )
 )]
 
+mod batch;
 mod bucket;
 pub mod call;
 mod calls;

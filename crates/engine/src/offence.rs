@@ -89,7 +89,7 @@ impl Offence {
             Self::InvalidTransaction => (34, Some(BAN_MS)),
             // What a broken link or a full machine can look like.
             Self::WithheldBlock | Self::RequestBeforeStatus | Self::RefusedChain => (20, None),
-            Self::TooManyRequests => (5, None),
+            Self::TooManyRequests => (1, None),
             Self::Stalling => (2, None),
         };
         Penalty { points, ban_ms }

@@ -20,108 +20,21 @@ use ashlar_consensus::{
     signature::Place,
 };
 use ashlar_ledger::{MovedBlock, Store, StoreError, view::QueryError};
-use ashlar_mempool::{PolicyError, Refusal, Tip};
-use ashlar_primitives::{Amount, Coin, OutPoint, Output as Coined, Transaction, Txid, Wtxid};
+use ashlar_mempool::Tip;
+use ashlar_primitives::{Coin, OutPoint, Output as Coined, Transaction, Wtxid};
 
 use crate::{
     Engine,
-    call::{AnswerBody, CallId, SubmittedTransaction},
+    batch::{Batch, BatchId, Fate, Item, Origin, Stage, outputs_of, parents_first},
+    call::AnswerBody,
     input::{Peer, Ticket},
     job::Job,
     jobs::JobPurpose,
     limits::{MAX_BATCHES, MAX_BATCHES_PER_PEER, ORPHANS_PER_ROUND},
-    offence::{Offence, transaction_error, transaction_refusal},
+    offence::{Offence, transaction_refusal},
     output::{Event, Output, Verdict},
     timers::Timer,
 };
-
-/// A batch, numbered in order of arrival.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct BatchId(u64);
-
-/// Where a batch came from, and so what is done with its outcome.
-#[derive(Debug)]
-pub(crate) enum Origin {
-    /// By gossip: a verdict is due.
-    Gossip { peer: Peer },
-    /// As an answer to our request for these.
-    Answer { peer: Peer, asked: BTreeSet<Wtxid> },
-    /// From a caller: a reply is due.
-    Submitted(CallId),
-    /// The same, and nothing is kept.
-    Tested(CallId),
-    /// From blocks that were disconnected.
-    Returned,
-    /// From the orphan pool, each with who sent it.
-    Orphans(BTreeMap<Wtxid, Peer>),
-}
-
-impl Origin {
-    const fn peer(&self) -> Option<Peer> {
-        match self {
-            Self::Gossip { peer } | Self::Answer { peer, .. } => Some(*peer),
-            Self::Submitted(_) | Self::Tested(_) | Self::Returned | Self::Orphans(_) => None,
-        }
-    }
-}
-
-/// What became of one transaction of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    /// Not yet judged, or its signatures are out.
-    Waiting,
-    /// It is in the mempool now (or could be, where it was only tested).
-    Accepted { fee: Amount },
-    /// It was in the mempool before.
-    Known,
-    /// Keeps the rules, but is not taken here.
-    Policy(PolicyError),
-    /// Breaks a rule: for ever, or at our tip.
-    Invalid(TxError),
-}
-
-#[derive(Debug)]
-struct Item {
-    transaction: Arc<CheckedTransaction>,
-    fate: Fate,
-    verified: Option<VerifiedTransaction>,
-}
-
-impl Item {
-    fn size_bytes(&self) -> u64 {
-        u64::from(self.transaction.size_bytes())
-    }
-
-    /// Whether it was judged by every rule, signatures included: only then may it be passed on
-    /// inside somebody else's batch.
-    const fn is_fully_checked(&self) -> bool {
-        self.verified.is_some() || matches!(self.fate, Fate::Known)
-    }
-}
-
-/// How far a batch is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// The stateless rules are being checked.
-    Checking,
-    /// Its turn to be judged has not come.
-    Checked,
-    /// Signatures are being verified.
-    Verifying,
-    /// Its turn to be accepted has not come.
-    Verified,
-}
-
-#[derive(Debug)]
-struct Batch {
-    origin: Origin,
-    ticket: Option<Ticket>,
-    stage: Stage,
-    items: Vec<Item>,
-    /// The coins of the published tip that its inputs name, and which tip that was.
-    chain: BTreeMap<OutPoint, Coin>,
-    chain_sequence: Option<u64>,
-}
 
 /// All batches on their way.
 #[derive(Debug, Default)]
@@ -217,10 +130,7 @@ impl<S: Store> Engine<S> {
         if let Some(state) = origin.peer().and_then(|peer| self.peers.get_mut(peer)) {
             state.batches = state.batches.saturating_add(1);
         }
-        let items = transactions
-            .into_iter()
-            .map(|transaction| Item { transaction, fate: Fate::Waiting, verified: None })
-            .collect();
+        let items = transactions.into_iter().map(Item::new).collect();
         let batch = Batch {
             origin,
             ticket: None,
@@ -257,10 +167,7 @@ impl<S: Store> Engine<S> {
             // An answer is in the order of the question, best feerate first.
             checked = parents_first(checked);
         }
-        batch.items = checked
-            .into_iter()
-            .map(|transaction| Item { transaction, fate: Fate::Waiting, verified: None })
-            .collect();
+        batch.items = checked.into_iter().map(Item::new).collect();
         batch.stage = Stage::Checked;
     }
 
@@ -351,7 +258,7 @@ impl<S: Store> Engine<S> {
         batch.chain = self.fetch_coins(&batch.items)?;
         batch.chain_sequence = Some(self.view.sequence());
         let mut checks: Vec<(Wtxid, Vec<SignatureCheck>)> = Vec::new();
-        for item in &mut batch.items {
+        for item in batch.items.iter_mut().filter(|item| item.fate == Fate::Waiting) {
             let transaction = &item.transaction;
             if self.mempool.get_by_wtxid(&transaction.wtxid()).is_some() {
                 item.fate = Fate::Known;
@@ -366,11 +273,11 @@ impl<S: Store> Engine<S> {
                         self.transactions.coming.insert(outpoint, output);
                     }
                 }
-                Err(error) => item.fate = Fate::Invalid(error),
+                Err(error) => item.fate = Fate::Refused(error.into()),
             }
         }
         batch.stage = Stage::Verifying;
-        let is_rejected = batch.origin.peer().is_some() && has_wrong_one(&batch.items);
+        let is_rejected = batch.origin.peer().is_some() && batch.has_wrong_one();
         self.transactions.batches.insert(id, batch);
         if is_rejected {
             self.reject_batch(id, Offence::InvalidTransaction);
@@ -396,35 +303,42 @@ impl<S: Store> Engine<S> {
             match result {
                 Ok(verified) => item.verified = Some(verified),
                 Err(Place { witness, .. }) => {
-                    item.fate = Fate::Invalid(TxError::BadSignature { witness });
+                    item.fate = Fate::Refused(TxError::BadSignature { witness }.into());
                 }
             }
         }
-        if batch.origin.peer().is_some() && has_wrong_one(&batch.items) {
+        if batch.origin.peer().is_some() && batch.has_wrong_one() {
             self.reject_batch(id, Offence::InvalidTransaction);
         }
     }
 
     /// Into the mempool, in order; then everybody who waits is told.
     fn accept_batch(&mut self, id: BatchId) -> Result<(), StoreError> {
-        let Some(mut batch) = self.take_batch(id) else { return Ok(()) };
-        let tip = self.mempool_tip();
+        let Some(mut batch) = self.transactions.batches.remove(&id) else { return Ok(()) };
         if batch.chain_sequence != Some(self.view.sequence()) {
             batch.chain = self.fetch_coins(&batch.items)?;
         }
+        let tip = self.mempool_tip();
         let now_ms = self.now.monotonic_ms;
         let keep = !matches!(batch.origin, Origin::Tested(_));
         let mut chain = core::mem::take(&mut batch.chain);
         for item in &mut batch.items {
-            let is_open =
-                matches!(item.fate, Fate::Waiting | Fate::Invalid(TxError::MissingInput { .. }));
-            let confirmed = is_open && self.may_be_confirmed(item, &chain)?;
-            item.fate = match (&item.verified, item.fate) {
-                (Some(verified), Fate::Waiting) if keep => {
+            let (is_waiting, is_orphan) = (item.fate == Fate::Waiting, item.fate.is_orphan());
+            if !is_waiting && !is_orphan {
+                continue;
+            }
+            let confirmed = self.may_be_confirmed(item, &chain)?;
+            item.fate = match &item.verified {
+                Some(verified) if keep => {
                     self.accept(&tip, &item.transaction, verified, &chain, confirmed)
                 }
-                (Some(_), Fate::Waiting) => {
-                    match self.mempool.test(&tip, &item.transaction, &chain, confirmed, now_ms) {
+                // An orphan was not judged to its end, and only the mempool can tell one from a
+                // confirmed transaction. If its parent has come it goes round again.
+                verified => {
+                    let tested =
+                        self.mempool.test(&tip, &item.transaction, &chain, confirmed, now_ms);
+                    match tested {
+                        Ok(_) if verified.is_none() => Fate::Waiting,
                         Ok(fee) => {
                             // Children further down the list may spend what it would make.
                             chain.extend(item.transaction.coins(tip.next_height));
@@ -433,18 +347,15 @@ impl<S: Store> Engine<S> {
                         Err(refusal) => refusal.into(),
                     }
                 }
-                // Only the mempool can tell a confirmed transaction from one without coins.
-                (None, Fate::Invalid(TxError::MissingInput { .. })) => {
-                    match self.mempool.test(&tip, &item.transaction, &chain, confirmed, now_ms) {
-                        Err(refusal) => refusal.into(),
-                        // Its parent came since it was judged, but its signatures are open.
-                        Ok(_) => item.fate,
-                    }
-                }
-                (_, fate) => fate,
             };
         }
-        self.finish_batch(batch);
+        if batch.items.iter().any(|item| item.fate == Fate::Waiting) {
+            batch.stage = Stage::Checked;
+            self.transactions.batches.insert(id, batch);
+        } else {
+            self.retire_batch(id, &batch);
+            self.finish_batch(batch);
+        }
         Ok(())
     }
 
@@ -498,9 +409,8 @@ impl<S: Store> Engine<S> {
         Ok(self.view.coins(&outpoints)?.iter().any(Option::is_some))
     }
 
-    /// Takes a batch off the road, with its claim on peers and on coming outputs.
-    fn take_batch(&mut self, id: BatchId) -> Option<Batch> {
-        let batch = self.transactions.batches.remove(&id)?;
+    /// A batch that was taken off the road gives up its claim on its peer and on coming outputs.
+    fn retire_batch(&mut self, id: BatchId, batch: &Batch) {
         self.timers.clear(Timer::BatchTicket(id));
         for item in &batch.items {
             for (outpoint, _) in outputs_of(&item.transaction) {
@@ -510,12 +420,12 @@ impl<S: Store> Engine<S> {
         if let Some(state) = batch.origin.peer().and_then(|peer| self.peers.get_mut(peer)) {
             state.batches = state.batches.saturating_sub(1);
         }
-        Some(batch)
     }
 
     /// A batch with something that is wrong for ever is rejected whole.
     fn reject_batch(&mut self, id: BatchId, offence: Offence) {
-        let Some(batch) = self.take_batch(id) else { return };
+        let Some(batch) = self.transactions.batches.remove(&id) else { return };
+        self.retire_batch(id, &batch);
         if let Some(ticket) = batch.ticket {
             self.verdict(ticket, Verdict::Reject);
         }
@@ -534,9 +444,9 @@ impl<S: Store> Engine<S> {
             }
             Origin::Orphans(senders) => {
                 for item in &items {
-                    let Fate::Invalid(error) = item.fate else { continue };
+                    let Fate::Refused(refusal) = item.fate else { continue };
                     let sender = senders.get(&item.transaction.wtxid()).copied();
-                    let offence = transaction_error(&error).offence;
+                    let offence = transaction_refusal(&refusal).offence;
                     if let (Some(peer), Some(offence)) = (sender, offence) {
                         self.penalise(peer, offence);
                     }
@@ -548,10 +458,10 @@ impl<S: Store> Engine<S> {
             Origin::Returned => self.pass_on(&items),
             Origin::Submitted(call) => {
                 self.pass_on(&items);
-                self.reply(call, AnswerBody::Submitted(items.iter().map(reply_of).collect()));
+                self.reply(call, AnswerBody::Submitted(items.iter().map(Item::reply).collect()));
             }
             Origin::Tested(call) => {
-                self.reply(call, AnswerBody::Tested(items.iter().map(reply_of).collect()));
+                self.reply(call, AnswerBody::Tested(items.iter().map(Item::reply).collect()));
             }
         }
     }
@@ -596,7 +506,7 @@ impl<S: Store> Engine<S> {
     fn keep_orphans(&mut self, items: &[Item], sender: impl Fn(&Wtxid) -> Option<Peer>) {
         let now_ms = self.now.monotonic_ms;
         for item in items {
-            if !matches!(item.fate, Fate::Invalid(TxError::MissingInput { .. })) {
+            if !item.fate.is_orphan() {
                 continue;
             }
             let Some(peer) = sender(&item.transaction.wtxid()) else { continue };
@@ -614,77 +524,4 @@ impl<S: Store> Engine<S> {
             self.verdict(ticket, Verdict::Ignore);
         }
     }
-}
-
-impl From<Refusal> for Fate {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Invalid(error) => Self::Invalid(error),
-            Refusal::Policy(PolicyError::AlreadyKnown) => Self::Known,
-            Refusal::Policy(policy) => Self::Policy(policy),
-        }
-    }
-}
-
-fn reply_of(item: &Item) -> Result<SubmittedTransaction, Refusal> {
-    match item.fate {
-        Fate::Accepted { fee } => Ok(SubmittedTransaction {
-            txid: item.transaction.txid(),
-            wtxid: item.transaction.wtxid(),
-            fee,
-            size_bytes: item.transaction.size_bytes(),
-        }),
-        // Nothing waits any more when replies are made.
-        Fate::Known | Fate::Waiting => Err(PolicyError::AlreadyKnown.into()),
-        Fate::Policy(policy) => Err(policy.into()),
-        Fate::Invalid(error) => Err(error.into()),
-    }
-}
-
-fn has_wrong_one(items: &[Item]) -> bool {
-    items.iter().any(|item| match item.fate {
-        Fate::Invalid(error) => transaction_refusal(&error.into()).offence.is_some(),
-        _ => false,
-    })
-}
-
-/// The outputs of a transaction by the outpoints that will name them.
-fn outputs_of(transaction: &CheckedTransaction) -> impl Iterator<Item = (OutPoint, Coined)> + '_ {
-    transaction.coins(0).map(|(outpoint, coin)| (outpoint, coin.output))
-}
-
-/// The same transactions, each after those of the list that it spends from; otherwise in order.
-fn parents_first(transactions: Vec<Arc<CheckedTransaction>>) -> Vec<Arc<CheckedTransaction>> {
-    let txids: BTreeSet<Txid> = transactions.iter().map(|t| t.txid()).collect();
-    let mut children: BTreeMap<Txid, Vec<usize>> = BTreeMap::new();
-    let mut missing: Vec<usize> = Vec::new();
-    for (index, transaction) in transactions.iter().enumerate() {
-        let parents: BTreeSet<Txid> = transaction
-            .transaction()
-            .inputs
-            .iter()
-            .map(|input| input.txid)
-            .filter(|txid| txids.contains(txid))
-            .collect();
-        missing.push(parents.len());
-        for parent in parents {
-            children.entry(parent).or_default().push(index);
-        }
-    }
-    let mut ready: BTreeSet<usize> =
-        (0..).zip(&missing).filter(|(_, count)| **count == 0).map(|(index, _)| index).collect();
-    let mut sorted = Vec::with_capacity(transactions.len());
-    while let Some(index) = ready.pop_first() {
-        let Some(transaction) = transactions.get(index) else { continue };
-        sorted.push(transaction.clone());
-        for &child in children.get(&transaction.txid()).into_iter().flatten() {
-            if let Some(count) = missing.get_mut(child) {
-                *count = count.saturating_sub(1);
-                if *count == 0 {
-                    ready.insert(child);
-                }
-            }
-        }
-    }
-    sorted
 }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use ashlar_primitives::BlockId;
 
 use crate::{
+    batch::BatchId,
     input::{Peer, RequestId},
-    relay_transactions::BatchId,
 };
 
 /// What happens when its time comes. Each exists at most once.
