@@ -16,8 +16,9 @@ use crate::error::RpcError;
 use crate::types::{
     AddressBalance, AddressHistory, AddressUtxos, Addresses, BlockResult, BlockTemplate,
     BlockchainInfo, ChainTip, FeeEstimate, HeaderResult, MempoolInfo, MempoolResult, MiningInfo,
-    NetworkInfo, PeerInfo, RawTransactionResult, SubmitResults, TemplateRequest, TestResult, Text,
-    TipEvent, TransactionEvent, TransactionStatus, TxOut, ValidatedAddress, Verbosity,
+    NetworkInfo, PeerInfo, PeerName, RawTransactionResult, SubmitResults, TemplateRequest,
+    TestResult, Text, TipEvent, TransactionEvent, TransactionStatus, TxOut, ValidatedAddress,
+    Verbosity,
 };
 
 /// The methods.
@@ -271,7 +272,7 @@ pub trait Api {
     /// # Errors
     /// - `not-connected`: there is no such connection.
     #[method(name = "disconnectnode")]
-    async fn disconnectnode(&self, address: String) -> Result<(), RpcError>;
+    async fn disconnectnode(&self, address: PeerName) -> Result<(), RpcError>;
 
     /// The work of the network and of this node's own miner.
     #[method(name = "getmininginfo")]

@@ -18,8 +18,11 @@ use core::{fmt, ops::Deref, time::Duration};
 use std::{fs, io, path::PathBuf};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use jsonrpsee::core::client::{ClientT, Error as TransportError};
-use jsonrpsee_http_client::{HeaderMap, HeaderValue, HttpClient, transport};
+use jsonrpsee::{
+    client_transport::ws::WsHandshakeError,
+    core::client::{ClientT, Error as TransportError},
+};
+use jsonrpsee_http_client::{HeaderMap, HeaderValue, HttpClient, transport::Error as HttpError};
 use jsonrpsee_ws_client::{WsClient, WsClientBuilder};
 use serde_json::Value;
 use thiserror::Error;
@@ -175,15 +178,22 @@ impl From<TransportError> for ClientError {
             },
             TransportError::RequestTimeout => Self::TimedOut,
             TransportError::ParseError(error) => Self::BadAnswer { reason: error.to_string() },
-            TransportError::Transport(error) => match error.downcast_ref() {
-                Some(transport::Error::Rejected { status_code: 401 }) => Self::Unauthorised,
-                Some(transport::Error::Rejected { status_code }) => {
-                    Self::Status { status: *status_code }
-                }
-                _ => Self::Unreachable { reason: with_causes(error.as_ref()) },
+            TransportError::Transport(error) => match rejected_with(error.as_ref()) {
+                Some(401) => Self::Unauthorised,
+                Some(status) => Self::Status { status },
+                None => Self::Unreachable { reason: with_causes(error.as_ref()) },
             },
             other => Self::Unreachable { reason: with_causes(&other) },
         }
+    }
+}
+
+/// The HTTP status with which a server refused a call or a WebSocket.
+fn rejected_with(error: &(dyn std::error::Error + 'static)) -> Option<u16> {
+    match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(HttpError::Rejected { status_code }), _)
+        | (_, Some(WsHandshakeError::Rejected { status_code })) => Some(*status_code),
+        _ => None,
     }
 }
 

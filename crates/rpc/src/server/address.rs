@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ashlar_engine::{AnswerBody, Call};
+use ashlar_engine::{Call, call::AnswerBody};
 use ashlar_ledger::{
     View,
     view::{Cursor, HistoryEntry, LocatedCoin, Page, QueryError},
@@ -11,7 +11,9 @@ use ashlar_primitives::{Address, Lock, OutPoint};
 
 use super::{
     backend::Backend,
-    context::{Context, MAX_TIP_RETRIES, confirmations, page_limit, parse_address, tip_of, unexpected},
+    context::{
+        Context, MAX_TIP_RETRIES, confirmations, page_limit, parse_address, tip_of, unexpected,
+    },
 };
 use crate::{
     error::RpcError,
@@ -127,8 +129,7 @@ pub(super) async fn balance<B: Backend>(
     context
         .read(move |view| {
             let named = parse_all(addresses, &view.params().address_prefix)?;
-            let mut sum =
-                AddressBalance { at: tip_of(view), balance: 0, immature: 0, coins: 0 };
+            let mut sum = AddressBalance { at: tip_of(view), balance: 0, immature: 0, coins: 0 };
             // The sum can't overflow: it is a part of the supply.
             let rest = fill_page(
                 &named,
@@ -292,9 +293,7 @@ pub(super) fn validate<B: Backend>(context: &Context<B>, address: &str) -> Valid
         Ok(address) => ValidatedAddress {
             isvalid: true,
             address: Some(address.to_string()),
-            kind: Some(
-                if address.lock.version == Lock::KEY { "key" } else { "policy" }.to_owned(),
-            ),
+            kind: Some(if address.lock.version == Lock::KEY { "key" } else { "policy" }.to_owned()),
             program: Some(hex::encode(address.lock.program)),
             error: None,
         },
@@ -334,9 +333,9 @@ mod tests {
         for limit in 1..=8 {
             let (mut all, mut cursor, mut pages) = (Vec::new(), None, 0);
             loop {
-                let start = cursor.as_deref().map_or_else(ListCursor::default, |text| {
-                    ListCursor::parse(text).unwrap()
-                });
+                let start = cursor
+                    .as_deref()
+                    .map_or_else(ListCursor::default, |text| ListCursor::parse(text).unwrap());
                 let mut page = Vec::new();
                 cursor = fill_page(
                     &named(),

@@ -1,6 +1,6 @@
 //! Questions about blocks and transactions: all from one view, except for what waits.
 
-use ashlar_engine::{AnswerBody, Call};
+use ashlar_engine::{Call, call::AnswerBody};
 use ashlar_ledger::{View, view::TipStatus};
 use ashlar_primitives::{BlockId, Encode, OutPoint, Txid};
 
@@ -304,10 +304,7 @@ pub(super) async fn tx_out<B: Backend>(
     }))
 }
 
-fn confirmed_coin(
-    view: &View,
-    outpoint: &OutPoint,
-) -> Result<Option<TxOut>, RpcError> {
+fn confirmed_coin(view: &View, outpoint: &OutPoint) -> Result<Option<TxOut>, RpcError> {
     Ok(view.coin(outpoint)?.map(|coin| TxOut {
         at: tip_of(view),
         bestblock: view.tip().id.into(),

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use ashlar_engine::{Answer, AnswerBody, Call, CallError};
+use ashlar_engine::{Answer, Call, CallError, call::AnswerBody};
 use ashlar_ledger::{StoreError, View, view::QueryError};
-use ashlar_primitives::{Address, Lock};
+use ashlar_primitives::{Address, Encode, Lock};
 use tokio::{
     sync::{Mutex, Semaphore},
     task,
@@ -24,7 +24,6 @@ pub(super) const MAX_TIP_RETRIES: usize = 8;
 pub(super) struct Context<B> {
     pub(super) backend: Arc<B>,
     pub(super) agent: String,
-    pub(super) call_timeout_ms: u64,
     pub(super) slow_subscriber_ms: u64,
     /// One `generatetoaddress` at a time: two would only make siblings of each other's blocks.
     pub(super) generating: Mutex<()>,
@@ -36,7 +35,6 @@ impl<B: Backend> Context<B> {
         Self {
             backend,
             agent: config.agent.clone(),
-            call_timeout_ms: config.limits.call_timeout_ms,
             slow_subscriber_ms: config.limits.slow_subscriber_ms,
             generating: Mutex::new(()),
             readers: Arc::new(Semaphore::new(MAX_READERS)),
@@ -100,16 +98,19 @@ impl<B: Backend> Context<B> {
 pub(super) fn parse_address(address: &str, prefix: &str) -> Result<Lock, RpcError> {
     match Address::parse(address, prefix) {
         Ok(address) => Ok(address.lock),
-        Err(error) => Err(RpcError::InvalidAddress {
-            address: address.to_owned(),
-            reason: error.to_string(),
-        }),
+        Err(error) => {
+            Err(RpcError::InvalidAddress { address: address.to_owned(), reason: error.to_string() })
+        }
     }
 }
 
-/// How a chain writes a lock.
+/// How a chain writes a lock. One of an unknown version, which no stored block or waiting
+/// transaction has, would show as the hex of its encoding.
 pub(super) fn show_address(lock: Lock, prefix: &str) -> String {
-    Address { prefix: prefix.to_owned(), lock }.to_string()
+    match Address::new(prefix, lock) {
+        Ok(address) => address.to_string(),
+        Err(_) => hex::encode(lock.to_bytes()),
+    }
 }
 
 /// The tip that a view stands for.
@@ -152,6 +153,8 @@ impl From<StoreError> for RpcError {
 impl From<QueryError> for RpcError {
     fn from(error: QueryError) -> Self {
         match error {
+            // Users ask by address; the ledger answers by lock.
+            QueryError::IndexOff { index: "lock" } => Self::IndexOff { index: "address" },
             QueryError::IndexOff { index } => Self::IndexOff { index },
             QueryError::Store(error) => error.into(),
         }
@@ -170,6 +173,10 @@ impl From<CallError> for RpcError {
             }
             CallError::ExtraTooLong { .. } => {
                 Self::InvalidParameter { name: "extra", reason: error.to_string() }
+            }
+            CallError::NoTemplate { .. } => {
+                tracing::error!(%error, "a template failed");
+                Self::Internal
             }
         }
     }

@@ -7,7 +7,9 @@ use ashlar_primitives::{Block, BlockId, Coinbase, Encode, Output, Transaction, W
 use super::context::{confirmations, show_address, tip_of};
 use crate::{
     error::RpcError,
-    types::{BlockHeader, CoinbaseDetail, InputDetail, OutputDetail, TransactionDetail, WitnessDetail},
+    types::{
+        BlockHeader, CoinbaseDetail, InputDetail, OutputDetail, TransactionDetail, WitnessDetail,
+    },
 };
 
 /// A compact target as Bitcoin Core writes it.

@@ -12,8 +12,8 @@ use crate::{
     types::{
         AddressBalance, AddressHistory, AddressUtxos, Addresses, BlockResult, BlockTemplate,
         BlockchainInfo, ChainTip, FeeEstimate, HeaderResult, MempoolInfo, MempoolResult,
-        MiningInfo, NetworkInfo, PeerInfo, RawTransactionResult, SubmitResults, TemplateRequest,
-        TestResult, Text, TransactionStatus, TxOut, ValidatedAddress, Verbosity,
+        MiningInfo, NetworkInfo, PeerInfo, PeerName, RawTransactionResult, SubmitResults,
+        TemplateRequest, TestResult, Text, TransactionStatus, TxOut, ValidatedAddress, Verbosity,
     },
 };
 
@@ -150,8 +150,8 @@ impl<B: Backend> ApiServer for Handlers<B> {
         network::add_node(&self.0, node, command.as_deref()).await
     }
 
-    async fn disconnectnode(&self, address: String) -> Answer<()> {
-        Ok(self.0.backend.disconnect_node(address).await?)
+    async fn disconnectnode(&self, address: PeerName) -> Answer<()> {
+        Ok(self.0.backend.disconnect_node(address.to_string()).await?)
     }
 
     async fn getmininginfo(&self) -> Answer<MiningInfo> {

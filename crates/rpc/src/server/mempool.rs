@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ashlar_consensus::{CheckedTransaction, open_transaction};
 use ashlar_engine::{
-    Answer, AnswerBody, Call,
-    call::{MAX_CALL_ENTRIES, MAX_CALL_TRANSACTIONS, SubmittedTransaction},
+    Answer, Call,
+    call::{AnswerBody, MAX_CALL_ENTRIES, MAX_CALL_TRANSACTIONS, SubmittedTransaction},
 };
 use ashlar_primitives::{Txid, Wtxid};
 use jsonrpsee::types::ErrorObjectOwned;
@@ -133,9 +133,7 @@ pub(super) async fn send_all<B: Backend>(
     let results = merge(opened, judged).into_iter().map(|(ids, judged)| {
         let txid = ids.map(|(txid, _)| txid.into());
         match judged {
-            Ok(submitted) => {
-                SubmitResult { txid, fee: Some(submitted.fee.grains()), error: None }
-            }
+            Ok(submitted) => SubmitResult { txid, fee: Some(submitted.fee.grains()), error: None },
             Err(error) => SubmitResult { txid, fee: None, error: Some(submit_error(&error)) },
         }
     });
@@ -147,10 +145,7 @@ fn submit_error(error: &RpcError) -> SubmitError {
     SubmitError {
         code: object.code(),
         message: object.message().to_owned(),
-        data: ErrorData {
-            code: error.code().to_owned(),
-            hint: error.hint().map(str::to_owned),
-        },
+        data: ErrorData { code: error.code().to_owned(), hint: error.hint().map(str::to_owned) },
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use ashlar_consensus::{Target, Work};
-use ashlar_engine::{Answer, AnswerBody, Call, call::BlockVerdict, call::Template};
+use ashlar_engine::{
+    Answer, Call,
+    call::{AnswerBody, BlockVerdict, Template},
+};
 use ashlar_ledger::View;
 use ashlar_primitives::{BlockId, Encode, Lock};
 use tokio::{task, time};
@@ -187,8 +190,7 @@ pub(super) async fn generate<B: Backend>(
         return Err(RpcError::TooMany { what: "blocks", max: MAX_GENERATED as usize });
     }
     let pay_to = context.lock(address)?;
-    let mut tries =
-        maxtries.unwrap_or_else(|| TRIES_PER_BLOCK.saturating_mul(u64::from(nblocks)));
+    let mut tries = maxtries.unwrap_or_else(|| TRIES_PER_BLOCK.saturating_mul(u64::from(nblocks)));
     let _one_at_a_time = context.generating.lock().await;
     let (mut ids, mut height) = (Vec::new(), 0);
     while ids.len() < nblocks as usize && tries > 0 {

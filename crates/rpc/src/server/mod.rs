@@ -42,9 +42,7 @@ use thiserror::Error;
 use tokio::{net::TcpListener, sync::watch, time};
 use tower::ServiceBuilder;
 
-pub use backend::{
-    Backend, BackendError, ChainEvent, EVENT_CAPACITY, MiningState, NetworkState,
-};
+pub use backend::{Backend, BackendError, ChainEvent, EVENT_CAPACITY, MiningState, NetworkState};
 pub use config::{Limits, ServerConfig};
 
 use crate::api::{ApiServer as _, SubscriptionsServer as _};
@@ -111,7 +109,8 @@ impl ServerHandle {
     /// Refuses new calls, gives those that run up to five seconds, removes the cookie.
     pub async fn stop(self) {
         // An error means that nobody listens any more: just what is wanted.
-        if self.stop.stop().is_ok() && time::timeout(STOP_PATIENCE, self.stop.stopped()).await.is_err()
+        if self.stop.stop().is_ok()
+            && time::timeout(STOP_PATIENCE, self.stop.stopped()).await.is_err()
         {
             tracing::warn!("RPC calls still ran when the server stopped");
         }
@@ -165,18 +164,12 @@ pub async fn start_server<B: Backend>(
         .max_subscriptions_per_connection(limits.max_subscriptions)
         .set_batch_request_config(BatchRequestConfig::Limit(limits.max_batch_calls))
         .set_message_buffer_capacity(WEBSOCKET_BUFFER)
-        .enable_ws_ping(
-            PingConfig::new().ping_interval(PING_INTERVAL).inactive_limit(PING_LIMIT),
-        )
+        .enable_ws_ping(PingConfig::new().ping_interval(PING_INTERVAL).inactive_limit(PING_LIMIT))
         .build();
     let services = Server::builder()
         .set_config(settings)
-        .set_http_middleware(
-            ServiceBuilder::new().layer(middleware::DoorLayer::new(doors, limits)),
-        )
-        .set_rpc_middleware(
-            RpcServiceBuilder::new().layer(middleware::GuardLayer(limits.clone())),
-        )
+        .set_http_middleware(ServiceBuilder::new().layer(middleware::DoorLayer::new(doors, limits)))
+        .set_rpc_middleware(RpcServiceBuilder::new().layer(middleware::GuardLayer(limits.clone())))
         .to_service_builder();
     let methods = methods(Arc::new(Context::new(backend, &config)));
 

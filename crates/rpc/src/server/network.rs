@@ -1,6 +1,6 @@
 //! Questions about peers.
 
-use ashlar_engine::{AnswerBody, Call, Direction};
+use ashlar_engine::{Call, Direction, call::AnswerBody};
 
 use super::{
     backend::Backend,

@@ -43,11 +43,11 @@ pub struct MempoolEntry {
     pub time: u64,
     /// Its place in the order of entry: a cursor for `getrawmempool`.
     pub sequence: u64,
-    /// Waiting transactions that it builds on, itself not counted.
+    /// Waiting transactions that it builds on, itself counted.
     pub ancestorcount: u64,
-    /// Waiting transactions that build on it, itself not counted.
+    /// Waiting transactions that build on it, itself counted.
     pub descendantcount: u64,
-    /// Those among its ancestors whose outputs it spends itself.
+    /// Waiting transactions whose outputs it spends.
     pub depends: Vec<Text<Txid>>,
 }
 

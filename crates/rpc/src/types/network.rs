@@ -5,6 +5,26 @@ use serde::{Deserialize, Serialize};
 
 use super::text::Text;
 
+/// What names a connection: its number, peer id or multiaddress. A number may stand without
+/// quotes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum PeerName {
+    /// The connection's number.
+    Number(u64),
+    /// Any of the three.
+    Text(String),
+}
+
+impl core::fmt::Display for PeerName {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => text.fmt(f),
+        }
+    }
+}
+
 /// One peer, as `getpeerinfo` lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerInfo {

@@ -1,0 +1,400 @@
+//! A node without network or engine: a real ledger in memory, and a mempool that is a list.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use ashlar_consensus::{CheckedTransaction, TxError, judge_transaction};
+use ashlar_engine::{
+    Answer, Call, CallError, Direction, Peer,
+    call::{
+        AnswerBody, BlockVerdict, FeeEstimate, MempoolEntry, MempoolInfo, PeerInfo,
+        SubmittedTransaction, SyncStatus, Template,
+    },
+};
+use ashlar_ledger::{
+    Ledger, MemoryStore, Settings, View,
+    ledger::{MovedBlock, Offered, Published},
+};
+use ashlar_mempool::{PolicyError, Refusal};
+use ashlar_primitives::{
+    Address, Amount, Block, BlockId, Decode as _, Encode as _, Lock, merkle::block_merkle_root,
+};
+use ashlar_rpc::{
+    Client, Credentials, UserPassword,
+    server::{
+        Backend, BackendError, ChainEvent, EVENT_CAPACITY, Limits, MiningState, NetworkState,
+        ServerConfig, ServerHandle, start_server,
+    },
+};
+use ashlar_testkit::builder::{self, Chain, Plan, lock};
+use tokio::sync::{Notify, broadcast};
+
+/// What the genesis block gives key 1.
+pub(crate) const ALLOCATION: u64 = 1_000_000;
+/// When it is, for this node: long after its genesis.
+const NOW: u64 = builder::GENESIS_TIME as u64 + 1_000_000;
+
+pub(crate) struct Fake {
+    world: Mutex<World>,
+    events: broadcast::Sender<ChainEvent>,
+    pub(crate) nodes: Mutex<Vec<String>>,
+    pub(crate) mock_time: Mutex<Option<u64>>,
+    pub(crate) real_clock: AtomicBool,
+    pub(crate) syncing: AtomicBool,
+    /// `mining` panics.
+    pub(crate) broken: AtomicBool,
+    /// Calls to the engine are never answered.
+    pub(crate) stuck: AtomicBool,
+    pub(crate) stopped: Notify,
+}
+
+struct World {
+    chain: Chain,
+    ledger: Ledger<MemoryStore>,
+    mempool: Vec<(Arc<CheckedTransaction>, Amount)>,
+}
+
+impl Fake {
+    /// A chain of the genesis block alone, which gives key 1 [`ALLOCATION`].
+    pub(crate) fn new() -> Arc<Self> {
+        Self::with(Settings::default())
+    }
+
+    pub(crate) fn with(settings: Settings) -> Arc<Self> {
+        let genesis = builder::genesis(&[(lock(1), ALLOCATION)]);
+        let store = Arc::new(MemoryStore::new());
+        let ledger = Ledger::open(store, &genesis, settings).unwrap();
+        let world = World { chain: Chain::new(genesis), ledger, mempool: Vec::new() };
+        Arc::new(Self {
+            world: Mutex::new(world),
+            events: broadcast::channel(EVENT_CAPACITY).0,
+            nodes: Mutex::default(),
+            mock_time: Mutex::default(),
+            real_clock: AtomicBool::new(false),
+            syncing: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+            stuck: AtomicBool::new(false),
+            stopped: Notify::new(),
+        })
+    }
+
+    /// A payment by key 1 that is good on the tip, as hex.
+    pub(crate) fn payment(&self, to: Lock, grains: u64, fee: u64) -> String {
+        let world = self.world.lock().unwrap();
+        let tip = world.ledger.view().tip().id;
+        hex::encode(world.chain.pay(&tip, 1, to, grains, fee).to_bytes())
+    }
+
+    /// Makes an empty block on the tip, or on any block made before.
+    pub(crate) fn mine_on(&self, parent: Option<BlockId>) -> BlockId {
+        let block = {
+            let mut world = self.world.lock().unwrap();
+            let parent = parent.unwrap_or(world.ledger.view().tip().id);
+            world.chain.extend(&parent, Plan::default())
+        };
+        self.submit(&block.to_bytes());
+        block.id()
+    }
+
+    pub(crate) fn send(&self, event: ChainEvent) {
+        // Nobody may be listening.
+        drop(self.events.send(event));
+    }
+
+    /// Subscribers that are still told of events.
+    pub(crate) fn listeners(&self) -> usize {
+        self.events.receiver_count()
+    }
+
+    fn submit(&self, bytes: &[u8]) -> BlockVerdict {
+        let mut world = self.world.lock().unwrap();
+        let offered = world.ledger.offer(bytes, NOW, &mut rand::rng()).unwrap();
+        let id = || Block::from_bytes(bytes).unwrap().header.id();
+        if let Some(published) = world.ledger.take_published() {
+            world.published(bytes, &published);
+            self.send(tip_event(&published));
+        }
+        match offered {
+            Offered::Accepted => BlockVerdict::Accepted(id()),
+            Offered::Side => BlockVerdict::Side(id()),
+            Offered::Known => BlockVerdict::Known(id()),
+            Offered::Refused { code } => {
+                BlockVerdict::Refused { code, message: format!("the block is {code}") }
+            }
+        }
+    }
+
+    fn answer(&self, call: Call) -> AnswerBody {
+        if let Call::SubmitBlock(bytes) = call {
+            return AnswerBody::Block(self.submit(&bytes));
+        }
+        let mut world = self.world.lock().unwrap();
+        let view = world.ledger.view();
+        match call {
+            Call::SubmitTransactions(list) => {
+                AnswerBody::Submitted(list.into_iter().map(|t| world.judge(t, true)).collect())
+            }
+            Call::TestTransactions(list) => {
+                AnswerBody::Tested(list.into_iter().map(|t| world.judge(t, false)).collect())
+            }
+            Call::Template { pay_to, .. } => AnswerBody::Template(world.template(pay_to)),
+            Call::MempoolInfo => AnswerBody::MempoolInfo(MempoolInfo {
+                count: world.mempool.len(),
+                size_bytes: world.mempool.iter().map(|(t, _)| t.size_bytes() as usize).sum(),
+                memory_bytes: 4_096,
+                max_bytes: 1 << 20,
+                total_fee: Amount::checked_sum(world.mempool.iter().map(|(_, fee)| *fee)).unwrap(),
+                min_feerate_per_kb: 1_000,
+                orphans: 0,
+            }),
+            Call::MempoolPage { after, limit } => AnswerBody::MempoolPage(
+                (0..world.mempool.len())
+                    .map(|place| world.entry(place))
+                    .filter(|entry| after.is_none_or(|after| entry.sequence > after))
+                    .take(limit)
+                    .collect(),
+            ),
+            Call::MempoolTransaction(txid) => {
+                let place = world.mempool.iter().position(|(t, _)| t.txid() == txid);
+                AnswerBody::MempoolTransaction(place.map(|place| world.entry(place)))
+            }
+            Call::MempoolSpenders(outpoints) => AnswerBody::MempoolSpenders(
+                outpoints
+                    .iter()
+                    .map(|outpoint| {
+                        let mut waiting = world.mempool.iter();
+                        let spends =
+                            |t: &CheckedTransaction| t.transaction().inputs.contains(outpoint);
+                        waiting.find(|(t, _)| spends(t)).map(|(t, _)| t.txid())
+                    })
+                    .collect(),
+            ),
+            Call::Peers => AnswerBody::Peers(vec![PeerInfo {
+                peer: Peer(7),
+                direction: Direction::Outbound,
+                address: "/ip4/127.0.0.1/tcp/9333".into(),
+                identity: "peer".into(),
+                agent: Some("ashlar/0.1.0".into()),
+                height: Some(0),
+                tip: Some(view.tip().id),
+                services: Some(3),
+                connected_ms: 5,
+                in_flight: 0,
+                score: 0,
+            }]),
+            Call::SyncStatus => AnswerBody::Sync(SyncStatus {
+                syncing: self.syncing.load(Ordering::Relaxed),
+                height: view.tip().height,
+                best_header_height: view.tip().height,
+                blocks_in_flight: 0,
+                peers: 1,
+            }),
+            Call::EstimateFee { target_blocks } => AnswerBody::Fee(FeeEstimate {
+                feerate_per_kb: 1_000,
+                basis: "the minimum",
+                target_blocks,
+            }),
+            Call::SubmitBlock(_) | Call::InvalidateBlock(_) | Call::ReconsiderBlock(_) => {
+                AnswerBody::Done
+            }
+        }
+    }
+}
+
+fn tip_event(published: &Published) -> ChainEvent {
+    let ids = |moved: &[MovedBlock]| moved.iter().map(|b| b.id).collect();
+    ChainEvent::Tip {
+        sequence: published.view.sequence(),
+        tip: published.view.tip().id,
+        height: published.view.tip().height,
+        disconnected: ids(&published.disconnected),
+        connected: ids(&published.connected),
+    }
+}
+
+impl World {
+    fn published(&mut self, bytes: &[u8], published: &Published) {
+        let block = Block::from_bytes(bytes).unwrap();
+        let confirmed: Vec<_> = block.transactions.iter().map(|t| t.txid()).collect();
+        self.mempool.retain(|(t, _)| !confirmed.contains(&t.txid()));
+        // Blocks found by `generatetoaddress` are new to the builder.
+        if published.connected.len() == 1 {
+            drop(self.chain.adopt(block));
+        }
+    }
+
+    fn judge(
+        &mut self,
+        transaction: Arc<CheckedTransaction>,
+        keep: bool,
+    ) -> Result<SubmittedTransaction, Refusal> {
+        if self.mempool.iter().any(|(waiting, _)| waiting.txid() == transaction.txid()) {
+            return Err(PolicyError::AlreadyKnown.into());
+        }
+        let view = self.ledger.view();
+        let inputs = &transaction.transaction().inputs;
+        let coins = view.coins(inputs).unwrap();
+        let height = view.tip().height + 1;
+        let judged = judge_transaction(view.params(), height, &transaction, &coins)
+            .map_err(|error: TxError| Refusal::from(error))?;
+        let submitted = SubmittedTransaction {
+            txid: transaction.txid(),
+            wtxid: transaction.wtxid(),
+            fee: judged.fee,
+            size_bytes: transaction.size_bytes(),
+        };
+        if keep {
+            self.mempool.push((transaction, judged.fee));
+        }
+        Ok(submitted)
+    }
+
+    fn entry(&self, place: usize) -> MempoolEntry {
+        let (transaction, fee) = &self.mempool[place];
+        MempoolEntry {
+            transaction: Arc::clone(transaction),
+            fee: *fee,
+            entered_unix: NOW,
+            sequence: place as u64,
+            ancestor_count: 1,
+            descendant_count: 1,
+            depends: Vec::new(),
+        }
+    }
+
+    fn template(&self, pay_to: Lock) -> Arc<Template> {
+        let tip = self.ledger.view().tip().clone();
+        let transactions = self.mempool.iter().map(|(t, _)| t.transaction().clone()).collect();
+        let mut block = self.chain.draft(&tip.id, Plan { transactions, pay_to, ..Plan::default() });
+        block.header.merkle_root = block_merkle_root(&block).unwrap();
+        let fees: Vec<Amount> = self.mempool.iter().map(|(_, fee)| *fee).collect();
+        Arc::new(Template {
+            height: tip.height + 1,
+            min_time: tip.median_time() + 1,
+            max_time: u32::MAX,
+            fees: Amount::checked_sum(fees.iter().copied()).unwrap(),
+            subsidy: self.ledger.params().subsidy(tip.height + 1),
+            mempool_sequence: fees.len() as u64,
+            transaction_fees: fees,
+            block,
+        })
+    }
+}
+
+impl Backend for Fake {
+    fn view(&self) -> Arc<View> {
+        self.world.lock().unwrap().ledger.view()
+    }
+
+    async fn call(&self, call: Call) -> Result<Answer, CallError> {
+        if self.stuck.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        let body = self.answer(call);
+        let tip = self.view().tip().clone();
+        Ok(Answer { tip: tip.id, height: tip.height, body })
+    }
+
+    fn events(&self) -> broadcast::Receiver<ChainEvent> {
+        self.events.subscribe()
+    }
+
+    async fn network(&self) -> Option<NetworkState> {
+        Some(NetworkState {
+            identity: "me".into(),
+            listening: vec!["/ip4/127.0.0.1/tcp/9333".into()],
+            inbound: 0,
+            outbound: 1,
+        })
+    }
+
+    async fn add_node(&self, address: String) -> Result<(), BackendError> {
+        if !address.starts_with('/') {
+            return Err(BackendError::BadAddress { address, reason: "no multiaddress".into() });
+        }
+        self.nodes.lock().unwrap().push(address);
+        Ok(())
+    }
+
+    async fn remove_node(&self, address: String) -> Result<(), BackendError> {
+        self.nodes.lock().unwrap().retain(|known| *known != address);
+        Ok(())
+    }
+
+    async fn disconnect_node(&self, who: String) -> Result<(), BackendError> {
+        if who == "7" { Ok(()) } else { Err(BackendError::NotConnected { who }) }
+    }
+
+    fn set_mock_time(&self, unix_seconds: Option<u64>) -> Result<(), BackendError> {
+        if self.real_clock.load(Ordering::Relaxed) {
+            return Err(BackendError::RealClock);
+        }
+        *self.mock_time.lock().unwrap() = unix_seconds;
+        Ok(())
+    }
+
+    fn mining(&self) -> MiningState {
+        assert!(!self.broken.load(Ordering::Relaxed), "broken for a test");
+        MiningState { threads: 1, hash_rate: 1_000 }
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn stop(&self) {
+        self.stopped.notify_one();
+    }
+}
+
+/// The address of a number's key.
+pub(crate) fn address(number: u64) -> String {
+    Address::new(builder::PREFIX, lock(number)).unwrap().to_string()
+}
+
+/// A server over a [`Fake`], on a port of its own, its cookie in a directory of its own.
+pub(crate) struct Running {
+    pub(crate) node: Arc<Fake>,
+    pub(crate) server: ServerHandle,
+    pub(crate) cookie_file: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+/// The fixed name and password that every test server knows beside its cookie.
+pub(crate) fn user() -> UserPassword {
+    UserPassword { user: "user".into(), password: "pass".into() }
+}
+
+pub(crate) async fn start() -> Running {
+    start_with(Fake::new(), |_| ()).await
+}
+
+pub(crate) async fn start_with(node: Arc<Fake>, change: impl FnOnce(&mut ServerConfig)) -> Running {
+    let directory = tempfile::tempdir().unwrap();
+    let cookie_file = directory.path().join(".cookie");
+    let mut config = ServerConfig {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        user: Some(user()),
+        allowed_origins: vec!["https://explorer.example".into()],
+        limits: Limits::default(),
+        ..ServerConfig::new(cookie_file.clone())
+    };
+    change(&mut config);
+    let server = start_server(config, Arc::clone(&node)).await.unwrap();
+    Running { node, server, cookie_file, _directory: directory }
+}
+
+impl Running {
+    pub(crate) fn at(&self) -> String {
+        self.server.local_addr().to_string()
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(&self.at(), &Credentials::Cookie(self.cookie_file.clone())).unwrap()
+    }
+}

@@ -1,0 +1,194 @@
+//! Events over WebSocket, for quick and for slow readers.
+
+use std::{sync::Arc, time::Duration};
+
+use ashlar_primitives::{BlockId, Txid, Wtxid};
+use ashlar_rpc::{
+    ApiClient as _, Credentials, SubscriptionsClient as _, client::open_websocket,
+    server::ChainEvent,
+};
+use ashlar_testkit::builder::lock;
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    doors::AUTHORIZATION,
+    fake::{Fake, Running, start, start_with},
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn websocket(
+    running: &Running,
+) -> impl ashlar_rpc::SubscriptionsClient + ashlar_rpc::ApiClient {
+    open_websocket(&running.at(), &Credentials::Cookie(running.cookie_file.clone())).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tips_are_told_in_order_with_what_left_and_what_joined() {
+    let running = start().await;
+    let genesis = running.client().getbestblockhash().await.unwrap();
+    let client = websocket(&running).await;
+    let mut tips = client.subscribetips().await.unwrap();
+    let mut next = async || timeout(PATIENCE, tips.next()).await.unwrap().unwrap().unwrap();
+    let first = next().await;
+    assert_eq!((first.at.tip, first.at.tip_height), (genesis, 0));
+    assert!(first.connected.is_empty() && first.disconnected.is_empty());
+
+    let a = running.node.mine_on(None);
+    let event = next().await;
+    assert_eq!((event.at.tip.0, event.at.tip_height), (a, 1));
+    assert_eq!((event.connected.len(), event.disconnected.len()), (1, 0));
+    // Two blocks beside it: the first is a side branch and no event, the second a reorganisation.
+    let b = running.node.mine_on(Some(genesis.0));
+    let c = running.node.mine_on(Some(b));
+    let event = next().await;
+    assert_eq!((event.at.tip.0, event.at.tip_height), (c, 2));
+    let ids = |list: &[ashlar_rpc::types::Text<BlockId>]| -> Vec<BlockId> {
+        list.iter().map(|id| id.0).collect()
+    };
+    assert_eq!(ids(&event.disconnected), [a]);
+    assert_eq!(ids(&event.connected), [b, c]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn accepted_transactions_are_told() {
+    let running = start().await;
+    let client = websocket(&running).await;
+    let mut transactions = client.subscribetransactions().await.unwrap();
+    let sent = running.client().sendrawtransaction(running.node.payment(lock(2), 5, 1)).await;
+    let txid = sent.unwrap().0;
+    running.node.send(ChainEvent::Transaction { txid, wtxid: Wtxid::ZERO });
+    let event = timeout(PATIENCE, transactions.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(event.txid.0, txid);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seventeenth_subscription_of_one_connection_is_refused() {
+    let running = start().await;
+    let client = websocket(&running).await;
+    let mut kept = Vec::new();
+    for _ in 0..16 {
+        kept.push(client.subscribetips().await.unwrap());
+    }
+    assert!(client.subscribetips().await.is_err());
+    kept.pop().unwrap().unsubscribe().await.unwrap();
+    assert!(client.subscribetips().await.is_ok());
+}
+
+/// A WebSocket that reads only when told to: RFC 6455, just as much as is needed here.
+struct RawWebSocket(TcpStream);
+
+impl RawWebSocket {
+    async fn open(running: &Running) -> Self {
+        let mut socket = TcpStream::connect(running.at()).await.unwrap();
+        let request = format!(
+            "GET / HTTP/1.1\r\nHost: localhost\r\n{AUTHORIZATION}\r\nUpgrade: websocket\r\n\
+             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        );
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(socket.read_u8().await.unwrap());
+        }
+        assert!(head.starts_with(b"HTTP/1.1 101"));
+        Self(socket)
+    }
+
+    /// A text frame of under 126 bytes, masked with zeros.
+    async fn send(&mut self, text: &str) {
+        let mut frame = vec![0x81, 0x80 | u8::try_from(text.len()).unwrap(), 0, 0, 0, 0];
+        frame.extend(text.as_bytes());
+        self.0.write_all(&frame).await.unwrap();
+    }
+
+    /// The next text frame; `None` once the server has closed.
+    async fn receive(&mut self) -> Option<Value> {
+        loop {
+            let kind = self.0.read_u8().await.ok()? & 0x0f;
+            let length = match self.0.read_u8().await.ok()? {
+                126 => self.0.read_u16().await.ok()?.into(),
+                127 => self.0.read_u64().await.ok()?,
+                short => short.into(),
+            };
+            let mut payload = vec![0; usize::try_from(length).unwrap()];
+            self.0.read_exact(&mut payload).await.ok()?;
+            match kind {
+                1 => return Some(serde_json::from_slice(&payload).unwrap()),
+                8 => return None,
+                _ => {}
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_that_does_not_read_is_cut_off_with_the_reason_and_others_go_on() {
+    let running = start_with(Fake::new(), |config| config.limits.slow_subscriber_ms = 300).await;
+    let quick = websocket(&running).await;
+    let mut tips = quick.subscribetips().await.unwrap();
+    let mut slow = RawWebSocket::open(&running).await;
+    slow.send(r#"{"jsonrpc":"2.0","id":1,"method":"subscribetips","params":[]}"#).await;
+    assert!(slow.receive().await.unwrap()["result"].is_number());
+
+    // Events of about a megabyte: the sockets' buffers, and the 64 messages that may wait, are
+    // full after some. The quick reader takes each one before the next is sent.
+    let ids: Arc<[BlockId]> = vec![BlockId::ZERO; 15_000].into();
+    for sequence in 1_000..1_100 {
+        running.node.send(ChainEvent::Tip {
+            sequence,
+            tip: BlockId::ZERO,
+            height: 1,
+            disconnected: Arc::clone(&ids),
+            connected: Arc::default(),
+        });
+        // The first message of all names the tip of the beginning.
+        while timeout(PATIENCE, tips.next()).await.unwrap().unwrap().unwrap().at.tip_height == 0 {}
+    }
+    // The server gave up on it, without a read of ours.
+    let alone = async {
+        while running.node.listeners() > 1 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, alone).await.unwrap();
+
+    let mut events = 0;
+    let reason = loop {
+        let message = timeout(PATIENCE, slow.receive()).await.unwrap().unwrap();
+        match &message["params"]["error"] {
+            Value::Null => events += 1,
+            error => break error.clone(),
+        }
+    };
+    assert_eq!(reason["code"], "too-slow");
+    assert!(events < 101, "not all were sent");
+    // The connection itself lives, and can begin anew.
+    slow.send(r#"{"jsonrpc":"2.0","id":2,"method":"subscribetips","params":[]}"#).await;
+    assert!(timeout(PATIENCE, slow.receive()).await.unwrap().unwrap()["result"].is_number());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_that_the_events_overtake_is_cut_off() {
+    let running = start().await;
+    let mut slow = RawWebSocket::open(&running).await;
+    slow.send(r#"{"jsonrpc":"2.0","id":1,"method":"subscribetransactions","params":[]}"#).await;
+    assert!(slow.receive().await.unwrap()["result"].is_number());
+    // Far more than the sockets' buffers and the channel hold together, and nobody reads.
+    let event = ChainEvent::Transaction { txid: Txid::ZERO, wtxid: Wtxid::ZERO };
+    for _ in 0..200_000 {
+        running.node.send(event.clone());
+    }
+    let reason = loop {
+        let message = timeout(PATIENCE, slow.receive()).await.unwrap().unwrap();
+        if !message["params"]["error"].is_null() {
+            break message["params"]["error"]["code"].clone();
+        }
+    };
+    assert_eq!(reason, "too-slow");
+}
