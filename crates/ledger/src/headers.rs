@@ -99,19 +99,20 @@ impl<S: Store> Headers<S> {
         Ok(())
     }
 
-    /// `child` learns that its parent failed: it was not in memory when that happened.
+    /// The blocks above a failed one learn of it: they were not in memory when it failed.
     pub(crate) fn inherit(
         &mut self,
-        child: &BlockId,
-        parent_code: &'static str,
+        above: &[BlockId],
+        code: &'static str,
     ) -> Result<(), StoreError> {
-        self.fail(child, inherited_code(parent_code))
+        above.iter().try_for_each(|id| self.fail(id, inherited_code(code)))
     }
 
-    /// Forgets every failure on the way down from `id`, and of all descendants of the lowest
-    /// block that had failed. `node` must be loaded with what lies above, see [`Self::load_above`].
-    pub(crate) fn forgive(&mut self, lowest: &BlockId) {
-        self.dirty.extend(self.tree.forgive(lowest));
+    /// See [`Tree::forgive`]. What lies above must be in memory ([`Self::load_above`]).
+    pub(crate) fn forgive(&mut self, id: &BlockId) -> Result<(), StoreError> {
+        self.load(id)?;
+        self.dirty.extend(self.tree.forgive(id));
+        Ok(())
     }
 
     /// How many headers are not yet written.
@@ -164,8 +165,7 @@ impl<S: Store> Headers<S> {
         while from <= tip {
             let (low, high) = (keys::height(from), keys::height(tip));
             let range = (Bound::Included(low.as_slice()), Bound::Included(high.as_slice()));
-            let page =
-                self.store.scan(Family::Heights, range, READ_HEADERS, Direction::Forward)?;
+            let page = self.store.scan(Family::Heights, range, READ_HEADERS, Direction::Forward)?;
             if page.is_empty() {
                 return Err(StoreError::corrupt(format_args!("no block at height {from}")));
             }

@@ -7,9 +7,7 @@
 use std::{collections::BTreeMap, ops::Bound};
 
 use ashlar_consensus::{CheckedBlock, SpentCoins, UtxoDiff};
-use ashlar_primitives::{
-    Amount, Block, BlockId, Coin, Decode as _, Lock, OutPoint, Output, Txid,
-};
+use ashlar_primitives::{Amount, Block, BlockId, Coin, Decode as _, Lock, OutPoint, Output, Txid};
 
 use crate::{
     keys::{self, meta},
@@ -47,11 +45,7 @@ pub(crate) fn rows(
     };
     let transactions = block.transactions().iter().map(|checked| {
         let transaction = checked.transaction();
-        Placed {
-            txid: checked.txid(),
-            inputs: &transaction.inputs,
-            outputs: &transaction.outputs,
-        }
+        Placed { txid: checked.txid(), inputs: &transaction.inputs, outputs: &transaction.outputs }
     });
     placed_rows(std::iter::once(coinbase).chain(transactions), height, spent, indexes)
 }

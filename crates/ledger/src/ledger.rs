@@ -33,7 +33,10 @@ use crate::{
     view::View,
 };
 
-pub use crate::{moved::{MovedBlock, Published}, offer::Offered};
+pub use crate::{
+    moved::{MovedBlock, Published},
+    offer::Offered,
+};
 
 /// How many headers are kept back before they are written without waiting for a step.
 const MAX_UNWRITTEN_HEADERS: usize = 2_000;
@@ -59,6 +62,8 @@ pub struct Settings {
     pub headers_in_memory: u32,
     /// Bodies kept in memory until they are connected; others are read back from disk.
     pub body_cache_bytes: usize,
+    /// Bodies that one [`Published`] carries; it tells the others by id.
+    pub moved_body_bytes: usize,
 }
 
 impl Default for Settings {
@@ -71,6 +76,7 @@ impl Default for Settings {
             step_ms: 2_000,
             headers_in_memory: 20_000,
             body_cache_bytes: 64 << 20,
+            moved_body_bytes: 32 << 20,
         }
     }
 }
@@ -236,7 +242,7 @@ pub struct Ledger<S: Store> {
     /// What leads from the stored state to the live one.
     pub(crate) step: Step,
     pub(crate) bodies: BodyCache,
-    /// From the live tip to the best whole branch's, where that is above.
+    /// From where the best whole branch leaves the live chain to its tip.
     pub(crate) route: Route,
     /// From the first block that is not whole to the best header.
     pub(crate) ahead: Route,
@@ -294,11 +300,7 @@ impl<S: Store> Ledger<S> {
         }
     }
 
-    pub(crate) fn judge(
-        &self,
-        header: &Header,
-        now_seconds: u64,
-    ) -> Result<Judged, StoreError> {
+    pub(crate) fn judge(&self, header: &Header, now_seconds: u64) -> Result<Judged, StoreError> {
         let refused = |refusal| Ok(Judged::Refused { refusal, remember: None });
         if let Some(node) = self.headers.node(&header.id())? {
             return match node.failed {
@@ -354,12 +356,10 @@ impl<S: Store> Ledger<S> {
     pub(crate) fn look_ahead(&mut self) -> Result<(), StoreError> {
         while let Some(best) = self.headers.tree.best_header().cloned() {
             let aimed =
-                self.ahead.aim(best, Node::is_whole, |id| self.headers.node(id))?;
+                self.ahead.aim(best, |node| Ok(node.is_whole()), |id| self.headers.node(id))?;
             match aimed {
                 Aimed::Clear => break,
-                Aimed::Blocked { child, parent_code } => {
-                    self.headers.inherit(&child, parent_code)?;
-                }
+                Aimed::Blocked { above, code } => self.headers.inherit(&above, code)?,
             }
         }
         while let Some(id) = self.ahead.first()
@@ -542,8 +542,7 @@ impl<S: Store> Ledger<S> {
         }
         if let Some((lowest, height)) = lowest {
             self.load_above(height)?;
-            self.headers.load(&lowest)?;
-            self.headers.forgive(&lowest);
+            self.headers.forgive(&lowest)?;
             self.look_ahead()?;
         }
         Ok(())

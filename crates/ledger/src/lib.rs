@@ -32,7 +32,7 @@ pub use ledger::{
     WalkedBlock,
 };
 pub use memory::MemoryStore;
-pub use moved::{MAX_MOVED_BODY_BYTES, MovedBlock, Published};
+pub use moved::{MovedBlock, Published};
 pub use moves::CATCHING_UP_BLOCKS;
 pub use offer::Offered;
 #[cfg(feature = "rocksdb")]

@@ -7,9 +7,6 @@ use ashlar_primitives::BlockId;
 
 use crate::{bodies::size, view::View};
 
-/// How many bytes of bodies one [`Published`] carries at most.
-pub const MAX_MOVED_BODY_BYTES: usize = 32 << 20;
-
 /// A block that left or joined the published chain.
 #[derive(Clone, Debug)]
 pub struct MovedBlock {
@@ -17,9 +14,10 @@ pub struct MovedBlock {
     pub id: BlockId,
     /// Where it stood or stands.
     pub height: u32,
-    /// Its body. `None` where the whole move has more than [`MAX_MOVED_BODY_BYTES`]: read it with
-    /// [`crate::Ledger::block`]. So a reorganisation of any depth is told in bounded memory: an id
-    /// for each block, and bodies up to that bound.
+    /// Its body. `None` where the bodies of the move would be more than
+    /// [`crate::Settings::moved_body_bytes`]: read it with [`crate::Ledger::block`]. So a
+    /// reorganisation of any depth is told in bounded memory: an id for each block, and bodies up
+    /// to that bound.
     pub body: Option<Arc<CheckedBlock>>,
 }
 
@@ -36,14 +34,20 @@ pub struct Published {
 
 /// The shortest way between two tips, kept while one of them moves: a block that joins after it
 /// left, or leaves after it joined, is no part of it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Moved {
     pub(crate) disconnected: Vec<MovedBlock>,
     pub(crate) connected: Vec<MovedBlock>,
     body_bytes: usize,
+    max_body_bytes: usize,
 }
 
 impl Moved {
+    /// Nothing yet.
+    pub(crate) const fn new(max_body_bytes: usize) -> Self {
+        Self { disconnected: Vec::new(), connected: Vec::new(), body_bytes: 0, max_body_bytes }
+    }
+
     /// The tip was disconnected.
     pub(crate) fn disconnect(&mut self, block: MovedBlock) {
         match self.connected.last() {
@@ -86,7 +90,7 @@ impl Moved {
     fn bounded(&mut self, block: MovedBlock) -> MovedBlock {
         let body = block.body.filter(|body| {
             let bytes = self.body_bytes.saturating_add(size(body));
-            let fits = bytes <= MAX_MOVED_BODY_BYTES;
+            let fits = bytes <= self.max_body_bytes;
             if fits {
                 self.body_bytes = bytes;
             }
@@ -117,7 +121,7 @@ mod tests {
 
     #[test]
     fn there_and_back_is_nothing() {
-        let mut moved = Moved::default();
+        let mut moved = Moved::new(0);
         for name in [3, 2] {
             moved.disconnect(block(name));
         }
@@ -133,11 +137,11 @@ mod tests {
 
     #[test]
     fn two_moves_are_one() {
-        let mut first = Moved::default();
+        let mut first = Moved::new(0);
         first.disconnect(block(3));
         first.connect(block(13));
         first.connect(block(14));
-        let mut second = Moved::default();
+        let mut second = Moved::new(0);
         second.disconnect(block(14));
         second.disconnect(block(13));
         second.disconnect(block(2));

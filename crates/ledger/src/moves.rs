@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use ashlar_consensus::{
-    BlockError, CheckedBlock, Signatures, SpentCoins, State, UtxoDiff, Verified, connect::{
-        Transition, signature_error,
-    }, disconnect, signature::Place, walk,
+    BlockError, CheckedBlock, Signatures, SpentCoins, State, UtxoDiff, Verified,
+    connect::{Transition, signature_error},
+    disconnect,
+    signature::Place,
+    walk,
 };
 use ashlar_primitives::{Amount, BlockId};
 
@@ -16,6 +18,7 @@ use crate::{
     records::{self, StateRecord, Totals},
     route::Aimed,
     store::{Batch, Durability, Family, Store, StoreError},
+    tree::Node,
     view::View,
 };
 
@@ -50,14 +53,13 @@ impl<S: Store> Ledger<S> {
                 let settled = self.settle(now_ms)?;
                 return Ok(if settled { Move::Progress } else { Move::Idle });
             }
-            let height = self.live.header.height;
-            let aimed = self.route.aim(
-                target,
-                |node| node.state.height <= height,
-                |id| self.headers.node(id),
-            )?;
-            if let Aimed::Blocked { child, parent_code } = aimed {
-                self.headers.inherit(&child, parent_code)?;
+            let mut route = std::mem::take(&mut self.route);
+            let is_live =
+                |node: &Node| Ok(self.live_id_at(node.state.height)? == Some(node.state.id));
+            let aimed = route.aim(target, is_live, |id| self.headers.node(id))?;
+            self.route = route;
+            if let Aimed::Blocked { above, code } = aimed {
+                self.headers.inherit(&above, code)?;
                 self.look_ahead()?;
                 continue;
             }
@@ -179,23 +181,7 @@ impl<S: Store> Ledger<S> {
         self.step.write(Family::Heights, keys::height(height), None);
         self.write_indexes(&block, &undo, &diff, Way::Disconnect)?;
 
-        self.lower_route()?;
         self.moved.disconnect(MovedBlock { id, height, body: Some(block) });
-        Ok(())
-    }
-
-    /// The live tip went down by one: so does the beginning of the route.
-    fn lower_route(&mut self) -> Result<(), StoreError> {
-        let above = self.live.header.height.saturating_add(1);
-        let lowest = match self.route.first() {
-            Some(first) => self.headers.node(&first)?.map(|node| node.header.parent),
-            None => self.route.target(),
-        };
-        if let Some(lowest) = lowest
-            && self.headers.node(&lowest)?.is_some_and(|node| node.state.height == above)
-        {
-            self.route.push_first(lowest);
-        }
         Ok(())
     }
 
@@ -274,11 +260,7 @@ impl<S: Store> Ledger<S> {
     }
 
     pub(crate) fn state_record(&self) -> StateRecord {
-        StateRecord {
-            tip: self.live.header.id,
-            utxo: self.live.utxo.clone(),
-            totals: self.totals,
-        }
+        StateRecord { tip: self.live.header.id, utxo: self.live.utxo.clone(), totals: self.totals }
     }
 
     fn prune(&mut self) {
@@ -300,7 +282,8 @@ impl<S: Store> Ledger<S> {
         }
         let sequence = self.published.sequence.saturating_add(1);
         self.published = Arc::new(self.make_view(sequence));
-        let moved = std::mem::take(&mut self.moved);
+        let nothing = Moved::new(self.settings.moved_body_bytes);
+        let moved = std::mem::replace(&mut self.moved, nothing);
         self.news = Some(match self.news.take() {
             Some(news) => news.then(moved),
             None => moved,

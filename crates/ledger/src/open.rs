@@ -65,6 +65,7 @@ impl<S: Store> Ledger<S> {
             store,
             params,
             bodies: BodyCache::new(settings.body_cache_bytes),
+            moved: Moved::new(settings.moved_body_bytes),
             settings,
             headers,
             live: State { header, utxo },
@@ -75,7 +76,6 @@ impl<S: Store> Ledger<S> {
             out: None,
             unsynced: false,
             published,
-            moved: Moved::default(),
             news: None,
             pruned_at,
         };

@@ -449,6 +449,40 @@ mod tests {
         assert!(matches!(HeaderRecord::from_value(&unknown), Err(StoreError::Corrupt { .. })));
     }
 
+    /// What can't be read back must not be written.
+    #[test]
+    fn every_code_of_a_block_can_be_stored() {
+        use ashlar_consensus::{
+            BlockError, TxError,
+            error::{CoinbaseFault, WitnessFault},
+        };
+        let transaction = |error| BlockError::Transaction { index: 0, error };
+        let (input, witness) = (0, 0);
+        let errors = [
+            BlockError::BadCoinbase(CoinbaseFault::Height),
+            BlockError::BadUtxoCommitment,
+            BlockError::CoinbaseOverpays { claimed: 1, allowed: 0 },
+            transaction(TxError::NoInputs),
+            transaction(TxError::NoOutputs),
+            transaction(TxError::TooLarge { size_bytes: 0 }),
+            transaction(TxError::DuplicateInput),
+            transaction(TxError::BadValue),
+            transaction(TxError::BadLockVersion),
+            transaction(TxError::MemoTooLong { length: 0 }),
+            transaction(TxError::NotYetValid { not_before: 0 }),
+            transaction(TxError::MissingInput { input }),
+            transaction(TxError::ImmatureCoinbase { input, mature_at: 0 }),
+            transaction(TxError::BadInputSum),
+            transaction(TxError::Overspends { inputs: 0, outputs: 0 }),
+            transaction(TxError::BadWitness { witness, fault: WitnessFault::Count }),
+            transaction(TxError::BadSignature { witness }),
+        ];
+        for error in errors {
+            assert_eq!(known_code(error.code()).unwrap(), error.code());
+        }
+        assert!(known_code("time-too-new").is_err());
+    }
+
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }

@@ -1,1 +1,381 @@
-//! to be written
+//! The store on disk: RocksDB, one column family for each [`Family`].
+//!
+//! One cache bounds memory: data blocks, indexes, filters and write buffers are all charged to
+//! it. The log is one for all families, so that a batch is atomic across them, and recovery
+//! after a crash keeps a prefix of the batches (`PointInTime`). Bodies and undo records lie in
+//! blob files: compaction does not rewrite them.
+
+use std::{
+    fs::{self, File, TryLockError},
+    ops::Bound,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
+    DBRecoveryMode, ErrorKind, IteratorMode, LogLevel, Options, ReadOptions, Snapshot, WriteBatch,
+    WriteBufferManager, WriteOptions, checkpoint::Checkpoint,
+};
+use self_cell::self_cell;
+
+use crate::{
+    memory::is_empty_range,
+    store::{Batch, Direction, Durability, Entry, Family, KeyRange, Read, Store, StoreError},
+};
+
+/// How much memory and how many files the database may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RocksOptions {
+    /// The one cache, write buffers included.
+    pub cache_bytes: usize,
+    /// All write buffers together; part of the cache.
+    pub write_buffer_bytes: usize,
+    /// All logs together: what a restart after a crash reads at most.
+    pub max_log_bytes: u64,
+    /// Open table files; blob files are counted too.
+    pub max_open_files: i32,
+    /// Threads that flush and compact.
+    pub background_threads: i32,
+}
+
+impl Default for RocksOptions {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 192 << 20,
+            write_buffer_bytes: 64 << 20,
+            max_log_bytes: 64 << 20,
+            max_open_files: 512,
+            background_threads: 2,
+        }
+    }
+}
+
+impl RocksOptions {
+    /// For testnets of many nodes on one machine.
+    pub fn small() -> Self {
+        Self {
+            cache_bytes: 16 << 20,
+            write_buffer_bytes: 8 << 20,
+            max_log_bytes: 16 << 20,
+            max_open_files: 64,
+            background_threads: 1,
+        }
+    }
+}
+
+/// Bits of bloom filter per key: one in a hundred absent keys costs a read.
+const BLOOM_BITS_PER_KEY: f64 = 10.0;
+
+/// Smaller values stay in the tables.
+const MIN_BLOB_BYTES: u64 = 4_096;
+
+/// After so many bytes a new blob file begins.
+const BLOB_FILE_BYTES: u64 = 256 << 20;
+
+/// RocksDB's own log of what it does: files kept, and bytes of each.
+const INFO_LOG_FILES: usize = 2;
+const INFO_LOG_BYTES: usize = 1 << 20;
+
+/// Held for as long as the database is open, beside RocksDB's own lock, whose refusal says
+/// nothing that a program can rely on.
+const LOCK_FILE: &str = "ashlar.lock";
+
+/// Greater than every key.
+const AFTER_ALL_KEYS: [u8; 128] = [0xff; 128];
+
+/// An open database. Fields are dropped in order: the lock goes last.
+struct Open {
+    db: DB,
+    directory: PathBuf,
+    _lock: File,
+}
+
+/// The store on disk. Snapshots keep it open.
+pub struct RocksStore {
+    open: Arc<Open>,
+}
+
+impl core::fmt::Debug for RocksStore {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "RocksStore({})", self.open.directory.display())
+    }
+}
+
+impl RocksStore {
+    /// Opens the database in `directory`, or makes a new one there.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] where another process, or this one, has it open.
+    pub fn open(directory: &Path, options: &RocksOptions) -> Result<Self, StoreError> {
+        let lock = lock(directory)?;
+        let cache = Cache::new_lru_cache(options.cache_bytes);
+        let common = common_options(options, &cache);
+        let families = Family::ALL.map(|family| {
+            ColumnFamilyDescriptor::new(family.name(), family_options(family, &common, &cache))
+        });
+        let default = ColumnFamilyDescriptor::new("default", common.clone());
+        let families = families.into_iter().chain([default]);
+        let db = DB::open_cf_descriptors(&common, directory, families).map_err(doing("opening"))?;
+        let open = Open { db, directory: directory.to_owned(), _lock: lock };
+        Ok(Self { open: Arc::new(open) })
+    }
+}
+
+fn lock(directory: &Path) -> Result<File, StoreError> {
+    let failed = |error: std::io::Error| StoreError::Io {
+        doing: "opening the data directory",
+        message: format!("{}: {error}", directory.display()),
+    };
+    fs::create_dir_all(directory).map_err(failed)?;
+    let file = File::options()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(directory.join(LOCK_FILE))
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(StoreError::InUse { directory: directory.display().to_string() })
+        }
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+fn common_options(options: &RocksOptions, cache: &Cache) -> Options {
+    let mut common = Options::default();
+    common.create_if_missing(true);
+    common.create_missing_column_families(true);
+    common.set_paranoid_checks(true);
+    common.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    common.set_track_and_verify_wals_in_manifest(true);
+    common.set_max_total_wal_size(options.max_log_bytes);
+    // Writers never wait for room: over the bound, the fullest buffer is flushed.
+    let buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
+        options.write_buffer_bytes,
+        false,
+        cache.clone(),
+    );
+    common.set_write_buffer_manager(&buffers);
+    common.set_write_buffer_size(options.write_buffer_bytes / 4);
+    common.set_max_open_files(options.max_open_files);
+    common.set_max_background_jobs(options.background_threads);
+    common.set_keep_log_file_num(INFO_LOG_FILES);
+    common.set_max_log_file_size(INFO_LOG_BYTES);
+    common.set_log_level(LogLevel::Warn);
+    common.set_compression_type(DBCompressionType::None);
+    common
+}
+
+fn family_options(family: Family, common: &Options, cache: &Cache) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    table.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+    let mut options = common.clone();
+    options.set_block_based_table_factory(&table);
+    match family {
+        // Hashes and signatures: nothing to gain by compression.
+        Family::Blocks | Family::Undo => {
+            options.set_enable_blob_files(true);
+            options.set_min_blob_size(MIN_BLOB_BYTES);
+            options.set_blob_file_size(BLOB_FILE_BYTES);
+            options.set_enable_blob_gc(true);
+        }
+        Family::Headers | Family::LockCoins | Family::LockHistory => {
+            options.set_compression_type(DBCompressionType::Lz4);
+        }
+        Family::Coins | Family::Heights | Family::Tips | Family::Transactions | Family::Meta => {}
+    }
+    options
+}
+
+/// What RocksDB says, in the store's own terms.
+fn doing(doing: &'static str) -> impl Fn(rocksdb::Error) -> StoreError {
+    move |error| match error.kind() {
+        ErrorKind::Corruption => StoreError::Corrupt { what: format!("{doing}: {error}") },
+        _ => StoreError::Io { doing, message: error.to_string() },
+    }
+}
+
+fn handle(db: &DB, family: Family) -> Result<&ColumnFamily, StoreError> {
+    db.cf_handle(family.name()).ok_or_else(|| {
+        StoreError::corrupt(format_args!("the column family {} is missing", family.name()))
+    })
+}
+
+fn get(
+    db: &DB,
+    options: &ReadOptions,
+    family: Family,
+    key: &[u8],
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let value = db.get_pinned_cf_opt(handle(db, family)?, key, options);
+    Ok(value.map_err(doing("reading"))?.map(|value| value.to_vec()))
+}
+
+fn get_many(
+    db: &DB,
+    options: &ReadOptions,
+    family: Family,
+    keys: &[Vec<u8>],
+) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let is_sorted = keys.is_sorted();
+    db.batched_multi_get_cf_opt(handle(db, family)?, keys, is_sorted, options)
+        .into_iter()
+        .map(|value| Ok(value.map_err(doing("reading"))?.map(|value| value.to_vec())))
+        .collect()
+}
+
+fn scan(
+    db: &DB,
+    mut options: ReadOptions,
+    family: Family,
+    range: KeyRange<'_>,
+    limit: usize,
+    direction: Direction,
+) -> Result<Vec<Entry>, StoreError> {
+    if is_empty_range(range) {
+        return Ok(Vec::new());
+    }
+    // RocksDB takes the lower bound in and leaves the upper one out.
+    let next = |key: &[u8]| [key, &[0]].concat();
+    match range.0 {
+        Bound::Included(start) => options.set_iterate_lower_bound(start),
+        Bound::Excluded(start) => options.set_iterate_lower_bound(next(start)),
+        Bound::Unbounded => {}
+    }
+    match range.1 {
+        Bound::Included(end) => options.set_iterate_upper_bound(next(end)),
+        Bound::Excluded(end) => options.set_iterate_upper_bound(end),
+        Bound::Unbounded => {}
+    }
+    let mode = match direction {
+        Direction::Forward => IteratorMode::Start,
+        Direction::Backward => IteratorMode::End,
+    };
+    db.iterator_cf_opt(handle(db, family)?, options, mode)
+        .take(limit)
+        .map(|entry| {
+            let (key, value) = entry.map_err(doing("reading"))?;
+            Ok((key.into_vec(), value.into_vec()))
+        })
+        .collect()
+}
+
+impl Read for RocksStore {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        get(&self.open.db, &ReadOptions::default(), family, key)
+    }
+
+    fn get_many(
+        &self,
+        family: Family,
+        keys: &[Vec<u8>],
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        get_many(&self.open.db, &ReadOptions::default(), family, keys)
+    }
+
+    fn scan(
+        &self,
+        family: Family,
+        range: KeyRange<'_>,
+        limit: usize,
+        direction: Direction,
+    ) -> Result<Vec<Entry>, StoreError> {
+        scan(&self.open.db, ReadOptions::default(), family, range, limit, direction)
+    }
+}
+
+impl Store for RocksStore {
+    fn snapshot(&self) -> Arc<dyn Read> {
+        Arc::new(RocksSnapshot::new(Arc::clone(&self.open), |open| open.db.snapshot()))
+    }
+
+    fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {
+        let db = &self.open.db;
+        let mut writes = WriteBatch::default();
+        for (family, key, value) in &batch.writes {
+            let handle = handle(db, *family)?;
+            match value {
+                Some(value) => writes.put_cf(handle, key, value),
+                None => writes.delete_cf(handle, key),
+            }
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(durability == Durability::Synced);
+        db.write_opt(writes, &options).map_err(doing("writing"))
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.open.db.flush_wal(true).map_err(doing("syncing"))
+    }
+
+    fn checkpoint(&self, directory: &Path) -> Result<(), StoreError> {
+        let made = Checkpoint::new(&self.open.db).and_then(|at| at.create_checkpoint(directory));
+        made.map_err(doing("making a checkpoint"))
+    }
+
+    fn clear(&self, family: Family) -> Result<(), StoreError> {
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        if self.scan(family, all, 1, Direction::Forward)?.is_empty() {
+            return Ok(());
+        }
+        let db = &self.open.db;
+        let handle = handle(db, family)?;
+        let mut writes = WriteBatch::default();
+        writes.delete_range_cf(handle, [].as_slice(), AFTER_ALL_KEYS.as_slice());
+        db.write(writes).map_err(doing("clearing"))?;
+        // Gives the room back now, not some day.
+        db.compact_range_cf(handle, None::<&[u8]>, None::<&[u8]>);
+        Ok(())
+    }
+}
+
+type BorrowedSnapshot<'a> = Snapshot<'a>;
+
+self_cell!(
+    /// A snapshot that keeps its database open.
+    struct RocksSnapshot {
+        owner: Arc<Open>,
+        #[covariant]
+        dependent: BorrowedSnapshot,
+    }
+);
+
+impl RocksSnapshot {
+    fn options(&self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        options.set_snapshot(self.borrow_dependent());
+        options
+    }
+}
+
+impl Read for RocksSnapshot {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        get(&self.borrow_owner().db, &self.options(), family, key)
+    }
+
+    fn get_many(
+        &self,
+        family: Family,
+        keys: &[Vec<u8>],
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        get_many(&self.borrow_owner().db, &self.options(), family, keys)
+    }
+
+    fn scan(
+        &self,
+        family: Family,
+        range: KeyRange<'_>,
+        limit: usize,
+        direction: Direction,
+    ) -> Result<Vec<Entry>, StoreError> {
+        scan(&self.borrow_owner().db, self.options(), family, range, limit, direction)
+    }
+}

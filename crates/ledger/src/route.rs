@@ -15,12 +15,13 @@ pub(crate) struct Route {
 }
 
 /// What [`Route::aim`] found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Aimed {
     /// The route leads to the target.
     Clear,
-    /// A block on the way failed, but its child on the way does not know yet.
-    Blocked { child: BlockId, parent_code: &'static str },
+    /// A block on the way failed with this code while those above it were not in memory, so that
+    /// they do not know yet: their ids, lowest first.
+    Blocked { above: Vec<BlockId>, code: &'static str },
 }
 
 impl Route {
@@ -29,20 +30,21 @@ impl Route {
     pub(crate) fn aim(
         &mut self,
         target: Node,
-        stop: impl Fn(&Node) -> bool,
+        stop: impl Fn(&Node) -> Result<bool, StoreError>,
         lookup: impl Fn(&BlockId) -> Result<Option<Node>, StoreError>,
     ) -> Result<Aimed, StoreError> {
         let target_id = target.state.id;
         let mut way_down = Vec::new();
         let mut node = target;
-        while self.target != Some(node.state.id) && !stop(&node) {
+        while self.target != Some(node.state.id) && !stop(&node)? {
             way_down.push(node.state.id);
             let child = node.state.id;
             node = lookup(&node.header.parent)?.ok_or_else(|| {
                 StoreError::corrupt(format_args!("the header before {child} is missing"))
             })?;
-            if let Some(parent_code) = node.failed {
-                return Ok(Aimed::Blocked { child, parent_code });
+            if let Some(code) = node.failed {
+                way_down.reverse();
+                return Ok(Aimed::Blocked { above: way_down, code });
             }
         }
         if self.target != Some(node.state.id) {
@@ -58,19 +60,9 @@ impl Route {
         self.ids.front().copied()
     }
 
-    /// Where it leads.
-    pub(crate) const fn target(&self) -> Option<BlockId> {
-        self.target
-    }
-
     /// The lowest one was reached.
     pub(crate) fn pop_first(&mut self) {
         self.ids.pop_front();
-    }
-
-    /// The route begins one block lower.
-    pub(crate) fn push_first(&mut self, id: BlockId) {
-        self.ids.push_front(id);
     }
 
     /// Lowest first.

@@ -170,7 +170,10 @@ impl Batch {
     }
     /// Bytes of keys and values written.
     pub fn size_bytes(&self) -> usize {
-        self.writes.iter().map(|(_, key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum()
+        self.writes
+            .iter()
+            .map(|(_, key, value)| key.len() + value.as_ref().map_or(0, Vec::len))
+            .sum()
     }
     /// Whether there is nothing to write.
     pub const fn is_empty(&self) -> bool {

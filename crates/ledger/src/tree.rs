@@ -179,7 +179,9 @@ impl Tree {
 
     /// The children of a block that are in memory, by id.
     pub fn children(&self, id: &BlockId) -> impl Iterator<Item = BlockId> + '_ {
-        self.children.range((*id, BlockId::ZERO)..=(*id, BlockId([0xff; 32]))).map(|(_, child)| *child)
+        self.children
+            .range((*id, BlockId::ZERO)..=(*id, BlockId([0xff; 32])))
+            .map(|(_, child)| *child)
     }
 
     /// `id` and every descendant in memory that can be reached through nodes in memory for which

@@ -276,7 +276,10 @@ impl View {
         let mut items = Vec::with_capacity(outpoints.len());
         for (outpoint, coin) in outpoints.iter().zip(self.coins(&outpoints)?) {
             let coin = coin.ok_or_else(|| {
-                StoreError::corrupt(format_args!("the lock index names a coin of {} that is not there", outpoint.txid))
+                StoreError::corrupt(format_args!(
+                    "the lock index names a coin of {} that is not there",
+                    outpoint.txid
+                ))
             })?;
             items.push(LocatedCoin { outpoint: *outpoint, coin });
         }
@@ -398,9 +401,9 @@ impl View {
         let mut headers = Vec::new();
         for (_, id) in self.snapshot.scan(Family::Heights, range, limit, Direction::Forward)? {
             let id = keys::read_block_id(&id)?;
-            let record = self.record(&id)?.ok_or_else(|| {
-                StoreError::corrupt(format_args!("the header {id} is missing"))
-            })?;
+            let record = self
+                .record(&id)?
+                .ok_or_else(|| StoreError::corrupt(format_args!("the header {id} is missing")))?;
             headers.push(record.header);
             if stop == Some(&id) {
                 break;

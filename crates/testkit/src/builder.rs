@@ -21,8 +21,8 @@ use ashlar_consensus::{
     open_block, transaction::sighash,
 };
 use ashlar_primitives::{
-    Address, Amount, Block, BlockId, Coin, Coinbase, Header, Lock, MerkleRoot,
-    OutPoint, Output, Transaction, Witness, keys::SecretKey, merkle::block_merkle_root,
+    Address, Amount, Block, BlockId, Coin, Coinbase, Header, Lock, MerkleRoot, OutPoint, Output,
+    Transaction, Witness, keys::SecretKey, merkle::block_merkle_root,
 };
 use imbl::OrdMap;
 use serde_json::{Value, json};
@@ -182,7 +182,12 @@ impl Chain {
             block: None,
             time: genesis.params().time,
             state: genesis.state().clone(),
-            coins: genesis.diff().created.iter().map(|(outpoint, coin)| (*outpoint, *coin)).collect(),
+            coins: genesis
+                .diff()
+                .created
+                .iter()
+                .map(|(outpoint, coin)| (*outpoint, *coin))
+                .collect(),
         };
         let made = [(genesis.params().chain_id, made)].into();
         Self { genesis, made, serial: Cell::new(0) }
@@ -325,12 +330,7 @@ impl Chain {
 
     /// A child of `parent` with one thing wrong: `spoil` changes the finished draft, then the
     /// merkle root is made to fit and the work is done. It is not part of the chain.
-    pub fn spoiled(
-        &self,
-        parent: &BlockId,
-        plan: Plan,
-        spoil: impl FnOnce(&mut Block),
-    ) -> Block {
+    pub fn spoiled(&self, parent: &BlockId, plan: Plan, spoil: impl FnOnce(&mut Block)) -> Block {
         let mut block = self.draft(parent, plan);
         spoil(&mut block);
         seal(block)
@@ -343,8 +343,8 @@ impl Chain {
         let next = check_header(&parent.state.header, params, &block.header)
             .map_err(|error| error.to_string())?;
         let header = block.header;
-        let checked = open_block(params, &header, next.height, block)
-            .map_err(|error| error.to_string())?;
+        let checked =
+            open_block(params, &header, next.height, block).map_err(|error| error.to_string())?;
         let fetched = checked.external_inputs().into_iter();
         let fetched = fetched.filter_map(|at| Some((at, *parent.coins.get(&at)?))).collect();
         let spent = SpentCoins { coins: fetched };
@@ -371,8 +371,8 @@ impl Chain {
         let next = check_header(&parent.state.header, params, &block.header)
             .expect("a header whose own rules hold");
         let header = block.header;
-        let checked = open_block(params, &header, next.height, block)
-            .expect("a body whose own rules hold");
+        let checked =
+            open_block(params, &header, next.height, block).expect("a body whose own rules hold");
         let state = State { header: next, utxo: parent.state.utxo.clone() };
         let coins = parent.coins.clone();
         self.insert(checked, state, coins)

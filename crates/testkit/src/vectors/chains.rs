@@ -64,9 +64,8 @@ impl Case {
         let mut ledger = open()?;
         for (number, step) in self.steps.iter().enumerate() {
             let offered = ledger.offer(&step.block.0, step.now, &mut rand::rng())?;
-            step.check(&offered, &ledger.view()).map_err(|Failure(reason)| {
-                Failure::new(format_args!("step {number}: {reason}"))
-            })?;
+            step.check(&offered, &ledger.view())
+                .map_err(|Failure(reason)| Failure::new(format_args!("step {number}: {reason}")))?;
             if restarts {
                 ledger.flush()?;
                 ledger = open()?;
