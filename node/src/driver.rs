@@ -169,5 +169,10 @@ fn log_notice(notice: &Notice) {
         }
         Notice::Syncing { height, target } => info!(height, target, "catching up"),
         Notice::Synced { height } => info!(height, "caught up"),
+        Notice::TemplateRefused { code, txid } => tracing::error!(
+            code,
+            txid = txid.map(tracing::field::display),
+            "a template failed its check and was not served; please report this"
+        ),
     }
 }
