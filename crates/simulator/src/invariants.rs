@@ -49,6 +49,10 @@ pub enum Violation {
         "{node} had no answer in time to its request {request} to {other}, over a link that works"
     )]
     NoAnswer { node: NodeId, other: NodeId, request: u64 },
+    #[error("{node} has {in_flight} requests in flight to {other}, more than the network carries")]
+    TooManyRequests { node: NodeId, other: NodeId, in_flight: usize },
+    #[error("{node} made a template that it then refused itself: {code}")]
+    TemplateRefused { node: NodeId, code: &'static str },
     #[error("{node} replied twice to call {call}")]
     SecondReply { node: NodeId, call: u64 },
     #[error("{node} had no reply for call {call} in time")]
@@ -102,6 +106,8 @@ pub enum Violation {
     },
     #[error("{node} knows the better header {best} and stays at {tip}")]
     BelowBestHeader { node: NodeId, best: BlockId, tip: BlockId },
+    #[error("{node} took {txid}, which still could be confirmed, and has forgotten it")]
+    PaymentForgotten { node: NodeId, txid: Txid },
     #[error("no wallet had a coin for the last payment")]
     NoProbe,
     #[error("{node} has not confirmed {txid}, though it pays well")]
@@ -119,6 +125,7 @@ impl Violation {
             | Self::Endless { .. }
             | Self::NotOneTip { .. }
             | Self::BelowBestHeader { .. }
+            | Self::PaymentForgotten { .. }
             | Self::NoProbe
             | Self::Unconfirmed { .. } => Class::Liveness,
             _ => Class::Safety,

@@ -12,15 +12,26 @@ use ashlar_engine::{
     Call, CallId, Engine, InboundId, Input, Job, Outputs, Peer, RequestId, Settings, Ticket, Time,
 };
 use ashlar_ledger::{Ledger, MemoryStore, StoreError, View};
+use rand::RngExt;
 
-use crate::{mesh::MessageId, people::Errand, scenario::EPOCH_SECONDS};
+use crate::{
+    mesh::MessageId,
+    people::Errand,
+    random::{Random, once_in},
+    scenario::EPOCH_SECONDS,
+};
 
 /// After so long a verdict on gossip is worth nothing (the network's own deadline).
 pub const VERDICT_DEADLINE: Duration = Duration::from_secs(8);
 /// After so long without an answer a request has failed.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Requests in flight to one peer that the network carries (THREATS.md §6).
+pub const MAX_REQUESTS_PER_PEER: usize = 8;
 /// After so long a call must have had its reply.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How far a node's wall clock is off, at most, either way.
+const MAX_CLOCK_OFFSET_MS: i64 = 10_000;
 
 /// A node's number in the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,13 +76,14 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node with nothing but the genesis block.
+    /// A node with nothing but the genesis block. Its clock, its ledger's settings and the seed
+    /// of its engine are drawn from `random`.
     ///
     /// # Panics
     /// Where a ledger can't be opened on an empty memory store: nothing in a world can go on then.
-    pub fn new(id: NodeId, genesis: &Genesis, engine_seed: u64, clock_offset_ms: i64) -> Self {
-        let ledger_settings = ashlar_ledger::Settings { transaction_index: true, lock_index: true };
-        let ledger = Ledger::open(Arc::new(MemoryStore::default()), genesis, ledger_settings)
+    pub fn new(id: NodeId, genesis: &Genesis, random: &mut Random) -> Self {
+        let store = Arc::new(MemoryStore::default());
+        let ledger = Ledger::open(store, genesis, draw_ledger_settings(random))
             .expect("a new store in memory opens");
         let settings = Settings {
             mempool: ashlar_mempool::Limits::default(),
@@ -80,8 +92,8 @@ impl Node {
         };
         Self {
             id,
-            engine: Engine::new(ledger, settings, engine_seed),
-            clock_offset_ms,
+            engine: Engine::new(ledger, settings, random.random()),
+            clock_offset_ms: random.random_range(-MAX_CLOCK_OFFSET_MS..=MAX_CLOCK_OFFSET_MS),
             wakes_at: None,
             peers: BTreeSet::new(),
             tickets: BTreeMap::new(),
@@ -165,6 +177,11 @@ impl Node {
         self.asked.get(&id).copied()
     }
 
+    /// How many requests to a peer have no answer.
+    pub fn in_flight(&self, peer: Peer) -> usize {
+        self.asked.values().filter(|asked| asked.peer == peer).count()
+    }
+
     /// The requests to a peer that have no answer, in order.
     pub fn unanswered(&self, peer: Peer) -> Vec<RequestId> {
         self.asked.iter().filter(|(_, asked)| asked.peer == peer).map(|(id, _)| *id).collect()
@@ -209,6 +226,21 @@ impl Node {
     }
 }
 
+/// Half of the nodes keep so little in memory that a short chain already makes them read from
+/// their stores and write in many steps. They must agree with the others.
+fn draw_ledger_settings(random: &mut Random) -> ashlar_ledger::Settings {
+    let usual = ashlar_ledger::Settings::default();
+    if once_in(random, 2) {
+        return usual;
+    }
+    ashlar_ledger::Settings {
+        step_bytes: random.random_range(1_000..=20_000),
+        headers_in_memory: random.random_range(12..=40),
+        body_cache_bytes: random.random_range(1_000..=20_000),
+        ..usual
+    }
+}
+
 /// Whole milliseconds.
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
@@ -219,10 +251,15 @@ fn virtual_cost(job: &Job) -> Duration {
     const OVERHEAD: Duration = Duration::from_micros(50);
     const PER_SIGNATURE: Duration = Duration::from_micros(12);
     const PER_TRANSACTION: Duration = Duration::from_micros(2);
+    /// Of a usual one, with one input and two outputs.
+    const TRANSACTION_BYTES: usize = 194;
     let times = |cost: Duration, count: usize| cost * u32::try_from(count).unwrap_or(u32::MAX);
     OVERHEAD
         + match job {
-            Job::OpenBlock { block, .. } => times(PER_TRANSACTION, block.transactions.len()),
+            Job::OpenBlock { block, .. } | Job::CheckTemplate { block, .. } => {
+                times(PER_TRANSACTION, block.transactions.len())
+            }
+            Job::OpenBody { bytes, .. } => times(PER_TRANSACTION, bytes.len() / TRANSACTION_BYTES),
             Job::VerifyBlock { checks, .. } => times(PER_SIGNATURE, checks.len()),
             Job::VerifyTransactions { checks } => {
                 times(PER_SIGNATURE, checks.iter().map(|(_, checks)| checks.len()).sum())

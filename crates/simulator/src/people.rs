@@ -48,17 +48,17 @@ pub enum Errand {
     Payment(Txid),
     /// A wallet makes the payment that must be confirmed everywhere.
     Probe(Txid),
+    /// A wallet asks what became of a payment that is not confirmed and still could be.
+    Inquiry(Txid),
 }
 
 /// A payment, signed.
 #[derive(Clone, Debug)]
 pub struct Payment {
-    /// Its id.
-    pub txid: Txid,
-    /// Where it is handed in, and how.
+    /// The node at which its wallet lives, and hands it in.
     pub node: NodeId,
-    /// The call that hands it in.
-    pub call: Call,
+    /// What is handed in.
+    pub transaction: Arc<CheckedTransaction>,
 }
 
 /// Somebody with a key.
@@ -197,13 +197,11 @@ impl Wallet {
         });
         let count = random.random_range(1..=3);
         let chosen: Vec<_> = coins.sample(random, count).cloned().collect();
-        let Some(payment) = self.build(view, &chosen, payee, feerate, random) else {
+        let Some(transaction) = self.build(view, &chosen, payee, feerate, random) else {
             return Ok(None);
         };
         self.offered.extend(chosen.iter().map(|coin| coin.outpoint));
-        let txid = payment.txid();
-        let call = Call::SubmitTransactions(vec![Arc::new(payment)]);
-        Ok(Some(Payment { txid, node: self.home, call }))
+        Ok(Some(Payment { node: self.home, transaction: Arc::new(transaction) }))
     }
 
     /// Pays a random part of the coins, with change. `None`: they do not cover the fee.

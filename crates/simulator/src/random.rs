@@ -19,7 +19,7 @@ pub enum Purpose {
     Scenario = 1,
     /// Latencies, back-offs, who dials whom.
     Links = 2,
-    /// The seeds and clock offsets of the engines.
+    /// What nodes are like: clocks, settings, the engines' own seeds.
     Nodes = 3,
     /// Coefficients of signature batches.
     Jobs = 4,

@@ -29,6 +29,10 @@ pub struct Tally {
     pub blocks_found: u64,
     /// Payments that a node took from a wallet.
     pub payments_accepted: u64,
+    /// Accepted payments that still wait at the end.
+    pub payments_waiting: u64,
+    /// Accepted payments that were undone, with more others than one cluster holds, and dropped.
+    pub payments_forgotten: u64,
     /// Payments that it did not take, for reasons that are nobody's fault.
     pub payments_refused: u64,
     /// Reorganisations that a node went through.
@@ -123,8 +127,13 @@ impl fmt::Display for Report {
         row(
             "payments",
             format!(
-                "{} accepted, {} confirmed everywhere, {} not taken",
-                tally.payments_accepted, self.payments_confirmed, tally.payments_refused
+                "{} accepted, {} confirmed everywhere, {} still wait, {} dropped by policy, \
+                 {} not taken",
+                tally.payments_accepted,
+                self.payments_confirmed,
+                tally.payments_waiting,
+                tally.payments_forgotten,
+                tally.payments_refused
             ),
         )?;
         row(

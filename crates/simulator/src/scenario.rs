@@ -22,8 +22,6 @@ pub const DEFAULT_MINUTES: u64 = 20;
 
 /// The first second of every world, by the nodes' wall clocks: 2027-01-15.
 pub const EPOCH_SECONDS: u32 = 1_800_000_000;
-/// How far a node's wall clock is off, at most, either way.
-const MAX_CLOCK_OFFSET_MS: i64 = 10_000;
 /// The prefix of addresses.
 const ADDRESS_PREFIX: &str = "sim";
 /// Coins that each wallet finds in the genesis block.
@@ -182,11 +180,6 @@ impl Scenario {
     /// When a node begins to dial and to listen.
     pub fn start_of(&self, node: NodeId) -> Duration {
         self.late.filter(|late| late.node == node).map_or(Duration::ZERO, |late| late.at)
-    }
-
-    /// A node's clock offset in milliseconds.
-    pub fn draw_clock_offset(random: &mut Random) -> i64 {
-        random.random_range(-MAX_CLOCK_OFFSET_MS..=MAX_CLOCK_OFFSET_MS)
     }
 
     /// The genesis of this world, with allocations to these locks.

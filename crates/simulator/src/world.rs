@@ -9,19 +9,22 @@ mod errands;
 mod outputs;
 mod transport;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use ashlar_engine::{Call, CallId, Input, JobId, JobResult, Peer, RequestFailure, RequestId};
 use ashlar_ledger::View;
 use ashlar_primitives::{BlockId, Txid};
-use rand::RngExt;
 
 use crate::{
     invariants::{Checks, Replay, Violation, one_tip},
     links::{Links, Message, PairId},
     mesh::Mesh,
     node::{Node, NodeId},
-    people::{Errand, MinerId, People, WalletId},
+    people::{Errand, MinerId, Payment, People, WalletId},
     queue::Queue,
     random::{Purpose, Random, stream},
     report::{Failure, Report, Tally},
@@ -73,6 +76,8 @@ enum Event {
     Pay(WalletId),
     /// A wallet makes the payment that must be confirmed everywhere.
     Probe,
+    /// Wallets ask for payments that are not confirmed.
+    Inquire,
 }
 
 /// A world.
@@ -93,8 +98,12 @@ pub struct World {
     ticks: BTreeMap<NodeId, (Duration, u32)>,
     /// When a block became some node's tip for the first time.
     first_tips: BTreeMap<BlockId, Duration>,
-    payments: Vec<Txid>,
+    /// In order of making, and whether the wallet's node took it.
+    payments: Vec<(Payment, bool)>,
     probe: Option<Txid>,
+    /// Nodes that once, after a reorganisation, had more payments to take back than may hang
+    /// together in a mempool.
+    overfull: BTreeSet<NodeId>,
 }
 
 impl World {
@@ -109,12 +118,8 @@ impl World {
             .genesis(&people.locks())
             .expect("the parameters of a drawn scenario are within the limits of a genesis");
         let random = &mut stream(scenario.seed, Purpose::Nodes);
-        let nodes = (0..scenario.nodes)
-            .map(|index| {
-                let clock_offset_ms = Scenario::draw_clock_offset(random);
-                Node::new(NodeId(index), &genesis, random.random(), clock_offset_ms)
-            })
-            .collect();
+        let nodes =
+            (0..scenario.nodes).map(|index| Node::new(NodeId(index), &genesis, random)).collect();
         let mut world = Self {
             now: Duration::ZERO,
             queue: Queue::new(),
@@ -130,6 +135,7 @@ impl World {
             first_tips: BTreeMap::new(),
             payments: Vec::new(),
             probe: None,
+            overfull: BTreeSet::new(),
             scenario,
         };
         world.schedule_beginning();
@@ -210,6 +216,7 @@ impl World {
             Event::Settle { following } => self.settle(following),
             Event::Pay(wallet) => return self.pay(wallet),
             Event::Probe => return self.make_probe(),
+            Event::Inquire => return self.inquire(),
         }
         Ok(())
     }
@@ -293,7 +300,9 @@ impl World {
             .first()
             .zip(replays.first())
             .expect("a world has at least as many nodes as the least scenario");
-        let confirmed = self.payments.iter().filter(|txid| replay.confirmed.contains(*txid));
+        let payments = self.payments.iter().filter(|(_, accepted)| *accepted);
+        let confirmed =
+            payments.filter(|(payment, _)| replay.confirmed.contains(&payment.transaction.txid()));
         Ok(Report {
             scenario: self.scenario.clone(),
             tip: view.tip().id,

@@ -1,18 +1,21 @@
 //! What people ask of nodes, and what they do with the replies.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use ashlar_consensus::TxError;
 use ashlar_engine::{
     Answer, Call, CallError, CallId,
     call::{AnswerBody, BlockVerdict},
 };
-use ashlar_mempool::{PolicyError, Refusal};
+use ashlar_ledger::View;
+use ashlar_mempool::{Limits, PolicyError, Refusal};
 use ashlar_primitives::{Encode, Txid};
 
 use super::{Event, World};
 use crate::{
     invariants::Violation,
-    node::{CALL_DEADLINE, NodeId},
-    people::{Errand, MinerId, WalletId, solve},
+    node::{CALL_DEADLINE, Node, NodeId},
+    people::{Errand, MinerId, Payment, WalletId, solve},
     scenario::SETTLING_BLOCKS,
     trace::Subject,
 };
@@ -38,6 +41,7 @@ impl World {
         self.queue.push(settle, Event::Settle { following: SETTLING_BLOCKS - 1 });
         // After the first of the last blocks has decided the last race.
         self.queue.push(settle + interval + interval / 2, Event::Probe);
+        self.queue.push(self.scenario.timeline.end - CALL_DEADLINE * 2, Event::Inquire);
     }
 
     fn is_first_phase(&self) -> bool {
@@ -98,11 +102,53 @@ impl World {
             .pay(wallet, &view, is_probe)
             .map_err(|error| Violation::query(home, &error))?;
         let Some(payment) = payment else { return Ok(None) };
-        let txid = payment.txid;
+        let txid = payment.transaction.txid();
         let errand = if is_probe { Errand::Probe(txid) } else { Errand::Payment(txid) };
-        let call = Event::Call { node: payment.node, errand, call: payment.call };
-        self.queue.push(self.now, call);
+        let call = Call::SubmitTransactions(vec![Arc::clone(&payment.transaction)]);
+        self.queue.push(self.now, Event::Call { node: payment.node, errand, call });
+        self.payments.push((payment, false));
         Ok(Some(txid))
+    }
+
+    /// After a reorganisation: whether the payments that are unconfirmed now could be too many for
+    /// one cluster (PROTOCOL.md §13), so that the node may have to forget some.
+    pub(super) fn note_overfull(&mut self, node: NodeId, view: &View) -> Result<(), Violation> {
+        let mut unconfirmed = 0;
+        for (payment, _) in &self.payments {
+            let place = view.transaction_place(&payment.transaction.txid());
+            let is_confirmed = place.map_err(|error| Violation::query(node, &error))?.is_some();
+            unconfirmed += usize::from(!is_confirmed);
+        }
+        if unconfirmed > Limits::default().max_cluster_transactions {
+            self.overfull.insert(node);
+        }
+        Ok(())
+    }
+
+    /// A payment that a node took, that no block holds, and that could still be confirmed, must
+    /// be waiting in that node's mempool: what was undone meanwhile must have come back.
+    pub(super) fn inquire(&mut self) -> Result<(), Violation> {
+        let mut waiting = BTreeSet::new();
+        for (Payment { node, transaction }, accepted) in &self.payments {
+            let (node, txid) = (*node, transaction.txid());
+            let view = self.nodes.get(node.0).map(Node::view);
+            let Some(view) = view.filter(|_| *accepted) else { continue };
+            let query = |error| Violation::query(node, &error);
+            if view.transaction_place(&txid).map_err(query)?.is_some() {
+                continue;
+            }
+            let mut inputs = transaction.transaction().inputs.iter();
+            let is_possible = inputs.try_fold(true, |so_far, input| {
+                let coin = view.coin(input).map_err(|error| Violation::Store { node, error })?;
+                Ok(so_far && (coin.is_some() || waiting.contains(&input.txid)))
+            })?;
+            if is_possible {
+                waiting.insert(txid);
+                let (errand, call) = (Errand::Inquiry(txid), Call::MempoolTransaction(txid));
+                self.queue.push(self.now, Event::Call { node, errand, call });
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn call(
@@ -114,6 +160,7 @@ impl World {
         let kind = match &call {
             Call::Template { .. } => "call for template",
             Call::SubmitBlock(_) => "call with block",
+            Call::MempoolTransaction(_) => "call for payment",
             _ => "call with payment",
         };
         let (id, input) = self.node(node).call(errand, call);
@@ -144,12 +191,25 @@ impl World {
                 match result {
                     Ok(_) => {
                         self.tally.payments_accepted += 1;
-                        self.payments.push(txid);
+                        let made = self.payments.iter_mut();
+                        made.filter(|(payment, _)| payment.transaction.txid() == txid)
+                            .for_each(|(_, accepted)| *accepted = true);
                         Ok(())
                     }
                     Err(refusal) => self.payment_refused(node, errand, &refusal),
                 }
             }
+            (Errand::Inquiry(txid), AnswerBody::MempoolTransaction(entry)) => match entry {
+                Some(_) => {
+                    self.tally.payments_waiting += 1;
+                    Ok(())
+                }
+                None if self.overfull.contains(&node) => {
+                    self.tally.payments_forgotten += 1;
+                    Ok(())
+                }
+                None => Err(Violation::PaymentForgotten { node, txid }),
+            },
             _ => Err(Violation::OtherReply { node }),
         }
     }

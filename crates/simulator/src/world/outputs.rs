@@ -1,5 +1,7 @@
 //! What engines want of the world.
 
+use std::time::Duration;
+
 use ashlar_engine::{
     Event as EngineEvent, GossipData, InboundId, Job, JobId, Output, Peer, RequestId, Ticket,
     Verdict,
@@ -16,10 +18,13 @@ use crate::{
     invariants::Violation,
     links::Message,
     mesh::GossipMessage,
-    node::{NodeId, REQUEST_TIMEOUT},
+    node::{MAX_REQUESTS_PER_PEER, NodeId, REQUEST_TIMEOUT},
     readable,
     trace::Subject,
 };
+
+/// For so long after a cut its effects excuse a node: requests that were out have ended by then.
+const EXCUSED: Duration = Duration::from_secs(60);
 
 impl World {
     pub(super) fn perform(&mut self, node: NodeId, output: Output) -> Result<(), Violation> {
@@ -64,6 +69,10 @@ impl World {
         let deadline = Event::RequestDeadline { node, request: id };
         self.queue.push(now + REQUEST_TIMEOUT, deadline);
         if let Some(other) = self.links.other_end(peer, node) {
+            let in_flight = self.node(node).in_flight(peer);
+            if in_flight > MAX_REQUESTS_PER_PEER && !self.was_cut_lately(peer) {
+                return Err(Violation::TooManyRequests { node, other, in_flight });
+            }
             self.send(peer, other, Message::Request(id, request));
         }
         Ok(())
@@ -128,7 +137,8 @@ impl World {
         }
     }
 
-    /// Everyone here is honest, so only a link that works no longer excuses a cut.
+    /// Everyone here is honest, so only silence can be held against anybody, and only while a
+    /// cut link can be its cause.
     fn cut_peer(
         &mut self,
         node: NodeId,
@@ -137,14 +147,23 @@ impl World {
         reason: String,
     ) -> Result<(), Violation> {
         self.note(Some(node), "cut off", Subject::Number(peer.0));
-        let Some(pair) = self.links.pair_of(peer) else { return Ok(()) };
-        if !self.links.is_cut(pair)
-            && let Some(other) = self.links.other_end(peer, node)
-        {
+        let Some(other) = self.links.other_end(peer, node) else { return Ok(()) };
+        let is_silence = matches!(
+            offence,
+            Offence::NoStatus | Offence::Unresponsive | Offence::WithheldBlock | Offence::Stalling
+        );
+        if !is_silence || !self.was_cut_lately(peer) {
             return Err(Violation::HonestPeerCut { node, other, offence, reason });
         }
         self.close(peer, [self.now; 2]);
         Ok(())
+    }
+
+    /// Whether nothing got through on a connection at some time in the last minute.
+    fn was_cut_lately(&self, peer: Peer) -> bool {
+        let since = self.now.saturating_sub(EXCUSED);
+        let pair = self.links.pair_of(peer);
+        pair.is_some_and(|pair| self.links.was_cut_since(pair, since, self.now))
     }
 
     fn job(&mut self, node: NodeId, id: JobId, job: Job) {
@@ -168,6 +187,7 @@ impl World {
             let depth = u32::try_from(disconnected.len()).unwrap_or(u32::MAX);
             self.tally.reorganisations += 1;
             self.tally.deepest_reorganisation = self.tally.deepest_reorganisation.max(depth);
+            self.note_overfull(node, view)?;
         }
         let now = self.now;
         match self.first_tips.get(&id) {
@@ -191,7 +211,11 @@ impl World {
             Notice::PeerOfOtherChain { peer, .. } => {
                 Err(Violation::OtherChain { node, other: peer.0 })
             }
-            _ => Ok(()),
+            Notice::TemplateRefused { code, .. } => Err(Violation::TemplateRefused { node, code }),
+            Notice::ClockBehind { .. }
+            | Notice::Reorganised { .. }
+            | Notice::Syncing { .. }
+            | Notice::Synced { .. } => Ok(()),
         }
     }
 }
