@@ -83,7 +83,7 @@ wait_for() {
     done
 }
 
-is_ready() { [ -f "$(node_dir "$1")/run.json" ] || ! running "$1" >/dev/null; }
+is_ready() { [ -f "$(node_dir "$1")/run.json" ] || ! kill -0 "$(cat "$(node_dir "$1")/pid")" 2>/dev/null; }
 is_gone() { ! running "$1" >/dev/null; }
 
 # Starts node N and waits until it answers. The ports that it was given first it keeps.

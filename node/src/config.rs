@@ -14,6 +14,8 @@ use thiserror::Error;
 pub(crate) const CONFIG_FILE: &str = "ashlar.toml";
 const DEFAULT_LISTEN: &str = "/ip4/0.0.0.0/tcp/9333";
 const DEFAULT_RPC_LISTEN: &str = "127.0.0.1:9332";
+/// libp2p tells of every lonely search for peers.
+const DEFAULT_LOG: &str = "info,libp2p_kad=error,libp2p_swarm=warn";
 
 /// How much memory the node takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
@@ -177,7 +179,7 @@ impl Config {
             lock_index: flags.lock_index.or(file.lock_index).unwrap_or(true),
             profile: flags.profile.or(file.profile).unwrap_or_default(),
             dev_clock: flags.dev_clock.or(file.dev_clock).unwrap_or(false),
-            log: flags.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
+            log: flags.log.or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
         };
         if config.mine_threads == 0 {
@@ -224,7 +226,7 @@ pub(crate) fn sample() -> String {
          # lock_index = true\n\
          # profile = \"default\"       # or \"small\"\n\
          # dev_clock = false\n\
-         # log = \"info\"\n\
+         # log = \"{DEFAULT_LOG}\"\n\
          # log_format = \"text\"       # or \"json\"\n"
     )
 }

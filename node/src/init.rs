@@ -6,7 +6,7 @@ use std::{
     str::FromStr,
 };
 
-use ashlar_consensus::{Genesis, genesis::restamp};
+use ashlar_consensus::{Genesis, genesis_file::restamp};
 use clap::Args;
 use thiserror::Error;
 

@@ -55,7 +55,7 @@ enum RunError {
     #[error("can't read the genesis file {path}: {error}")]
     UnreadableGenesis { path: PathBuf, error: std::io::Error },
     #[error("{path} is not a genesis: {error}")]
-    BadGenesis { path: PathBuf, error: Box<ashlar_consensus::genesis::GenesisError> },
+    BadGenesis { path: PathBuf, error: Box<ashlar_consensus::genesis_file::GenesisError> },
     #[error(
         "--dev-clock is only for chains of fixed difficulty; this one has a half-life of {half_life} s"
     )]

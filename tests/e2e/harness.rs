@@ -81,10 +81,15 @@ impl Net {
     }
 
     pub(crate) fn node_with(&self, peers: &[&Node], flags: &[&str]) -> Node {
+        self.node_on(&dev_genesis(), peers, flags)
+    }
+
+    /// A new node on the chain of this genesis file.
+    pub(crate) fn node_on(&self, genesis: &Path, peers: &[&Node], flags: &[&str]) -> Node {
         let number = self.names.fetch_add(1, Ordering::Relaxed);
         let mut node = Node {
             datadir: self.path(&format!("node{number}")),
-            genesis: dev_genesis(),
+            genesis: genesis.to_owned(),
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
             child: None,
         };

@@ -4,7 +4,7 @@ use std::{fs, process::Stdio};
 
 use serde_json::json;
 
-use crate::harness::{Net, dev_genesis, repository, run_command, wait_for};
+use crate::harness::{Net, binaries, dev_genesis, repository, run_command, wait_for};
 
 /// Runs a node that must end by itself; what it said.
 fn fails(command: &mut std::process::Command) -> String {
@@ -68,6 +68,8 @@ fn unknown_configuration_keys_and_bad_files_are_refused() {
     fs::write(datadir.join("ashlar.toml"), "mine_treads = 2\n").unwrap();
     let said = fails(run_command(&datadir).arg("--genesis").arg(dev_genesis()));
     assert!(said.contains("mine_treads"), "{said}");
+    let said = fails(run_command(&datadir).args(["--config", "/nonexistent.toml"]));
+    assert!(said.contains("/nonexistent.toml"), "{said}");
 
     fs::remove_file(datadir.join("ashlar.toml")).unwrap();
     let said = fails(&mut run_command(&datadir));
@@ -89,17 +91,17 @@ fn a_port_in_use_is_named() {
     let net = Net::new();
     let node = net.node(&[]);
     let address = node.rpc_address();
-    let mut command = run_command(&net.path("second"));
-    command.arg("--genesis").arg(dev_genesis());
-    // The later flag wins over the free port of the harness.
-    let said = fails(command.env("ASHLAR_LOG", "info").args(["--config", "/nonexistent.toml"]));
-    assert!(said.contains("/nonexistent.toml"), "{said}");
-    let taken = net.path("third");
-    let mut command = std::process::Command::new(crate::harness::binaries().join("ashlar-node"));
-    command.args(["run", "--listen", "/ip4/127.0.0.1/tcp/0", "--rpc-listen", &address]);
-    command.arg("--datadir").arg(&taken).arg("--genesis").arg(dev_genesis());
-    let said = fails(&mut command);
-    assert!(said.contains(&address), "{said}");
+    let port = node.address().split("/p2p/").next().unwrap().to_owned();
+    for (listen, rpc, named) in [
+        ("/ip4/127.0.0.1/tcp/0", address.as_str(), address.as_str()),
+        (port.as_str(), "127.0.0.1:0", port.as_str()),
+    ] {
+        let mut command = std::process::Command::new(binaries().join("ashlar-node"));
+        command.args(["run", "--listen", listen, "--rpc-listen", rpc]);
+        command.arg("--datadir").arg(net.path("second")).arg("--genesis").arg(dev_genesis());
+        let said = fails(&mut command);
+        assert!(said.contains(named), "{said}");
+    }
 }
 
 #[test]
@@ -109,7 +111,7 @@ fn peers_of_another_chain_part_at_once_and_say_so() {
     let text = fs::read_to_string(dev_genesis()).unwrap();
     fs::write(&other_genesis, text.replace("1767225600", "1767225601")).unwrap();
     let node = net.node(&[]);
-    let stranger = net.node_with(&[&node], &["--genesis", other_genesis.to_str().unwrap()]);
+    let stranger = net.node_on(&other_genesis, &[&node], &[]);
     wait_for("one of them says that they part", || {
         (node.log().contains("another chain") || stranger.log().contains("another chain"))
             .then_some(())
