@@ -337,8 +337,8 @@ pub trait Api {
     async fn stop(&self) -> Result<String, RpcError>;
 }
 
-/// Subscriptions, over WebSocket alone. A subscriber that takes nothing for 5 s while events wait
-/// is cut off, with the reason as the subscription's last message.
+/// Over WebSocket alone. A subscriber that takes nothing for 5 s while events wait is cut off: its
+/// last message holds, in place of a result, the error `too-slow`.
 #[cfg_attr(not(feature = "server"), rpc(client))]
 #[cfg_attr(feature = "server", rpc(client, server))]
 pub trait Subscriptions {

@@ -67,8 +67,9 @@ pub enum RpcError {
         /// Which one.
         index: &'static str,
     },
-    /// −22, −25, −26 or −27: a transaction or block is refused, with the code of the rule
-    /// (PROTOCOL.md §8) or policy (§13) as its stable code.
+    /// the rule's own code, −22 (does not decode), −25 (spends what is not there), −27 (is here
+    /// already) or −26 (all else): a transaction or block is refused by a rule (PROTOCOL.md §8)
+    /// or policy (§13).
     #[error("{code}: {reason}")]
     Refused {
         /// The rule's or policy's.
@@ -253,6 +254,36 @@ impl From<RpcError> for ErrorObjectOwned {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The texts above are the table in docs/rpc.md.
+    #[test]
+    fn the_texts_of_the_variants_name_their_codes_and_numbers() {
+        let text = String::new;
+        let all = [
+            RpcError::InvalidParameter { name: "", reason: text() },
+            RpcError::TooMany { what: "", max: 0 },
+            RpcError::InvalidAddress { address: text(), reason: text() },
+            RpcError::NotFound { what: "", id: text() },
+            RpcError::Pruned { id: text() },
+            RpcError::IndexOff { index: "" },
+            RpcError::WarmingUp { height: 0, target: 0 },
+            RpcError::Overloaded,
+            RpcError::TimedOut { limit_ms: 0 },
+            RpcError::Stopping,
+            RpcError::RealClock,
+            RpcError::BadPeerAddress { address: text(), reason: text() },
+            RpcError::NotConnected { who: text() },
+            RpcError::UnknownMethod,
+            RpcError::Unauthorised,
+            RpcError::HostRefused,
+            RpcError::OriginRefused,
+            RpcError::Internal,
+        ];
+        for error in all {
+            let named = format!("/// `{}` −{}", error.code(), error.number().unsigned_abs());
+            assert!(include_str!("error.rs").contains(&named), "{named}");
+        }
+    }
 
     #[test]
     fn a_refusal_keeps_its_rules_code_and_gets_cores_number() {

@@ -2,6 +2,8 @@
 //! page is told is what the compiler was told. Something left undescribed is a panic here, and so
 //! a failed test.
 
+#![allow(clippy::unwrap_used, reason = "a fault in the source is to be mended, not handled")]
+
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
 
 use ashlar_rpc::{DEFAULT_PORT, server::Limits};

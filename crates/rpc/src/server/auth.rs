@@ -154,7 +154,7 @@ mod tests {
         }
         let token = (AUTHORIZATION, TOKEN);
         let refused = Err(RpcError::HostRefused);
-        assert_eq!(doors().check(&headers(&[token.clone()])), refused);
+        assert_eq!(doors().check(&headers(std::slice::from_ref(&token))), refused);
         let twice = headers(&[(HOST, "localhost"), (HOST, "evil.example"), token]);
         assert_eq!(doors().check(&twice), refused);
     }

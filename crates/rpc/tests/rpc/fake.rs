@@ -16,10 +16,7 @@ use ashlar_engine::{
         SubmittedTransaction, SyncStatus, Template,
     },
 };
-use ashlar_ledger::{
-    Ledger, MemoryStore, Settings, View,
-    ledger::{MovedBlock, Offered, Published},
-};
+use ashlar_ledger::{Ledger, MemoryStore, MovedBlock, Offered, Published, Settings, View};
 use ashlar_mempool::{PolicyError, Refusal};
 use ashlar_primitives::{
     Address, Amount, Block, BlockId, Decode as _, Encode as _, Lock, merkle::block_merkle_root,
