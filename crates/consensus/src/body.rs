@@ -10,7 +10,7 @@ use ashlar_primitives::{
 };
 
 use crate::{
-    error::{BlockError, BodyError, CoinbaseFault, OpenError},
+    error::{BlockError, BodyError, CoinbaseFault, OpenError, require},
     params::Params,
     transaction::{CheckedTransaction, coins},
 };
@@ -136,9 +136,7 @@ pub fn open_block(
     height: u32,
     block: Block,
 ) -> Result<CheckedBlock, OpenError> {
-    if block.header != *header {
-        return Err(BodyError::BadMerkleRoot.into());
-    }
+    require(block.header == *header, BodyError::BadMerkleRoot)?;
     let transactions =
         block.transactions.into_iter().map(CheckedTransaction::unchecked).map(Arc::new).collect();
     open_parts(params, header, height, block.coinbase, transactions)
@@ -168,10 +166,9 @@ pub fn open_parts(
     // PROTOCOL.md §4: bad-merkle-root
     let leaves: Vec<[u8; 32]> =
         once(coinbase_id.0).chain(transactions.iter().map(|checked| checked.wtxid().0)).collect();
-    let could_pass_for_node = sizes().any(|size| size == INNER_NODE_BYTES);
-    if could_pass_for_node || merkle_root(&leaves) != header.merkle_root {
-        return Err(BodyError::BadMerkleRoot.into());
-    }
+    let none_passes_for_node = sizes().all(|size| size != INNER_NODE_BYTES);
+    let belongs = none_passes_for_node && merkle_root(&leaves) == header.merkle_root;
+    require(belongs, BodyError::BadMerkleRoot)?;
     // PROTOCOL.md §4: bad-coinbase
     check_coinbase(&coinbase, height).map_err(BlockError::BadCoinbase)?;
     // PROTOCOL.md §3: the stateless rules of each transaction, in order
@@ -191,23 +188,11 @@ pub fn open_parts(
 /// `bad-coinbase`: the rules of §4.
 fn check_coinbase(coinbase: &Coinbase, height: u32) -> Result<(), CoinbaseFault> {
     let Coinbase { version, outputs, extra, .. } = coinbase;
-    if *version != Coinbase::VERSION {
-        return Err(CoinbaseFault::Version);
-    }
-    if coinbase.height != height {
-        return Err(CoinbaseFault::Height);
-    }
-    if outputs.is_empty() || outputs.len() > MAX_COINBASE_OUTPUTS {
-        return Err(CoinbaseFault::OutputCount);
-    }
-    if outputs.iter().any(|output| !output.lock.is_known()) {
-        return Err(CoinbaseFault::LockVersion);
-    }
-    if extra.len() > MAX_EXTRA_BYTES {
-        return Err(CoinbaseFault::ExtraTooLong);
-    }
-    if Amount::checked_sum(outputs.iter().map(|output| output.value)).is_none() {
-        return Err(CoinbaseFault::Value);
-    }
-    Ok(())
+    require(*version == Coinbase::VERSION, CoinbaseFault::Version)?;
+    require(coinbase.height == height, CoinbaseFault::Height)?;
+    require((1..=MAX_COINBASE_OUTPUTS).contains(&outputs.len()), CoinbaseFault::OutputCount)?;
+    require(outputs.iter().all(|output| output.lock.is_known()), CoinbaseFault::LockVersion)?;
+    require(extra.len() <= MAX_EXTRA_BYTES, CoinbaseFault::ExtraTooLong)?;
+    let sum = Amount::checked_sum(outputs.iter().map(|output| output.value));
+    require(sum.is_some(), CoinbaseFault::Value)
 }

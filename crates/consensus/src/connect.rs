@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::{
     accumulator::UtxoAccumulator,
     body::CheckedBlock,
-    error::{BlockError, TxError},
+    error::{BlockError, TxError, require},
     header::HeaderState,
     params::Params,
     signature::{Fingerprint, Place, SignatureCheck, Verified, verify_signatures},
@@ -34,9 +34,7 @@ pub struct SpentCoins {
     pub coins: BTreeMap<OutPoint, Coin>,
 }
 
-/// What a block does to the set of coins: first `spent` leave it, then `created` come in. An
-/// outpoint is in both where its coin is replaced (a transaction moved to another height by a
-/// reorganisation). Diffs compose and reverse.
+/// What a block, or undoing it, does to the set of coins: `spent` leave it, `created` come in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UtxoDiff {
     /// What is removed.
@@ -50,25 +48,6 @@ impl UtxoDiff {
     #[must_use]
     pub fn reversed(self) -> Self {
         Self { spent: self.created, created: self.spent }
-    }
-
-    /// First `self`, then `next`; what is created and then spent leaves no trace, nor what is spent
-    /// and then created just as it was.
-    #[must_use]
-    pub fn then(mut self, next: Self) -> Self {
-        for (outpoint, coin) in next.spent {
-            if self.created.remove(&outpoint).is_none() {
-                self.spent.insert(outpoint, coin);
-            }
-        }
-        for (outpoint, coin) in next.created {
-            if self.spent.get(&outpoint) == Some(&coin) {
-                self.spent.remove(&outpoint);
-            } else {
-                self.created.insert(outpoint, coin);
-            }
-        }
-        self
     }
 
     /// The accumulator of the set after this was done to it.
@@ -121,59 +100,64 @@ pub struct ForeignProof;
 pub struct Transition {
     next: State,
     diff: UtxoDiff,
-    fees: Amount,
     claimed: Amount,
 }
 
 impl Transition {
-    /// The state that judges the block's children.
-    pub const fn next(&self) -> &State {
-        &self.next
-    }
-
-    /// What the block did to the coins; its `spent` is the undo record.
-    pub const fn diff(&self) -> &UtxoDiff {
-        &self.diff
-    }
-
-    /// Sum over the block's transactions.
-    pub const fn fees(&self) -> Amount {
-        self.fees
-    }
-
     /// Sum of the coinbase's outputs.
     pub const fn claimed(&self) -> Amount {
         self.claimed
     }
 
-    /// State and diff.
+    /// The state that judges the block's children, and what the block did to the coins: its
+    /// `spent` is the undo record.
     pub fn into_parts(self) -> (State, UtxoDiff) {
         (self.next, self.diff)
     }
 }
 
-/// The coins that a block makes and spends, while it is walked.
-#[derive(Default)]
-struct Effects {
+/// A block on its way through the rules, and what it did so far.
+struct Walk<'a> {
+    params: &'a Params,
+    block: &'a CheckedBlock,
+    fetched: &'a SpentCoins,
     /// `created` holds what the block made and did not spend so far.
     diff: UtxoDiff,
     fees: Amount,
     checks: Vec<SignatureCheck>,
 }
 
-impl Effects {
+impl Walk<'_> {
+    /// The rules in order; returns what the coinbase claims.
+    fn connect(&mut self, parent: &UtxoAccumulator) -> Result<Amount, BlockError> {
+        let coinbase = self.block.coinbase();
+        // PROTOCOL.md §6: bad-utxo-commitment
+        let is_sealed = coinbase.utxo_commitment == parent.commitment();
+        require(is_sealed, BlockError::BadUtxoCommitment)?;
+        // PROTOCOL.md §3: the contextual rules of each transaction, in order
+        for (index, transaction) in (0..=u32::MAX).zip(self.block.transactions()) {
+            self.connect_transaction(index, transaction)
+                .map_err(|error| BlockError::Transaction { index, error })?;
+        }
+        // PROTOCOL.md §4: coinbase-overpays
+        let values = coinbase.outputs.iter().map(|output| output.value.grains());
+        let claimed = values.fold(0, u64::saturating_add);
+        let subsidy = self.params.subsidy(coinbase.height).grains();
+        let allowed = subsidy.saturating_add(self.fees.grains());
+        require(claimed <= allowed, BlockError::CoinbaseOverpays { claimed, allowed })?;
+        self.diff.created.extend(self.block.coinbase_coins());
+        Ok(Amount::from_grains(claimed))
+    }
+
     /// The contextual rules of the transaction at `index`, then what it does to the coins.
-    fn connect(
+    fn connect_transaction(
         &mut self,
-        params: &Params,
-        height: u32,
         index: u32,
         transaction: &CheckedTransaction,
-        fetched: &SpentCoins,
     ) -> Result<(), TxError> {
         let inputs = &transaction.transaction().inputs;
-        let coins: Vec<_> = inputs.iter().map(|input| self.coin(input, fetched)).collect();
-        let judged = judge_transaction(params, height, transaction, &coins)?;
+        let coins: Vec<_> = inputs.iter().map(|input| self.coin(input)).collect();
+        let judged = judge_transaction(self.params, self.block.height(), transaction, &coins)?;
         self.checks.extend(judged.checks.into_iter().map(|mut check| {
             check.place.transaction = index;
             check
@@ -187,14 +171,14 @@ impl Effects {
                 self.diff.spent.insert(*input, coin);
             }
         }
-        self.diff.created.extend(transaction.coins(height));
+        self.diff.created.extend(transaction.coins(self.block.height()));
         Ok(())
     }
 
     /// An unspent coin as the next transaction of the block sees it.
-    fn coin(&self, outpoint: &OutPoint, fetched: &SpentCoins) -> Option<Coin> {
+    fn coin(&self, outpoint: &OutPoint) -> Option<Coin> {
         let external = || {
-            let coin = fetched.coins.get(outpoint);
+            let coin = self.fetched.coins.get(outpoint);
             coin.filter(|_| !self.diff.spent.contains_key(outpoint))
         };
         self.diff.created.get(outpoint).or_else(external).copied()
@@ -210,51 +194,18 @@ pub fn walk(
     block: &CheckedBlock,
     coins: &SpentCoins,
 ) -> Walked {
-    let mut effects = Effects::default();
-    let claimed = connect_all(&mut effects, parent, params, block, coins);
-    let Effects { diff, fees, checks } = effects;
+    let (diff, fees, checks) = (UtxoDiff::default(), Amount::ZERO, Vec::new());
+    let mut walk = Walk { params, block, fetched: coins, diff, fees, checks };
+    let claimed = walk.connect(&parent.utxo);
+    let Walk { diff, checks, .. } = walk;
     let outcome = claimed.map(|claimed| {
         let next = State { header: next_header, utxo: diff.applied_to(&parent.utxo) };
         Pending {
-            transition: Transition { next, diff, fees, claimed },
+            transition: Transition { next, diff, claimed },
             fingerprint: Fingerprint::of(&checks),
         }
     });
     Walked { checks, outcome }
-}
-
-/// The rules of [`walk`] in order; returns what the coinbase claims.
-fn connect_all(
-    effects: &mut Effects,
-    parent: &State,
-    params: &Params,
-    block: &CheckedBlock,
-    coins: &SpentCoins,
-) -> Result<Amount, BlockError> {
-    // PROTOCOL.md §6: bad-utxo-commitment
-    if block.coinbase().utxo_commitment != parent.utxo.commitment() {
-        return Err(BlockError::BadUtxoCommitment);
-    }
-    // PROTOCOL.md §3: the contextual rules of each transaction, in order
-    let height = block.height();
-    for (index, transaction) in (0..=u32::MAX).zip(block.transactions()) {
-        effects
-            .connect(params, height, index, transaction, coins)
-            .map_err(|error| BlockError::Transaction { index, error })?;
-    }
-    // PROTOCOL.md §4: coinbase-overpays
-    let claimed = block
-        .coinbase()
-        .outputs
-        .iter()
-        .map(|output| output.value.grains())
-        .fold(0, u64::saturating_add);
-    let allowed = params.subsidy(height).grains().saturating_add(effects.fees.grains());
-    if claimed > allowed {
-        return Err(BlockError::CoinbaseOverpays { claimed, allowed });
-    }
-    effects.diff.created.extend(block.coinbase_coins());
-    Ok(Amount::from_grains(claimed))
 }
 
 /// Turns a failed place into the block's error.
@@ -266,12 +217,12 @@ pub const fn signature_error(place: Place) -> BlockError {
 impl Pending {
     /// Finishes with the signatures of this very walk.
     pub fn seal(self, signatures: Signatures) -> Result<Transition, ForeignProof> {
-        match signatures {
-            Signatures::Verified(proof) if proof.fingerprint != self.fingerprint => {
-                Err(ForeignProof)
-            }
-            Signatures::Verified(_) | Signatures::AssumedValid => Ok(self.transition),
-        }
+        let is_proven = match signatures {
+            Signatures::Verified(proof) => proof.fingerprint == self.fingerprint,
+            Signatures::AssumedValid => true,
+        };
+        require(is_proven, ForeignProof)?;
+        Ok(self.transition)
     }
 }
 

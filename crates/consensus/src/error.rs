@@ -283,6 +283,11 @@ impl TxError {
     }
 }
 
+/// A rule: its error unless it holds.
+pub(crate) fn require<E>(holds: bool, error: E) -> Result<(), E> {
+    if holds { Ok(()) } else { Err(error) }
+}
+
 /// Why bytes did not become a [`crate::CheckedBlock`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum OpenError {

@@ -3,7 +3,12 @@
 use ashlar_primitives::{BlockId, Header};
 use thiserror::Error;
 
-use crate::{difficulty, error::HeaderError, params::Params, pow::Work};
+use crate::{
+    difficulty,
+    error::{HeaderError, require},
+    params::Params,
+    pow::{Target, Work},
+};
 
 /// Bits of a version that are fixed; the others are free for miners to roll (§4).
 pub const VERSION_MASK: u32 = 0xe000_1fff;
@@ -13,7 +18,7 @@ pub const VERSION: u32 = 0x2000_0000;
 pub const MEDIAN_SPAN: usize = 11;
 
 /// The times of the last up to 11 blocks of a branch, oldest first.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecentTimes {
     /// Newest last; the front is unused while there are fewer than 11.
     times: [u32; MEDIAN_SPAN],
@@ -52,12 +57,6 @@ impl FromIterator<u32> for RecentTimes {
             recent.push(time);
             recent
         })
-    }
-}
-
-impl core::fmt::Debug for RecentTimes {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
     }
 }
 
@@ -127,10 +126,8 @@ pub enum JudgeError {
 
 /// PROTOCOL.md §4: `bad-version`, the one rule that stands before the question for the parent (§8).
 pub fn check_version(header: &Header) -> Result<(), HeaderError> {
-    match header.version & VERSION_MASK {
-        VERSION => Ok(()),
-        _ => Err(HeaderError::BadVersion { version: header.version }),
-    }
+    let version = header.version;
+    require(version & VERSION_MASK == VERSION, HeaderError::BadVersion { version })
 }
 
 /// Group 1 of §8 without parent lookup and clock: `parent` is the state of `header.parent`.
@@ -156,10 +153,8 @@ pub fn judge_header(
     check_version(header)?;
     check_time(parent, header)?;
     // PROTOCOL.md §5: time-too-new
-    if is_too_new(params, header, now_seconds) {
-        let latest = latest_time(params, now_seconds);
-        return Err(JudgeError::TooNew { time: header.time, latest });
-    }
+    let (time, latest) = (header.time, latest_time(params, now_seconds));
+    require(!is_too_new(params, header, now_seconds), JudgeError::TooNew { time, latest })?;
     Ok(check_work(parent, params, header)?)
 }
 
@@ -175,12 +170,8 @@ fn latest_time(params: &Params, now_seconds: u64) -> u64 {
 
 /// PROTOCOL.md §5: `time-too-old`
 fn check_time(parent: &HeaderState, header: &Header) -> Result<(), HeaderError> {
-    let median = parent.median_time();
-    if header.time > median {
-        Ok(())
-    } else {
-        Err(HeaderError::TimeTooOld { time: header.time, median })
-    }
+    let (time, median) = (header.time, parent.median_time());
+    require(time > median, HeaderError::TimeTooOld { time, median })
 }
 
 /// `bad-difficulty`, `high-hash`, and what follows for the children.
@@ -190,17 +181,13 @@ fn check_work(
     header: &Header,
 ) -> Result<HeaderState, HeaderError> {
     // PROTOCOL.md §5: bad-difficulty
-    let target = difficulty::required_target(params, parent.clock, parent.lag, header.time);
-    let required = target.to_bits();
-    if header.bits != required {
-        return Err(HeaderError::BadDifficulty { bits: header.bits, required });
-    }
-    // PROTOCOL.md §5: high-hash. What the bits say, not the target before it was made compact, is what the id must meet.
+    let (bits, required) = (header.bits, parent.required_bits(params, header.time));
+    require(bits == required, HeaderError::BadDifficulty { bits, required })?;
+    // PROTOCOL.md §5: high-hash. What the bits say, not the target before it was made compact, is
+    // what the id must meet.
     let id = header.id();
-    let Some(target) = crate::Target::from_bits(required).filter(|target| target.is_met_by(&id))
-    else {
-        return Err(HeaderError::HighHash);
-    };
+    let target = Target::from_bits(bits).filter(|target| target.is_met_by(&id));
+    let target = target.ok_or(HeaderError::HighHash)?;
     let mut times = parent.times;
     times.push(header.time);
     let (clock, lag) = difficulty::advance(params, parent.clock, parent.lag, header.time);

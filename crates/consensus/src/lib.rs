@@ -8,6 +8,7 @@
 //! Reading order: [`error`] is the table of contents (one variant for each rule, in the order of
 //! the checks); [`header`], [`body`], [`transaction`], [`witness`], [`connect`] are the checks
 //! themselves; [`pow`], [`difficulty`], [`accumulator`] and [`signature`] the arithmetic beneath.
+//! A chain begins with its [`genesis`]; [`genesis_file`] only reads it, and no rule is in there.
 //! A block goes `check_header` → `open_body` → `walk` → `verify_signatures` → `seal`, and what
 //! each step returns is proof that the step was done.
 
@@ -30,6 +31,7 @@ pub mod connect;
 pub mod difficulty;
 pub mod error;
 pub mod genesis;
+pub mod genesis_file;
 pub mod header;
 pub mod params;
 pub mod pow;
@@ -49,7 +51,6 @@ pub use header::{HeaderState, JudgeError, RecentTimes, check_header, judge_heade
 pub use params::Params;
 pub use pow::{Target, Work};
 pub use signature::{
-    SignatureBatches, SignatureCheck, Verified, VerifiedTransaction, verify_signatures,
-    verify_transactions,
+    SignatureCheck, Verified, VerifiedTransaction, verify_signatures, verify_transactions,
 };
 pub use transaction::{CheckedTransaction, check_transaction, judge_transaction, open_transaction};

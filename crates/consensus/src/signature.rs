@@ -1,7 +1,6 @@
 //! Ed25519 by ZIP-215, one at a time and in batches whose verdict is the same (PROTOCOL.md §3).
 //!
-//! Batches may run anywhere and in any order ([`SignatureBatches`]); what is reported is always
-//! the lowest place whose signature fails when verified alone.
+//! What is reported is always the lowest place whose signature fails when verified alone.
 
 use core::ops::ControlFlow;
 use std::collections::BTreeSet;
@@ -88,62 +87,15 @@ pub fn verify_signatures(
     known: &BTreeSet<Wtxid>,
     rng: &mut (impl CryptoRng + ?Sized),
 ) -> Result<Verified, Place> {
-    SignatureBatches::new(checks, known).conclude(rng)
-}
-
-/// The work of [`verify_signatures`], cut into batches that a driver may run on its own threads:
-/// run [`SignatureBatch::run`] on any of [`SignatureBatches::batches_mut`], then `conclude`.
-#[derive(Debug)]
-pub struct SignatureBatches<'a> {
-    fingerprint: Fingerprint,
-    batches: Vec<SignatureBatch<'a>>,
-}
-
-/// At most [`BATCH_SIZE`] signatures and, once it was run, what came out.
-#[derive(Debug)]
-pub struct SignatureBatch<'a> {
-    checks: Vec<(usize, &'a SignatureCheck)>,
-    outcome: Option<Result<(), Place>>,
-}
-
-impl<'a> SignatureBatches<'a> {
-    /// Cuts `checks`, in order of place, less those of `known` transactions.
-    pub fn new(checks: &'a [SignatureCheck], known: &BTreeSet<Wtxid>) -> Self {
-        let unknown: Vec<_> =
-            checks.iter().filter(|check| !known.contains(&check.wtxid)).enumerate().collect();
-        let batches = unknown
-            .chunks(BATCH_SIZE)
-            .map(|checks| SignatureBatch { checks: checks.to_vec(), outcome: None })
-            .collect();
-        Self { fingerprint: Fingerprint::of(checks), batches }
-    }
-
-    /// The batches, to run in any order on any threads.
-    pub fn batches_mut(&mut self) -> &mut [SignatureBatch<'a>] {
-        &mut self.batches
-    }
-
-    /// The verdict of all batches; runs those that were not run yet, lowest first, while it still
-    /// matters.
-    pub fn conclude(mut self, rng: &mut (impl CryptoRng + ?Sized)) -> Result<Verified, Place> {
-        for batch in &mut self.batches {
-            batch.run(rng)?;
+    let unknown: Vec<_> =
+        checks.iter().filter(|check| !known.contains(&check.wtxid)).enumerate().collect();
+    let mut first = |_, place| ControlFlow::Break(place);
+    for batch in unknown.chunks(BATCH_SIZE) {
+        if let ControlFlow::Break(place) = find_failures(batch, rng, &mut first) {
+            return Err(place);
         }
-        Ok(Verified { fingerprint: self.fingerprint })
     }
-}
-
-impl SignatureBatch<'_> {
-    /// Verifies the batch, once: run again, it answers the same at no cost. `Err` is the lowest
-    /// place in it that fails.
-    pub fn run(&mut self, rng: &mut (impl CryptoRng + ?Sized)) -> Result<(), Place> {
-        *self.outcome.get_or_insert_with(|| {
-            match find_failures(&self.checks, rng, &mut |_, place| ControlFlow::Break(place)) {
-                ControlFlow::Continue(()) => Ok(()),
-                ControlFlow::Break(place) => Err(place),
-            }
-        })
-    }
+    Ok(Verified { fingerprint: Fingerprint::of(checks) })
 }
 
 /// Proof that all signatures of one transaction verify. Made only by [`verify_transactions`].

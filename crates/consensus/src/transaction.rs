@@ -6,7 +6,12 @@ use ashlar_primitives::{
     hash::{double_sha256, tagged_hash},
 };
 
-use crate::{error::TxError, params::Params, signature::SignatureCheck, witness::check_witnesses};
+use crate::{
+    error::{TxError, require},
+    params::Params,
+    signature::SignatureCheck,
+    witness::check_witnesses,
+};
 
 /// Most bytes of a transaction, witnesses included (§3).
 pub const MAX_TRANSACTION_BYTES: u32 = 100_000;
@@ -65,37 +70,25 @@ impl CheckedTransaction {
     pub(crate) fn check(&self) -> Result<(), TxError> {
         let Transaction { inputs, outputs, memo, .. } = &self.transaction;
         // PROTOCOL.md §3: tx-no-inputs
-        if inputs.is_empty() {
-            return Err(TxError::NoInputs);
-        }
+        require(!inputs.is_empty(), TxError::NoInputs)?;
         // PROTOCOL.md §3: tx-no-outputs
-        if outputs.is_empty() {
-            return Err(TxError::NoOutputs);
-        }
+        require(!outputs.is_empty(), TxError::NoOutputs)?;
         // PROTOCOL.md §3: tx-too-large
-        if self.size_bytes > MAX_TRANSACTION_BYTES {
-            return Err(TxError::TooLarge { size_bytes: self.size_bytes.into() });
-        }
+        let size_bytes = self.size_bytes.into();
+        require(self.size_bytes <= MAX_TRANSACTION_BYTES, TxError::TooLarge { size_bytes })?;
         // PROTOCOL.md §3: tx-duplicate-input
         let mut sorted = inputs.clone();
         sorted.sort_unstable();
-        if sorted.windows(2).any(|pair| pair.first() == pair.last()) {
-            return Err(TxError::DuplicateInput);
-        }
+        let all_differ = sorted.windows(2).all(|pair| pair.first() != pair.last());
+        require(all_differ, TxError::DuplicateInput)?;
         // PROTOCOL.md §3: tx-bad-value
         let sum = Amount::checked_sum(outputs.iter().map(|output| output.value));
-        if sum.is_none() || outputs.iter().any(|output| output.value == Amount::ZERO) {
-            return Err(TxError::BadValue);
-        }
+        let none_zero = outputs.iter().all(|output| output.value > Amount::ZERO);
+        require(sum.is_some() && none_zero, TxError::BadValue)?;
         // PROTOCOL.md §3: tx-bad-lock-version
-        if outputs.iter().any(|output| !output.lock.is_known()) {
-            return Err(TxError::BadLockVersion);
-        }
+        require(outputs.iter().all(|output| output.lock.is_known()), TxError::BadLockVersion)?;
         // PROTOCOL.md §3: tx-memo-too-long
-        if memo.len() > MAX_MEMO_BYTES {
-            return Err(TxError::MemoTooLong { length: memo.len() });
-        }
-        Ok(())
+        require(memo.len() <= MAX_MEMO_BYTES, TxError::MemoTooLong { length: memo.len() })
     }
 }
 
@@ -143,11 +136,10 @@ pub fn judge_transaction(
     transaction: &CheckedTransaction,
     coins: &[Option<Coin>],
 ) -> Result<Judged, TxError> {
-    let Transaction { not_before, inputs, outputs, witnesses, .. } = transaction.transaction();
+    let Transaction { inputs, outputs, witnesses, .. } = transaction.transaction();
     // PROTOCOL.md §3: tx-not-yet-valid
-    if height < *not_before {
-        return Err(TxError::NotYetValid { not_before: *not_before });
-    }
+    let not_before = transaction.transaction().not_before;
+    require(height >= not_before, TxError::NotYetValid { not_before })?;
     // PROTOCOL.md §3: tx-missing-input
     let mut spent = Vec::with_capacity(inputs.len());
     let mut coins = coins.iter();
@@ -158,9 +150,8 @@ pub fn judge_transaction(
     // PROTOCOL.md §3: tx-immature-coinbase
     for (input, coin) in (0..=u16::MAX).zip(&spent) {
         let mature_at = u64::from(coin.height).saturating_add(params.coinbase_maturity.into());
-        if coin.is_coinbase && u64::from(height) < mature_at {
-            return Err(TxError::ImmatureCoinbase { input, mature_at });
-        }
+        let is_mature = !coin.is_coinbase || u64::from(height) >= mature_at;
+        require(is_mature, TxError::ImmatureCoinbase { input, mature_at })?;
     }
     // PROTOCOL.md §3: tx-bad-input-sum
     let available = Amount::checked_sum(spent.iter().map(|coin| coin.output.value))

@@ -1,13 +1,13 @@
 //! Witnesses and the policies in them (PROTOCOL.md §2, §3): who must sign, and whether everything
 //! but the signatures holds. Nothing here verifies a signature.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::BTreeMap;
 
 use ashlar_primitives::{Coin, Lock, Policy, PublicKey, Signature, Witness};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    error::{TxError, WitnessFault},
+    error::{TxError, WitnessFault, require},
     signature::Place,
 };
 
@@ -24,35 +24,28 @@ fn owners(coins: &[Coin]) -> Vec<Owner> {
     let mut owners: Vec<Owner> = Vec::new();
     for coin in coins {
         let lock = coin.output.lock;
-        match numbers.entry(lock) {
-            Entry::Vacant(entry) => {
-                entry.insert(owners.len());
-                owners.push(Owner { lock, youngest: coin.height });
-            }
-            Entry::Occupied(entry) => {
-                if let Some(owner) = owners.get_mut(*entry.get()) {
-                    owner.youngest = owner.youngest.max(coin.height);
-                }
-            }
+        let number = *numbers.entry(lock).or_insert(owners.len());
+        match owners.get_mut(number) {
+            Some(owner) => owner.youngest = owner.youngest.max(coin.height),
+            None => owners.push(Owner { lock, youngest: coin.height }),
         }
     }
     owners
 }
 
 /// `tx-bad-witness` over all witnesses, as if all signatures were good; returns the signatures
-/// that must be, with their places. What is wrong for ever is reported before what is wrong for now (§8), whichever
-/// witness it is in.
+/// that must be, with their places. What is wrong for ever is reported before what is wrong for now
+/// (§8), whichever witness it is in.
 pub(crate) fn check_witnesses(
     height: u32,
     witnesses: &[Witness],
     coins: &[Coin],
 ) -> Result<Vec<(Place, PublicKey, Signature)>, TxError> {
     let owners = owners(coins);
-    if owners.len() != witnesses.len() {
-        let first_without_partner = owners.len().min(witnesses.len());
-        let witness = u16::try_from(first_without_partner).unwrap_or(u16::MAX);
-        return Err(TxError::BadWitness { witness, fault: WitnessFault::Count });
-    }
+    let first_without_partner = owners.len().min(witnesses.len());
+    let witness = u16::try_from(first_without_partner).unwrap_or(u16::MAX);
+    let wrong_count = TxError::BadWitness { witness, fault: WitnessFault::Count };
+    require(owners.len() == witnesses.len(), wrong_count)?;
     let mut claimed = Vec::new();
     let mut not_yet = None;
     for (number, (owner, witness)) in (0..=u16::MAX).zip(owners.iter().zip(witnesses)) {
@@ -84,9 +77,7 @@ fn check_witness(
             Ok(vec![(PublicKey(owner.lock.program), *signature)])
         }
         (Lock::POLICY, Witness::Policy { policy, signatures, preimages }) => {
-            if policy.id().0 != owner.lock.program {
-                return Err(WitnessFault::PolicyId);
-            }
+            require(policy.id().0 == owner.lock.program, WitnessFault::PolicyId)?;
             satisfy(policy, height, owner.youngest, signatures, preimages)
         }
         _ => Err(WitnessFault::Kind),
@@ -112,12 +103,9 @@ pub fn satisfy(
         too_early: false,
     };
     evaluation.visit(policy)?;
-    if evaluation.signatures.len() > 0 || evaluation.preimages.len() > 0 {
-        return Err(WitnessFault::Leftovers);
-    }
-    if evaluation.too_early {
-        return Err(WitnessFault::NotYet);
-    }
+    let left_over = evaluation.signatures.len() > 0 || evaluation.preimages.len() > 0;
+    require(!left_over, WitnessFault::Leftovers)?;
+    require(!evaluation.too_early, WitnessFault::NotYet)?;
     Ok(evaluation.signed)
 }
 
@@ -137,13 +125,11 @@ impl Evaluation<'_> {
     fn visit(&mut self, policy: &Policy) -> Result<(), WitnessFault> {
         let holds = match policy {
             Policy::Opaque(_) => false,
-            Policy::Key(key) => match self.signatures.next() {
-                Some(signature) => {
-                    self.signed.push((*key, *signature));
-                    true
-                }
-                None => false,
-            },
+            Policy::Key(key) => {
+                let signature = self.signatures.next();
+                self.signed.extend(signature.map(|signature| (*key, *signature)));
+                signature.is_some()
+            }
             Policy::Hash(digest) => self
                 .preimages
                 .next()
@@ -162,6 +148,6 @@ impl Evaluation<'_> {
                 shown().count() == usize::from(*k)
             }
         };
-        if holds { Ok(()) } else { Err(WitnessFault::Unsatisfied) }
+        require(holds, WitnessFault::Unsatisfied)
     }
 }

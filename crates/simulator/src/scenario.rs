@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ashlar_consensus::genesis::{Genesis, GenesisError};
+use ashlar_consensus::{Genesis, genesis_file::GenesisError};
 use ashlar_primitives::{Address, Amount, Lock};
 use rand::{RngExt, seq::IndexedRandom};
 

@@ -1,6 +1,9 @@
 //! What the vectors for `genesis.json` leave open: forms of JSON, messages, `restamp`.
 
-use ashlar_consensus::genesis::{Genesis, GenesisError, restamp};
+use ashlar_consensus::{
+    Genesis,
+    genesis_file::{GenesisError, restamp},
+};
 
 use crate::builder::GENESIS;
 

@@ -1,6 +1,6 @@
 //! `genesis.json`: what such files define, or that they are refused (PROTOCOL.md §7).
 
-use ashlar_consensus::genesis::{Genesis, restamp};
+use ashlar_consensus::{Genesis, genesis_file::restamp};
 use ashlar_primitives::{BlockId, CoinbaseId, Commitment};
 use serde::Deserialize;
 
