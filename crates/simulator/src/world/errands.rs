@@ -113,13 +113,18 @@ impl World {
     /// After a reorganisation: whether the payments that are unconfirmed now could be too many for
     /// one cluster (PROTOCOL.md §13), so that the node may have to forget some.
     pub(super) fn note_overfull(&mut self, node: NodeId, view: &View) -> Result<(), Violation> {
-        let mut unconfirmed = 0;
-        for (payment, _) in &self.payments {
-            let place = view.transaction_place(&payment.transaction.txid());
-            let is_confirmed = place.map_err(|error| Violation::query(node, &error))?.is_some();
-            unconfirmed += usize::from(!is_confirmed);
+        let (mut unconfirmed, mut bytes) = (0, 0);
+        for (Payment { transaction, .. }, _) in &self.payments {
+            let place = view.transaction_place(&transaction.txid());
+            if place.map_err(|error| Violation::query(node, &error))?.is_none() {
+                unconfirmed += 1;
+                bytes += transaction.size_bytes();
+            }
         }
-        if unconfirmed > Limits::default().max_cluster_transactions {
+        // A cluster must also fit into a block, with room for its frame and its coinbase.
+        let limits = Limits::default();
+        let fits = bytes <= self.scenario.chain.max_block_bytes / 2;
+        if unconfirmed > limits.max_cluster_transactions || !fits {
             self.overfull.insert(node);
         }
         Ok(())
