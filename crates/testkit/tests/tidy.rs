@@ -70,37 +70,50 @@ const NOT_IN_WALLET: &[&str] =
 const FILE_BUDGET_LINES: usize = 650;
 /// Files over the budget, each with its own budget and the reason.
 const LARGER_FILES: &[(&str, usize, &str)] = &[];
-/// All of `crates/consensus/src` before tests.
+/// Lines of code in `crates/consensus/src`: neither blank nor comment, before tests, and without
+/// [`NOT_A_RULE`].
 const CONSENSUS_BUDGET_LINES: usize = 1_500;
+/// How `genesis.json` is written: a file format that holds no rule of consensus.
+const NOT_A_RULE: &str = "crates/consensus/src/genesis_file.rs";
 
 /// Marks of unfinished work, split so that this file does not hold them.
-const UNFINISHED: &[&str] =
-    &[concat!("FIX", "ME"), concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[ign", "ore")];
+const UNFINISHED: &[&str] = &[
+    concat!("FIX", "ME"),
+    concat!("todo", "!("),
+    concat!("unimplemented", "!("),
+    concat!("#[ign", "ore"),
+];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository")
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn entries(directory: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(directory)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, _>>());
+    let mut paths = paths.unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+    paths.sort();
+    paths
 }
 
 fn members() -> Vec<PathBuf> {
     let mut members = vec![root().join("node"), root().join("wallet"), root().join("tests")];
-    for entry in fs::read_dir(root().join("crates")).unwrap() {
-        members.push(entry.unwrap().path());
-    }
-    members.sort();
+    members.extend(entries(&root().join("crates")));
     members
 }
 
 fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for entry in entries {
-        let path = entry.unwrap().path();
+    for path in entries(directory) {
         if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
             rust_files(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             found.push(path);
         }
     }
-    found.sort();
 }
 
 fn all_rust_files() -> Vec<PathBuf> {
@@ -112,7 +125,7 @@ fn all_rust_files() -> Vec<PathBuf> {
 }
 
 fn name_of(path: &Path) -> String {
-    path.strip_prefix(root()).unwrap().display().to_string()
+    path.strip_prefix(root()).expect("a file of the repository").display().to_string()
 }
 
 /// Code before the tests of a file; nothing for a file that is all tests.
@@ -131,12 +144,11 @@ fn code_of(path: &Path, text: &str) -> String {
 fn arrows_between_crates_point_down() {
     let allowed: BTreeMap<&str, &[&str]> = ARROWS.iter().copied().collect();
     for member in members() {
-        let manifest = fs::read_to_string(member.join("Cargo.toml")).unwrap();
-        let manifest: toml::Table = manifest.parse().unwrap();
+        let manifest: toml::Table = read(&member.join("Cargo.toml")).parse().unwrap();
         let name = manifest["package"]["name"].as_str().unwrap();
-        let allowed = allowed
-            .get(name)
-            .unwrap_or_else(|| panic!("{name} has no arrows in tidy.rs: which crates may it name?"));
+        let allowed = allowed.get(name).unwrap_or_else(|| {
+            panic!("{name} has no arrows in tidy.rs: which crates may it name?")
+        });
         let Some(dependencies) = manifest.get("dependencies") else { continue };
         for dependency in dependencies.as_table().unwrap().keys() {
             assert!(
@@ -170,7 +182,7 @@ fn files_stay_within_their_budget() {
     let mut over = Vec::new();
     for path in all_rust_files() {
         let name = name_of(&path);
-        let text = fs::read_to_string(&path).unwrap();
+        let text = read(&path);
         let lines = match code_of(&path, &text) {
             code if code.is_empty() => text.lines().count(),
             code => code.lines().count(),
@@ -193,19 +205,21 @@ fn files_stay_within_their_budget() {
 fn the_rules_can_be_read_in_an_evening() {
     let mut files = Vec::new();
     rust_files(&root().join("crates/consensus/src"), &mut files);
-    let lines: usize = files
-        .iter()
-        .map(|path| code_of(path, &fs::read_to_string(path).unwrap()).lines().count())
-        .sum();
+    let before = files.len();
+    files.retain(|path| name_of(path) != NOT_A_RULE);
+    assert_eq!(files.len() + 1, before, "{NOT_A_RULE} was not found");
+    let is_code = |line: &&str| !line.trim().is_empty() && !line.trim().starts_with("//");
+    let lines: usize =
+        files.iter().map(|path| code_of(path, &read(path)).lines().filter(is_code).count()).sum();
     assert!(lines > 500, "the rules were not found");
-    assert!(lines <= CONSENSUS_BUDGET_LINES, "consensus has {lines} lines without tests");
+    assert!(lines <= CONSENSUS_BUDGET_LINES, "consensus has {lines} lines of code");
 }
 
 #[test]
 fn nothing_is_left_half_done() {
     let mut found = Vec::new();
     for path in all_rust_files() {
-        let text = fs::read_to_string(&path).unwrap();
+        let text = read(&path);
         for (number, line) in text.lines().enumerate() {
             for mark in UNFINISHED {
                 if line.contains(mark) {
@@ -220,7 +234,7 @@ fn nothing_is_left_half_done() {
 /// The codes of PROTOCOL.md §8 and §13: what stands in backticks and is made of small words
 /// joined by hyphens.
 fn codes_of_the_protocol() -> BTreeSet<String> {
-    let text = fs::read_to_string(root().join("docs/protocol.md")).unwrap();
+    let text = read(&root().join("docs/protocol.md"));
     let section = |number: &str| {
         let start = text.find(&format!("\n## {number}. ")).expect("the section is there");
         let rest = &text[start + 4..];
@@ -232,7 +246,9 @@ fn codes_of_the_protocol() -> BTreeSet<String> {
     };
     [section("8"), section("13")]
         .iter()
-        .flat_map(|section| section.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>())
+        .flat_map(|section| {
+            section.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()
+        })
         .filter(|text| is_code(text))
         .collect()
 }
@@ -243,15 +259,14 @@ fn every_code_stands_in_the_code_and_in_a_test() {
     assert!(codes.len() >= 30, "too few codes found: {codes:?}");
     let (mut code, mut tests) = (String::new(), String::new());
     for path in all_rust_files() {
-        let text = fs::read_to_string(&path).unwrap();
+        let text = read(&path);
         let before = code_of(&path, &text);
         tests.push_str(&text[before.len().min(text.len())..]);
         code.push_str(&before);
     }
-    for entry in fs::read_dir(root().join("tests/vectors")).unwrap() {
-        let path = entry.unwrap().path();
+    for path in entries(&root().join("tests/vectors")) {
         if path.extension().is_some_and(|extension| extension == "json") {
-            tests.push_str(&fs::read_to_string(path).unwrap());
+            tests.push_str(&read(&path));
         }
     }
     for wanted in codes {
