@@ -1,1 +1,11 @@
-//! The engine driven by hand: a few of them with instant links, jobs run at once.
+//! The engine driven by hand: a few of them with instant links, jobs run at once, and peers whose
+//! every message a test writes itself.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod blocks;
+mod calls;
+mod hostile;
+mod sync;
+mod transactions;
+mod verdicts;
+mod world;

@@ -1,0 +1,229 @@
+//! Calls: templates, submitted blocks, orders, the mempool's pages.
+
+use ashlar_primitives::{Amount, Block, BlockId, Header, Lock, OutPoint};
+use ashlar_testkit::builder::{Chain, Plan, genesis, lock, output, seal, solve};
+
+use super::world::{World, checked};
+use crate::{
+    Call,
+    call::{
+        AnswerBody, BlockVerdict, CallError, MAX_CALL_ENTRIES, MAX_CALL_TRANSACTIONS, Template,
+    },
+};
+
+fn scene(blocks: usize) -> (World, Chain, BlockId, usize) {
+    let mut chain = Chain::new(genesis(&[(lock(1), 1_000_000), (lock(1), 1_000_000)]));
+    let tip = chain.extend_by(&chain.genesis_id(), blocks);
+    let mut world = World::new();
+    let node = world.add(chain.genesis());
+    world.feed(node, &chain.branch(&tip));
+    (world, chain, tip, node)
+}
+
+fn template(world: &mut World, node: usize) -> std::sync::Arc<Template> {
+    match world.call(node, Call::Template { pay_to: lock(5), extra: b"here".to_vec() }) {
+        Ok(AnswerBody::Template(template)) => template,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn mined(template: &Template) -> Block {
+    Block { header: solve(template.block.header), ..template.block.clone() }
+}
+
+#[test]
+fn templates_are_mined_and_hold_what_waits() {
+    let (mut world, mut chain, mut tip, node) = scene(1);
+    for round in 0..5_u64 {
+        let payment = chain.pay(&tip, 1, lock(2), 100, 1_000 + round);
+        assert_eq!(world.submit(node, std::slice::from_ref(&payment)), ["ok"]);
+        let template = template(&mut world, node);
+        assert_eq!(template.block.transactions, [payment]);
+        assert_eq!(template.transaction_fees, [Amount::from_grains(1_000 + round)]);
+        assert_eq!(template.fees.grains(), 1_000 + round);
+        assert_eq!(template.height, chain.state(&tip).header.height + 1);
+        assert_eq!(u64::from(template.block.header.time), world.now.unix_seconds());
+        assert_eq!(template.block.coinbase.extra, b"here");
+        let block = mined(&template);
+        assert_eq!(chain.adopt(block.clone()).unwrap().id(), block.header.id());
+        tip = block.header.id();
+        assert_eq!(world.submit_block(node, &block), BlockVerdict::Accepted(tip));
+        assert_eq!(world.tip(node), tip);
+        world.advance(10_000);
+    }
+}
+
+#[test]
+fn a_template_lasts_a_second_and_then_until_something_better_comes() {
+    let (mut world, chain, tip, node) = scene(1);
+    let first = template(&mut world, node);
+    let payment = chain.pay(&tip, 1, lock(2), 100, 1_000);
+    world.submit(node, &[payment]);
+    world.advance(500);
+    assert!(template(&mut world, node).block.transactions.is_empty());
+    world.advance(500);
+    let second = template(&mut world, node);
+    assert_eq!(second.block.transactions.len(), 1);
+    assert!(second.mempool_sequence > first.mempool_sequence);
+    // Its time goes on without it being made anew.
+    world.advance(5_000);
+    let third = template(&mut world, node);
+    assert_eq!(third.mempool_sequence, second.mempool_sequence);
+    assert_eq!(third.block.header.time, second.block.header.time + 5);
+    assert_eq!(mined(&third).transactions, second.block.transactions);
+}
+
+#[test]
+fn templates_for_several_callers_differ_in_their_coinbase_alone() {
+    let (mut world, _, _, node) = scene(1);
+    let ids = [5, 6, 7].map(|number| {
+        world.begin_call(node, Call::Template { pay_to: lock(number), extra: Vec::new() })
+    });
+    world.pump();
+    for (id, number) in ids.into_iter().zip([5, 6, 7]) {
+        let Ok(AnswerBody::Template(template)) = world.reply(node, id) else { panic!("template") };
+        assert_eq!(template.block.coinbase.outputs[0].lock, lock(number));
+        let block = mined(&template);
+        assert!(matches!(
+            world.submit_block(node, &block),
+            BlockVerdict::Accepted(_) | BlockVerdict::Side(_)
+        ));
+    }
+}
+
+#[test]
+fn what_no_coinbase_can_hold_is_refused() {
+    let (mut world, _, _, node) = scene(0);
+    let pay_to = Lock { version: 2, ..lock(1) };
+    let answer = world.call(node, Call::Template { pay_to, extra: Vec::new() });
+    assert_eq!(answer.unwrap_err(), CallError::UnknownLock { version: 2 });
+    let answer = world.call(node, Call::Template { pay_to: lock(1), extra: vec![0; 97] });
+    assert_eq!(answer.unwrap_err(), CallError::ExtraTooLong { length: 97, max: 96 });
+    assert!(world.call(node, Call::Template { pay_to: lock(1), extra: vec![0; 96] }).is_ok());
+}
+
+#[test]
+fn submitted_blocks_are_told_the_first_rule_that_they_break() {
+    let (mut world, mut chain, tip, node) = scene(3);
+    let code = |world: &mut World, block: &Block| match world.submit_block(node, block) {
+        BlockVerdict::Refused { code, .. } => code,
+        other => panic!("{other:?}"),
+    };
+    let good = chain.extend(&tip, Plan::default()).to_block();
+    let child = chain.extend(&good.header.id(), Plan::default()).to_block();
+    assert_eq!(code(&mut world, &child), "unknown-parent");
+    let old = seal(Block { header: Header { time: 1, ..good.header }, ..good.clone() });
+    assert_eq!(code(&mut world, &old), "time-too-old");
+    let time = good.header.time + 200_000;
+    let new = seal(Block { header: Header { time, ..good.header }, ..good.clone() });
+    assert_eq!(code(&mut world, &new), "time-too-new");
+    let mut wrong_body = good.clone();
+    wrong_body.coinbase.extra.push(1);
+    assert_eq!(code(&mut world, &wrong_body), "bad-merkle-root");
+    let plan = Plan { claim: Some(Amount::from_grains(500_000_001)), ..Plan::default() };
+    let greedy = seal(chain.draft(&tip, plan));
+    assert_eq!(code(&mut world, &greedy), "coinbase-overpays");
+    // Remembered, and told again from memory.
+    assert_eq!(code(&mut world, &greedy), "coinbase-overpays");
+    let many = chain.spoiled(&tip, Plan::default(), |block| {
+        block.coinbase.outputs = vec![output(lock(1), 0); 1_025];
+    });
+    assert_eq!(code(&mut world, &many), "bad-coinbase");
+    match world.call(node, Call::SubmitBlock(vec![0; 79])) {
+        Ok(AnswerBody::Block(BlockVerdict::Refused { code, .. })) => assert_eq!(code, "malformed"),
+        other => panic!("{other:?}"),
+    }
+    // After all that, the honest body of the id that came with a wrong one.
+    let id = good.header.id();
+    assert_eq!(world.submit_block(node, &good), BlockVerdict::Accepted(id));
+    assert_eq!(world.submit_block(node, &good), BlockVerdict::Known(id));
+    let side = chain.extend(&tip, Plan::default()).to_block();
+    assert_eq!(world.submit_block(node, &side), BlockVerdict::Side(side.header.id()));
+    assert_eq!(world.submit_block(node, &side), BlockVerdict::Known(side.header.id()));
+}
+
+#[test]
+fn one_block_submitted_twice_at_once_has_one_verdict_for_both() {
+    let (mut world, mut chain, tip, node) = scene(0);
+    let block = chain.extend(&tip, Plan::default());
+    let ids = [(); 2].map(|()| world.begin_call(node, Call::SubmitBlock(block.to_bytes())));
+    world.pump();
+    for id in ids {
+        let Ok(AnswerBody::Block(verdict)) = world.reply(node, id) else { panic!("verdict") };
+        assert_eq!(verdict, BlockVerdict::Accepted(block.id()));
+    }
+    assert_eq!(world.nodes[node].published.len(), 1);
+}
+
+#[test]
+fn an_operator_takes_a_block_away_and_gives_it_back() {
+    let (mut world, chain, tip, node) = scene(6);
+    let branch = chain.branch(&tip);
+    let done = |answer| assert!(matches!(answer, Ok(AnswerBody::Done)));
+    done(world.call(node, Call::InvalidateBlock(branch[3].id())));
+    assert_eq!(world.tip(node), branch[2].id());
+    done(world.call(node, Call::ReconsiderBlock(branch[3].id())));
+    assert_eq!(world.tip(node), tip);
+    let unknown = world.call(node, Call::InvalidateBlock(BlockId([9; 32])));
+    assert_eq!(unknown.unwrap_err(), CallError::NotFound);
+    // Peers on the chain that was taken away are not at fault.
+    done(world.call(node, Call::InvalidateBlock(branch[3].id())));
+    let peer = world.hand_at(node, &chain, &tip);
+    world.serve(node, &chain, &tip);
+    assert_eq!(world.score(node, peer), Some(0));
+    assert_eq!(world.tip(node), branch[2].id());
+}
+
+#[test]
+fn the_mempool_is_told_page_by_page() {
+    let (mut world, chain, tip, node) = scene(1);
+    let one = chain.pay(&tip, 1, lock(2), 1_500_000, 1_000);
+    assert_eq!(world.submit(node, std::slice::from_ref(&one)), ["ok"]);
+    world.advance(60_000);
+    let Ok(AnswerBody::MempoolInfo(info)) = world.call(node, Call::MempoolInfo) else { panic!() };
+    assert_eq!((info.count, info.orphans), (1, 0));
+    assert_eq!((info.total_fee.grains(), info.min_feerate_per_kb), (1_000, 1_000));
+    let page = Call::MempoolPage { after: None, limit: 10 };
+    let Ok(AnswerBody::MempoolPage(page)) = world.call(node, page) else { panic!() };
+    assert_eq!(page.len(), 1);
+    assert_eq!(page[0].entered_unix + 60, world.now.unix_seconds());
+    let next = Call::MempoolPage { after: Some(page[0].sequence), limit: 10 };
+    let Ok(AnswerBody::MempoolPage(next)) = world.call(node, next) else { panic!() };
+    assert!(next.is_empty());
+    let call = Call::MempoolTransaction(one.txid());
+    let Ok(AnswerBody::MempoolTransaction(Some(found))) = world.call(node, call) else { panic!() };
+    assert_eq!(found.transaction.wtxid(), one.wtxid());
+    let free = OutPoint { txid: one.txid(), index: 0 };
+    let call = Call::MempoolSpenders(vec![one.inputs[0], free]);
+    let Ok(AnswerBody::MempoolSpenders(spenders)) = world.call(node, call) else { panic!() };
+    assert_eq!(spenders, [Some(one.txid()), None]);
+    let call = Call::EstimateFee { target_blocks: 1 };
+    let Ok(AnswerBody::Fee(estimate)) = world.call(node, call) else { panic!() };
+    assert_eq!((estimate.feerate_per_kb, estimate.target_blocks), (1_000, 1));
+}
+
+#[test]
+fn lists_have_bounds() {
+    let (mut world, chain, tip, node) = scene(1);
+    let payment = checked(&chain.pay(&tip, 1, lock(2), 100, 1_000));
+    let list = vec![payment; MAX_CALL_TRANSACTIONS + 1];
+    let error = CallError::TooMany { max: MAX_CALL_TRANSACTIONS };
+    for call in [Call::SubmitTransactions(list.clone()), Call::TestTransactions(list)] {
+        assert_eq!(world.call(node, call).unwrap_err(), error);
+    }
+    let outpoint = OutPoint { txid: ashlar_primitives::Txid([0; 32]), index: 0 };
+    let spenders = Call::MempoolSpenders(vec![outpoint; MAX_CALL_ENTRIES + 1]);
+    let error = CallError::TooMany { max: MAX_CALL_ENTRIES };
+    assert_eq!(world.call(node, spenders).unwrap_err(), error);
+}
+
+#[test]
+fn peers_are_told_with_what_they_claim() {
+    let (mut world, chain, tip, node) = scene(2);
+    world.hand(node);
+    world.hand_at(node, &chain, &tip);
+    let Ok(AnswerBody::Peers(peers)) = world.call(node, Call::Peers) else { panic!() };
+    let agents: Vec<Option<&str>> = peers.iter().map(|peer| peer.agent.as_deref()).collect();
+    assert_eq!(agents, [None, Some("hand")]);
+    assert_eq!((peers[0].in_flight, peers[1].height, peers[1].tip), (1, Some(2), Some(tip)));
+}
