@@ -24,6 +24,8 @@ pub(crate) struct Chain {
     pub(crate) more: bool,
     /// Its signatures are out.
     verifying: Option<WalkedBlock>,
+    /// Of the block connected last: while a step is open, above the published tip.
+    pub(crate) connected_height: u32,
     /// The best header or the tip moved since `syncing` was found.
     moved: bool,
     syncing: bool,
@@ -92,11 +94,15 @@ impl<S: Store> Engine<S> {
         result: Result<Verified, Place>,
     ) -> Result<(), StoreError> {
         let Some(walked) = self.chain.verifying.take() else { return Ok(()) };
-        let id = walked.id();
+        let (id, height) = (walked.id(), walked.height());
         self.chain.more = true;
         match self.ledger.complete(walked, result, self.now.monotonic_ms)? {
-            // Dropped: an order of the operator overtook it.
-            Completed::Connected | Completed::Dropped => {}
+            Completed::Connected => {
+                self.chain.connected_height = height;
+                self.download.dirty |= self.download.is_waiting();
+            }
+            // An order of the operator overtook it.
+            Completed::Dropped => {}
             Completed::Invalid(error) => self.on_invalid_block(id, &error)?,
         }
         self.publish()

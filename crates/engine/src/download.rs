@@ -1,6 +1,6 @@
 //! Bodies in parallel, from all peers that have them (PROTOCOL.md §12, tag 2).
 //!
-//! A window slides over the best header chain above the published tip. Each peer has a few
+//! A window slides over the best header chain above what is connected. Each peer has a few
 //! blocks of it out; whoever keeps the lowest one waiting loses what it was asked for to others.
 //! A body is opened by a job, kept by the ledger, and connected when its turn comes.
 
@@ -107,7 +107,8 @@ impl<S: Store> Engine<S> {
         }
         let window = self.download.count_for(WINDOW_BYTES, BLOCKS_PER_PEER, WINDOW_BLOCKS);
         let window = u32::try_from(window).unwrap_or(u32::MAX);
-        let highest = self.view.tip().height.saturating_add(window);
+        let reached = self.view.tip().height.max(self.chain.connected_height);
+        let highest = reached.saturating_add(window);
         let mut useful = BTreeMap::new();
         for peer in self.idle_peers() {
             if let Some(range) = self.useful_range(peer)? {
@@ -299,7 +300,6 @@ impl<S: Store> Engine<S> {
 
     /// A peer did not deliver: others are asked, and it is left alone for a while.
     pub(crate) fn on_bodies_lost(&mut self, peer: Peer, ids: &[BlockId]) {
-        let until_ms = self.now.monotonic_ms.saturating_add(DOWNLOAD_PAUSE_MS);
         for id in ids {
             if let Some(in_flight) =
                 self.download.in_flight.get(id).copied().filter(|found| found.peer == peer)
@@ -308,10 +308,16 @@ impl<S: Store> Engine<S> {
                 self.download.queue.insert((in_flight.height, *id));
             }
         }
+        self.pause_download(peer);
+        self.download.dirty = true;
+    }
+
+    /// A peer is asked for no bodies for a while.
+    pub(crate) fn pause_download(&mut self, peer: Peer) {
+        let until_ms = self.now.monotonic_ms.saturating_add(DOWNLOAD_PAUSE_MS);
         if let Some(state) = self.peers.get_mut(peer) {
             state.download_paused_until_ms = until_ms;
         }
-        self.download.dirty = true;
     }
 
     fn lowest_in_flight(&self) -> Option<InFlight> {

@@ -75,7 +75,7 @@ pub(crate) const CLOCK_NOTICE_INTERVAL_MS: u64 = 60_000;
 pub(crate) const SYNC_LEAD_BLOCKS: u32 = 24;
 /// Between two `Syncing` notices.
 pub(crate) const SYNC_NOTICE_INTERVAL_MS: u64 = 10_000;
-/// How far above the published tip bodies are fetched (DESIGN.md).
+/// How far above what is connected bodies are fetched (DESIGN.md).
 pub(crate) const WINDOW_BLOCKS: usize = 1_024;
 /// The same in bytes.
 pub(crate) const WINDOW_BYTES: u64 = 128 * 1_048_576;

@@ -255,7 +255,7 @@ impl<S: Store> Engine<S> {
             (Some(block), true) if block.header.id() == id => block,
             (None, _) => {
                 // It said that it has this block by passing it on.
-                self.end_pending(id, Judgement::IGNORE);
+                self.give_up_block(id);
                 self.penalise(source, Offence::WithheldBlock);
                 return;
             }
@@ -302,8 +302,11 @@ impl<S: Store> Engine<S> {
         Ok(())
     }
 
-    /// The source does not answer: the download fetches the body from whoever has it.
+    /// The source does not deliver: the download fetches the body from whoever else has it.
     pub(crate) fn give_up_block(&mut self, id: BlockId) {
+        if let Some(pending) = self.blocks.pending.get(&id) {
+            self.pause_download(pending.source);
+        }
         self.end_pending(id, Judgement::IGNORE);
     }
 

@@ -9,7 +9,7 @@ use ashlar_testkit::builder::{Chain, Plan, genesis, genesis_with, lock};
 use serde_json::json;
 
 use super::world::{World, honest_answer, status_at};
-use crate::{Direction, Input, Notice, Offence, Peer, PeerConnected, RequestFailure};
+use crate::{Notice, Offence, RequestFailure};
 
 fn chain_of(blocks: usize) -> (Chain, BlockId) {
     let mut chain = Chain::new(genesis(&[(lock(1), 1_000_000)]));
@@ -114,25 +114,17 @@ fn nothing_is_answered_before_status() {
     let (chain, _) = chain_of(3);
     let mut world = World::new();
     let node = world.add(chain.genesis());
-    let peer = Peer(900);
-    let connected = PeerConnected {
-        peer,
-        direction: Direction::Inbound,
-        address: "/test/900".into(),
-        identity: "900".into(),
-    };
-    let mut out = Vec::new();
-    let now = world.now;
-    world.nodes[node].engine.handle(now, Input::PeerConnected(connected), &mut out).unwrap();
     // The listener waits for the dialler's question.
-    assert!(!format!("{out:?}").contains("Request"));
+    let peer = world.hand_that_dialled(node);
+    assert!(world.nodes[node].asked.is_empty());
     assert_eq!(world.ask(node, peer, Request::Mempool), None);
     assert_eq!(world.score(node, peer), Some(20));
     let status = status_at(&chain, &chain.genesis_id());
     let answer = world.ask(node, peer, Request::Status(status.clone()));
     assert!(matches!(answer, Some(Answer::Status(_))));
     assert_eq!(world.ask(node, peer, Request::Mempool), Some(Answer::Mempool(Vec::new())));
-    // Who never answers our own question is cut.
+    // Who never answers our own question, which follows at once, is cut.
+    assert!(world.has_asked(node, |request| matches!(request, Request::Status(_))));
     world.advance(20_000);
     assert_eq!(world.offences(node), [Offence::NoStatus]);
 }

@@ -146,10 +146,20 @@ impl World {
         peer
     }
 
-    /// A peer in the test's hand that claims to be at the tip of `blocks`.
+    /// The same, having dialled the node.
+    pub(super) fn hand_that_dialled(&mut self, node: usize) -> Peer {
+        let peer = Peer(self.number());
+        self.nodes[node].links.insert(peer, End::Hand);
+        self.tell_connected(node, peer, Direction::Inbound);
+        self.pump();
+        peer
+    }
+
+    /// A peer in the test's hand that claims to be at this tip.
     pub(super) fn hand_at(&mut self, node: usize, chain: &Chain, tip: &BlockId) -> Peer {
         let peer = self.hand(node);
-        let (id, _) = self.take_asked(node, |request| matches!(request, Request::Status(_)));
+        let (id, asked, _) = self.nodes[node].asked.pop_back().expect("a question for status");
+        assert_eq!(asked, peer);
         self.answer(node, id, Answer::Status(status_at(chain, tip)));
         peer
     }
