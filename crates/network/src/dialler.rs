@@ -11,7 +11,7 @@ use crate::{
     error::NetworkError,
     limits::{
         BOOK_BACKOFF_MS, BOOK_FAILURES, KEPT_BACKOFF_MS, MAX_ADDRESSES_PER_PEER, MAX_BOOK,
-        MAX_KEPT, MAX_PENDING_OUTBOUND, STABLE_MS, WANTED_OUTBOUND,
+        MAX_KEPT, MAX_PENDING_OUTBOUND, MAX_SHUNNED, SHUN_MS, STABLE_MS, WANTED_OUTBOUND,
     },
 };
 
@@ -98,12 +98,20 @@ pub(crate) struct Dialler {
     local: PeerId,
     kept: Vec<Kept>,
     book: BTreeMap<PeerId, Entry>,
+    /// Where rumours led to nobody, and until when to remember it.
+    shunned: BTreeMap<Multiaddr, u64>,
     dialling: BTreeMap<ConnectionId, Target>,
 }
 
 impl Dialler {
     pub(crate) fn new(local: PeerId) -> Self {
-        Self { local, kept: Vec::new(), book: BTreeMap::new(), dialling: BTreeMap::new() }
+        Self {
+            local,
+            kept: Vec::new(),
+            book: BTreeMap::new(),
+            shunned: BTreeMap::new(),
+            dialling: BTreeMap::new(),
+        }
     }
 
     /// Keeps dialling `text` from now on. Naming it twice changes nothing.
@@ -142,7 +150,8 @@ impl Dialler {
 
     /// Takes what a third party told of `peer`: adds to what is known, never replaces what the peer
     /// said itself. True where the peer is new.
-    pub(crate) fn rumour(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) -> bool {
+    pub(crate) fn rumour(&mut self, peer: PeerId, mut addresses: Vec<Multiaddr>) -> bool {
+        addresses.retain(|address| !self.shunned.contains_key(address));
         if peer == self.local || addresses.is_empty() {
             return false;
         }
@@ -164,13 +173,13 @@ impl Dialler {
     }
 
     /// Takes what a connected peer says of itself, in place of everything before.
-    pub(crate) fn learn(&mut self, peer: PeerId, mut addresses: Vec<Multiaddr>) {
-        addresses.truncate(MAX_ADDRESSES_PER_PEER);
+    pub(crate) fn learn(&mut self, peer: PeerId, addresses: &[Multiaddr]) {
+        let addresses = &addresses[..addresses.len().min(MAX_ADDRESSES_PER_PEER)];
         if addresses.is_empty() {
             self.book.remove(&peer);
         } else if self.book.contains_key(&peer) || self.make_room() {
             let entry = self.book.entry(peer).or_default();
-            entry.addresses = addresses;
+            entry.addresses = addresses.to_vec();
             entry.proved = true;
         }
     }
@@ -269,19 +278,14 @@ impl Dialler {
         }
     }
 
-    /// It did not. Returns what it was for, and how often in a row that has failed by now.
-    pub(crate) fn connection_failed(
-        &mut self,
-        connection: ConnectionId,
-        now_ms: u64,
-    ) -> Option<(Target, u32)> {
-        let target = self.dialling.remove(&connection)?;
-        let failures = self.failed(&target, now_ms);
-        Some((target, failures))
+    /// It did not. Returns what it was for.
+    pub(crate) fn ended(&mut self, connection: ConnectionId) -> Option<Target> {
+        self.dialling.remove(&connection)
     }
 
-    /// A dial could not be made, or failed. Returns how often in a row.
-    pub(crate) fn failed(&mut self, target: &Target, now_ms: u64) -> u32 {
+    /// A dial could not be made, or failed. Returns how often in a row. `nobody`: whom we wanted
+    /// was not there; otherwise it was only the wrong moment.
+    pub(crate) fn failed(&mut self, target: &Target, nobody: bool, now_ms: u64) -> u32 {
         match target {
             Target::Kept(address) => {
                 let Some(kept) = self.kept.iter_mut().find(|kept| kept.address == *address) else {
@@ -293,14 +297,29 @@ impl Dialler {
             Target::Book(peer) => {
                 let Some(entry) = self.book.get_mut(peer) else { return 0 };
                 entry.backoff.failed(now_ms, BOOK_BACKOFF_MS);
-                let (unproved, proved) = BOOK_FAILURES;
-                let failures = entry.backoff.failures;
-                if failures >= if entry.proved { proved } else { unproved } {
-                    self.book.remove(peer);
+                let (failures, proved) = (entry.backoff.failures, entry.proved);
+                if failures >= BOOK_FAILURES || (nobody && !proved) {
+                    let gone = self.book.remove(peer).unwrap_or_default();
+                    if !proved {
+                        self.shun(gone.addresses, now_ms);
+                    }
                 }
                 failures
             }
         }
+    }
+
+    fn shun(&mut self, addresses: Vec<Multiaddr>, now_ms: u64) {
+        for address in addresses {
+            if self.shunned.len() < MAX_SHUNNED {
+                self.shunned.insert(address, now_ms + SHUN_MS);
+            }
+        }
+    }
+
+    /// Believes again what it has not believed for long enough.
+    pub(crate) fn expire(&mut self, now_ms: u64) {
+        self.shunned.retain(|_, end| *end > now_ms);
     }
 
     /// The address turned out to be this node's own.
@@ -359,7 +378,7 @@ mod tests {
         let mut waits = Vec::new();
         for _ in 0..50 {
             let dial = due(&dialler, now, WANTED_OUTBOUND, &[]).pop().expect("due, whatever else");
-            dialler.failed(&dial.target, now);
+            dialler.failed(&dial.target, true, now);
             let before = now;
             while due(&dialler, now, 0, &[]).is_empty() {
                 now += 100;
@@ -402,33 +421,50 @@ mod tests {
         let mut dialler = dialler();
         let peer = PeerId::random();
         dialler.rumour(peer, at(1));
-        dialler.learn(peer, at(2));
+        dialler.learn(peer, &at(2));
         dialler.rumour(peer, at(3));
         assert_eq!(due(&dialler, 0, 0, &[]).pop().unwrap().addresses, at(2));
     }
 
     #[test]
-    fn rumours_that_fail_are_dropped_sooner_than_peers_that_were_there() {
-        for (proved, tries) in [(false, BOOK_FAILURES.0), (true, BOOK_FAILURES.1)] {
-            let mut dialler = dialler();
-            let peer = PeerId::random();
-            dialler.rumour(peer, at(1));
-            if proved {
-                dialler.learn(peer, at(1));
-            }
-            for _ in 0..tries {
-                assert!(dialler.book.contains_key(&peer));
-                dialler.failed(&Target::Book(peer), 0);
-            }
-            assert!(!dialler.book.contains_key(&peer));
+    fn a_peer_that_was_there_is_tried_for_long() {
+        let mut dialler = dialler();
+        let peer = PeerId::random();
+        dialler.learn(peer, &at(1));
+        for _ in 0..BOOK_FAILURES {
+            assert!(dialler.book.contains_key(&peer));
+            dialler.failed(&Target::Book(peer), true, 0);
         }
+        assert!(dialler.book.is_empty() && dialler.shunned.is_empty());
+    }
+
+    #[test]
+    fn a_false_rumour_costs_one_dial_under_whatever_name_it_comes_again() {
+        let mut dialler = dialler();
+        let peer = PeerId::random();
+        dialler.rumour(peer, at(1));
+        dialler.failed(&Target::Book(peer), false, 0);
+        assert!(dialler.book.contains_key(&peer), "the wrong moment proves nothing");
+        dialler.failed(&Target::Book(peer), true, 0);
+        assert!(!dialler.rumour(PeerId::random(), at(1)));
+        assert!(dialler.rumour(PeerId::random(), [at(1), at(2)].concat()), "what is new in it");
+        dialler.learn(peer, &at(1));
+        assert_eq!(dialler.book[&peer].addresses, at(1), "the peer itself is believed");
+        dialler.expire(SHUN_MS);
+        assert!(dialler.rumour(PeerId::random(), at(1)));
+        for port in 1..=10_000 {
+            let peer = PeerId::random();
+            dialler.rumour(peer, at(port));
+            dialler.failed(&Target::Book(peer), true, 0);
+        }
+        assert!(dialler.shunned.len() <= MAX_SHUNNED);
     }
 
     #[test]
     fn the_book_is_bounded_and_proved_peers_stay() {
         let mut dialler = dialler();
         let proved = PeerId::random();
-        dialler.learn(proved, at(1));
+        dialler.learn(proved, &at(1));
         for _ in 0..MAX_BOOK + 10 {
             dialler.rumour(PeerId::random(), at(2));
         }

@@ -19,7 +19,7 @@ use libp2p::{
     },
 };
 
-use crate::limits::LOOKUP_TIMEOUT;
+use crate::limits::{LOOKUP_TIMEOUT, MAX_ADDRESSES_PER_PEER};
 
 type Kademlia = kad::Behaviour<MemoryStore>;
 
@@ -58,10 +58,20 @@ impl Discovery {
         Self { kademlia }
     }
 
-    /// Others may now hear of this peer from us. Only for peers that we identified, at addresses
-    /// that they gave themselves.
+    /// Others may now hear of this peer from us, at these addresses and no others. Only for peers
+    /// that we identified, at addresses that they gave themselves.
     pub(crate) fn introduce(&mut self, peer: &PeerId, addresses: &[Multiaddr]) {
-        for address in addresses {
+        let known = self.kademlia.kbucket(*peer).is_some_and(|bucket| {
+            bucket.iter().any(|entry| {
+                entry.node.key.preimage() == peer && is_same(entry.node.value.iter(), addresses)
+            })
+        });
+        if known {
+            return;
+        }
+        // a peer that says something else each time would otherwise make its entry grow
+        self.kademlia.remove_peer(peer);
+        for address in addresses.iter().take(MAX_ADDRESSES_PER_PEER) {
             self.kademlia.add_address(peer, address.clone());
         }
     }
@@ -84,6 +94,16 @@ impl Discovery {
             .handle_pending_outbound_connection(connection, Some(peer), &[], Endpoint::Dialer)
             .unwrap_or_default()
     }
+}
+
+/// Whether Kademlia's addresses, which end in `/p2p`, are these.
+fn is_same<'a>(known: impl Iterator<Item = &'a Multiaddr>, addresses: &[Multiaddr]) -> bool {
+    let mut known: Vec<_> = known.collect();
+    known.len() == addresses.len().min(MAX_ADDRESSES_PER_PEER)
+        && addresses.iter().take(MAX_ADDRESSES_PER_PEER).all(|address| {
+            let index = known.iter().position(|other| other.starts_with(address));
+            index.map(|index| known.swap_remove(index)).is_some()
+        })
 }
 
 impl NetworkBehaviour for Discovery {

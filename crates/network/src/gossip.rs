@@ -22,6 +22,9 @@ pub(crate) type Gossip =
 /// Counters of misbehaviour are down to a tenth after so long.
 const DECAY: Duration = Duration::from_secs(600);
 
+/// Below this score nothing of a peer is listened to.
+pub(crate) const GRAYLIST: f64 = -100.0;
+
 /// The two topics of a chain.
 #[derive(Clone, Debug)]
 pub(crate) struct Topics {
@@ -118,7 +121,7 @@ fn score(topics: &Topics) -> (PeerScoreParams, PeerScoreThresholds) {
     let thresholds = PeerScoreThresholds {
         gossip_threshold: -20.0,
         publish_threshold: -60.0,
-        graylist_threshold: -100.0,
+        graylist_threshold: GRAYLIST,
         accept_px_threshold: 1_000.0,
         opportunistic_graft_threshold: 1.0,
     };

@@ -107,8 +107,13 @@ pub(crate) const MAX_KEPT: usize = 256;
 pub(crate) const KEPT_BACKOFF_MS: (u64, u64) = (1_000, 30_000);
 /// Waits between dials of a peer from the book (THREATS N5).
 pub(crate) const BOOK_BACKOFF_MS: (u64, u64) = (10_000, 600_000);
-/// Failures in a row after which a peer leaves the book: one never reached, one that was.
-pub(crate) const BOOK_FAILURES: (u32, u32) = (3, 20);
+/// Failures in a row after which a peer that was once connected leaves the book.
+pub(crate) const BOOK_FAILURES: u32 = 20;
+/// A rumour that proved false leaves the book at once, and its addresses are not believed from
+/// third parties for so long: whoever names a victim's address moves us to one dial (THREATS N5).
+pub(crate) const SHUN_MS: u64 = 600_000;
+/// Addresses that are not believed.
+pub(crate) const MAX_SHUNNED: usize = 4_096;
 /// A connection shorter than this counts as a failed dial, so that being cut slows us down.
 pub(crate) const STABLE_MS: u64 = 30_000;
 /// Waits between look-ups while we lack peers: doubling while nothing new turns up.

@@ -21,6 +21,7 @@ use crate::{
     behaviour::remote_address,
     dialler::{Dial, Surroundings, Target},
     discovery::Found,
+    gossip::GRAYLIST,
     limits::{
         IDENTIFY_TIMEOUT_MS, IDLE_LOOKUP_MS, JUNK_BAN_MS, LOOKUP_MS, MAX_JUNK, PARTING_MS,
         SURPLUS_GRACE_MS, WANTED_OUTBOUND,
@@ -125,7 +126,7 @@ impl Task {
         if knows_others && let Some(discovery) = self.swarm.behaviour_mut().discovery.as_mut() {
             discovery.introduce(&peer, &addresses);
         }
-        self.dialler.learn(peer, addresses);
+        self.dialler.learn(peer, &addresses);
         self.announce(&peer)
     }
 
@@ -225,7 +226,8 @@ impl Task {
     }
 
     /// Something came that does not decode. Nobody passes on what it could not read itself, so it
-    /// is this peer's own fault; still, one mishap is forgiven.
+    /// is this peer's own fault; still, a mishap is forgiven. Whom gossipsub no longer listens to is
+    /// of no more use.
     pub(super) fn on_junk(&mut self, peer: &PeerId, what: &str, error: &str) {
         let now = self.now();
         let Some(connected) = self.peers.get_mut(peer) else { return };
@@ -241,7 +243,8 @@ impl Task {
                 printable(error)
             );
         }
-        if junk >= MAX_JUNK {
+        let score = self.swarm.behaviour().gossip.peer_score(peer);
+        if junk >= MAX_JUNK || score.is_some_and(|score| score < GRAYLIST) {
             self.cut(peer, "keeps sending what does not decode", Some(JUNK_BAN_MS));
         }
     }
@@ -338,25 +341,38 @@ impl Task {
             let connection = options.connection_id();
             match self.swarm.dial(options) {
                 Ok(()) => self.dialler.started(connection, target),
-                Err(error) => {
-                    let failures = self.dialler.failed(&target, now_ms);
-                    log_dial_failure(&target, failures, &error);
-                }
+                Err(error) => self.on_failed_dial(&target, &error),
             }
         }
     }
 
     pub(super) fn on_dial_failed(&mut self, connection: ConnectionId, error: &DialError) {
-        let now = self.now();
-        let Some((target, failures)) = self.dialler.connection_failed(connection, now) else {
-            return;
-        };
-        if let DialError::LocalPeerId { address } = error {
-            self.dialler.is_self(&target);
-            tracing::info!(%address, "this address is the node's own; not dialled again");
+        if let Some(target) = self.dialler.ended(connection) {
+            self.on_failed_dial(&target, error);
+        }
+    }
+
+    /// A kept peer that can't be reached is the operator's concern: once, and then each tenth time.
+    /// One from the book is nobody's.
+    fn on_failed_dial(&mut self, target: &Target, error: &DialError) {
+        // a dial always has addresses; the swarm drops those that it listens on
+        if matches!(error, DialError::LocalPeerId { .. } | DialError::NoAddresses) {
+            self.dialler.is_self(target);
+            if let Target::Kept(address) = target {
+                tracing::info!(%address, "this address is the node's own; not dialled again");
+            }
             return;
         }
-        log_dial_failure(&target, failures, error);
+        let nobody = matches!(error, DialError::Transport(_) | DialError::WrongPeerId { .. });
+        let failures = self.dialler.failed(target, nobody, self.now());
+        let error = printable(&error_chain(error));
+        match target {
+            Target::Kept(address) if failures % 10 == 1 => {
+                tracing::warn!(%address, failures, "can't reach a configured peer, trying on: {error}");
+            }
+            Target::Kept(address) => tracing::debug!(%address, failures, "can't reach: {error}"),
+            Target::Book(peer) => tracing::debug!(%peer, failures, "can't reach: {error}"),
+        }
     }
 
     // ---- finding others
@@ -384,19 +400,6 @@ impl Task {
             let told = dialable(&address, Scope::Private);
             self.dialler.rumour(peer, told.into_iter().collect());
         }
-    }
-}
-
-/// A kept peer that can't be reached is the operator's concern: once, and then each tenth time. One
-/// from the book is nobody's.
-fn log_dial_failure(target: &Target, failures: u32, error: &DialError) {
-    let error = printable(&error_chain(error));
-    match target {
-        Target::Kept(address) if failures % 10 == 1 => {
-            tracing::warn!(%address, failures, "can't reach a configured peer, trying on: {error}");
-        }
-        Target::Kept(address) => tracing::debug!(%address, failures, "can't reach: {error}"),
-        Target::Book(peer) => tracing::debug!(%peer, failures, "can't reach: {error}"),
     }
 }
 

@@ -1,6 +1,9 @@
 //! Our own addresses.
 
-use std::{io, net::TcpListener};
+use std::{
+    io,
+    net::{Ipv6Addr, SocketAddr, TcpListener},
+};
 
 use futures::StreamExt;
 use libp2p::{TransportError, swarm::SwarmEvent};
@@ -20,6 +23,17 @@ fn failed(address: &str, source: io::Error) -> NetworkError {
     }
 }
 
+/// Where to look whether an address is taken. libp2p's IPv6 sockets leave IPv4 alone, a plain one
+/// at `::` would not, and would find our own IPv4 listener.
+fn probe(socket: SocketAddr) -> SocketAddr {
+    match socket {
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            SocketAddr::new(Ipv6Addr::LOCALHOST.into(), v6.port())
+        }
+        other => other,
+    }
+}
+
 impl Task {
     /// Returns when every listener has an address.
     pub(crate) async fn listen(&mut self, addresses: &[String]) -> Result<(), NetworkError> {
@@ -28,7 +42,7 @@ impl Task {
             let (address, socket) = parse_listen(text)?;
             // libp2p shares listening ports (SO_REUSEPORT), so a second node of the same user would
             // silently take half of our connections; a plain socket finds the port taken
-            TcpListener::bind(socket).map_err(|source| failed(text, source))?;
+            TcpListener::bind(probe(socket)).map_err(|source| failed(text, source))?;
             let before = self.swarm.listeners().count();
             self.swarm.listen_on(address).map_err(|error| match error {
                 TransportError::Other(source) => failed(text, source),

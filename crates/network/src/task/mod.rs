@@ -125,6 +125,7 @@ impl Task {
     fn on_tick(&mut self) -> Step {
         let now = self.now();
         self.swarm.behaviour_mut().gate.bans.expire(now);
+        self.dialler.expire(now);
         self.ignore_overdue_tickets(now);
         self.end_connections(now);
         self.dial(now);

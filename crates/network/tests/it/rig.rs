@@ -123,7 +123,7 @@ impl Node {
                 return picked;
             }
             let waited = timeout_at(deadline, self.inbox.news.notified()).await;
-            assert!(waited.is_ok(), "no {what} in {PATIENCE:?}");
+            assert!(waited.is_ok(), "no {what} in {PATIENCE:?}\n{}", log());
         }
     }
 
@@ -231,7 +231,7 @@ impl Node {
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so().await {
-        assert!(Instant::now() < deadline, "not in {PATIENCE:?}: {what}");
+        assert!(Instant::now() < deadline, "not in {PATIENCE:?}: {what}\n{}", log());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -270,7 +270,7 @@ pub(crate) fn log() -> String {
         let lines = Lines(Arc::default());
         let writer = lines.clone();
         tracing_subscriber::fmt()
-            .with_env_filter("info,libp2p=error")
+            .with_env_filter(std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into()))
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .init();
