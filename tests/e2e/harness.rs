@@ -99,13 +99,19 @@ impl Net {
 
     /// The wallet that the development genesis pays.
     pub(crate) fn faucet(&self) -> Wallet {
-        let wallet = Wallet { file: self.path("faucet.json") };
-        let genesis = dev_genesis();
-        let output = wallet
-            .command(&["restore", "--light-kdf", "--genesis", genesis.to_str().unwrap()])
-            .env("ASHLAR_WALLET_MNEMONIC", FAUCET_WORDS)
-            .output()
-            .unwrap();
+        self.restore("faucet", &["--genesis", dev_genesis().to_str().unwrap()])
+    }
+
+    /// The same from its words, its addresses found by asking a node.
+    pub(crate) fn restored_faucet(&self, node: &Node) -> Wallet {
+        self.restore("restored", &["--datadir", node.datadir.to_str().unwrap()])
+    }
+
+    fn restore(&self, name: &str, flags: &[&str]) -> Wallet {
+        let wallet = Wallet { file: self.path(&format!("{name}.json")) };
+        let mut command = wallet.command(&["restore", "--light-kdf"]);
+        let output =
+            command.args(flags).env("ASHLAR_WALLET_MNEMONIC", FAUCET_WORDS).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         wallet
     }

@@ -67,3 +67,29 @@ fn the_receiver_pays_on_through_another_node() {
     wait_for_one_tip(&[&a, &b]);
     assert_eq!(last.balance(&b), 100_000_000);
 }
+
+/// A wallet lost and made again from its words finds what it was paid and its change.
+#[test]
+fn a_wallet_restored_from_its_words_has_the_same_coins() {
+    let net = Net::new();
+    let node = net.node(&[]);
+    let (faucet, other) = (net.faucet(), net.wallet("other"));
+    let miner = net.wallet("miner").address();
+    for _ in 0..3 {
+        faucet.on(&node, &["send", &other.address(), "1.5", "--yes"]);
+        node.generate(1, &miner);
+    }
+    let again = net.restored_faucet(&node);
+    assert_eq!(again.balance(&node), faucet.balance(&node));
+    let lines =
+        |wallet: &crate::harness::Wallet| wallet.on(&node, &["history"]).as_array().unwrap().len();
+    // Three payments; the allocations of the genesis are no transactions' doing.
+    assert!(lines(&again) >= 3, "{}", again.on(&node, &["history"]));
+    assert_eq!(lines(&again), lines(&faucet));
+    let status = again.on(&node, &["status"]);
+    assert_eq!(status["node"]["height"], 3, "{status}");
+    // It goes on paying, from its change.
+    again.on(&node, &["send", &other.address(), "2", "--yes"]);
+    node.generate(1, &miner);
+    assert_eq!(other.balance(&node), 650_000_000);
+}

@@ -120,3 +120,41 @@ fn peers_of_another_chain_part_at_once_and_say_so() {
         assert_eq!(one.call("getpeerinfo", json!([])), json!([]));
     }
 }
+
+#[test]
+fn a_wallet_refuses_addresses_and_nodes_of_another_chain_and_typing_errors() {
+    let net = Net::new();
+    let other_genesis = net.path("genesis.json");
+    let text = fs::read_to_string(dev_genesis()).unwrap();
+    fs::write(&other_genesis, text.replace("1767225600", "1767225601")).unwrap();
+    let node = net.node(&[]);
+    let stranger = net.node_on(&other_genesis, &[], &[]);
+    let faucet = net.faucet();
+    let payee = net.wallet("payee").address();
+    let on = |node: &crate::harness::Node, arguments: &[&str]| {
+        let mut all = vec!["--datadir", node.datadir.to_str().unwrap()];
+        all.extend(arguments);
+        let output = faucet.try_run(&all);
+        assert!(!output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let main_chain = "ash1qkf30urakm486r0w9vdl4cty34ksyyy7jw09vh6mj2546nk7wj8vsagmf9p";
+    let said = on(&node, &["send", main_chain, "1", "--yes"]);
+    assert!(said.contains("devash"), "{said}");
+    let mut typo = payee.clone();
+    let last = typo.pop().unwrap();
+    typo.push(if last == 'q' { 'p' } else { 'q' });
+    on(&node, &["send", &typo, "1", "--yes"]);
+    on(&node, &["send", &payee, "1e3", "--yes"]);
+    on(&node, &["send", &payee, "0.000000001", "--yes"]);
+    let said = on(&node, &["send", &payee, "2000000", "--yes"]);
+    assert!(said.contains("not enough"), "{said}");
+    // Without a terminal nobody can be asked, and nothing is sent.
+    let said = on(&node, &["send", &payee, "1"]);
+    assert!(said.contains("--yes"), "{said}");
+    for command in [&["balance"][..], &["history"], &["send", &payee, "1", "--yes"]] {
+        let said = on(&stranger, command);
+        assert!(said.contains("chain"), "{said}");
+    }
+    assert_eq!(node.call("getmempoolinfo", json!([]))["size"], 0);
+}

@@ -1,7 +1,7 @@
 //! The commands: ask, decide, tell.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, BufRead, IsTerminal, Write},
 };
@@ -157,27 +157,18 @@ async fn restore(arguments: &Arguments, new: &NewArguments) -> Result<(), Failur
 async fn scan(node: &Node, wallet: &mut Unlocked) -> Result<(), Failure> {
     for row in [RECEIVE, CHANGE] {
         let mut used = 0;
-        let mut made = count(wallet, row);
         loop {
-            let from = made;
-            let mut batch: Vec<Address> = Vec::new();
-            while made < used + GAP_LIMIT {
-                batch.push(wallet.next_address(row)?);
-                made += 1;
+            for _ in count(wallet, row)..used + GAP_LIMIT {
+                wallet.next_address(row)?;
             }
-            if from > 0 && batch.is_empty() {
-                break;
-            }
-            let all = row_addresses(wallet, row)?;
-            let history = node.history(&all).await?;
-            let newest = all
+            let addresses = row_addresses(wallet, row)?;
+            let history = node.history(&addresses).await?;
+            let seen: BTreeSet<&str> = history.iter().map(|entry| &*entry.address).collect();
+            let newest = addresses
                 .iter()
-                .rposition(|address| {
-                    let text = address.to_string();
-                    history.iter().any(|entry| entry.address == text)
-                })
+                .rposition(|address| seen.contains(address.to_string().as_str()))
                 .map_or(0, |position| u32::try_from(position + 1).unwrap_or(u32::MAX));
-            if newest == used && made >= used + GAP_LIMIT {
+            if newest == used {
                 break;
             }
             used = newest;
@@ -389,8 +380,12 @@ fn show_line(txid: &str, line: &Line) -> String {
         None => ('-', line.spent.saturating_sub(line.received)),
     };
     let amount = format!("{sign}{}", show(Amount::from_grains(net)));
-    let what = if line.coinbase { "mined" } else { "" };
-    format!("{:>8}  {amount:>24}  {what:<5}  {txid}", line.height)
+    let what = match (line.coinbase, line.height) {
+        (true, 0) => "genesis",
+        (true, _) => "mined",
+        (false, _) => "",
+    };
+    format!("{:>8}  {amount:>24}  {what:<7}  {txid}", line.height)
 }
 
 async fn status(arguments: &Arguments) -> Result<(), Failure> {
