@@ -256,6 +256,7 @@ pub(crate) fn stored_times(
     Ok(newest_first.into_iter().rev().collect())
 }
 
-fn missing(id: &BlockId) -> StoreError {
+/// A header that must be stored is not.
+pub(crate) fn missing(id: &BlockId) -> StoreError {
     StoreError::corrupt(format_args!("the header {id} is missing"))
 }

@@ -3,7 +3,7 @@
 use std::{
     ops::Bound,
     path::Path,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
 
 use imbl::OrdMap;
@@ -35,15 +35,15 @@ impl MemoryStore {
         Self::default()
     }
 
-    fn current(&self) -> Families {
+    fn current(&self) -> RwLockReadGuard<'_, Families> {
         // A commit swaps in finished maps at its end, so even a poisoned lock guards a whole state.
-        self.families.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.families.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Clone for MemoryStore {
     fn clone(&self) -> Self {
-        Self { families: RwLock::new(self.current()) }
+        Self { families: RwLock::new(self.current().clone()) }
     }
 }
 
@@ -122,7 +122,7 @@ impl Read for MemoryStore {
 
 impl Store for MemoryStore {
     fn snapshot(&self) -> Arc<dyn Read> {
-        Arc::new(self.current())
+        Arc::new(self.current().clone())
     }
 
     fn commit(&self, batch: Batch, _durability: Durability) -> Result<(), StoreError> {

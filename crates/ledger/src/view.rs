@@ -1,6 +1,6 @@
 //! What readers see: one consistent picture of a published tip.
 
-use std::{ops::Bound, sync::Arc};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 use ashlar_consensus::{HeaderState, Params, State, Work};
 use ashlar_primitives::{
@@ -9,11 +9,14 @@ use ashlar_primitives::{
 };
 
 use crate::{
-    headers::{header_state, read_record, stored_times},
+    headers::{header_state, missing, read_record, stored_times},
     keys,
     records::{self, HeaderRecord, HistoryRecord, IndexRecord, Totals, TransactionRecord},
     store::{Direction, Entry, Family, Read, StoreError},
 };
+
+/// Most branches that [`View::chain_tips`] tells. Each cost the work of a block.
+pub const MAX_CHAIN_TIPS: usize = 10_000;
 
 /// A published tip and a snapshot of the store under it. Cheap to share by `Arc`, readable from
 /// any thread; it keeps its answers however the chain goes on. Headers and bodies of other
@@ -340,7 +343,7 @@ impl View {
         Ok((entries, next))
     }
 
-    /// Every branch, the published one first, then by id.
+    /// Every branch, the published one first, then by id, up to [`MAX_CHAIN_TIPS`].
     pub fn chain_tips(&self) -> Result<Vec<ChainTip>, StoreError> {
         let mut tips = vec![ChainTip {
             id: self.tip.id,
@@ -349,7 +352,8 @@ impl View {
             status: TipStatus::Active,
         }];
         let all = (Bound::Unbounded, Bound::Unbounded);
-        for (key, _) in self.snapshot.scan(Family::Tips, all, usize::MAX, Direction::Forward)? {
+        let stored = self.snapshot.scan(Family::Tips, all, MAX_CHAIN_TIPS, Direction::Forward)?;
+        for (key, _) in stored {
             let id = keys::read_block_id(&key)?;
             if id != self.tip.id {
                 tips.push(self.side_tip(id)?);
@@ -359,8 +363,7 @@ impl View {
     }
 
     fn side_tip(&self, id: BlockId) -> Result<ChainTip, StoreError> {
-        let missing = |id| StoreError::corrupt(format_args!("the header {id} is missing"));
-        let tip = self.record(&id)?.ok_or_else(|| missing(id))?;
+        let tip = self.record(&id)?.ok_or_else(|| missing(&id))?;
         let status = if tip.failed.is_some() {
             TipStatus::Invalid
         } else if tip.arrival == 0 {
@@ -373,7 +376,7 @@ impl View {
         let (mut at, mut record) = (id, tip.clone());
         while self.block_id_at(record.height)? != Some(at) {
             at = record.header.parent;
-            record = self.record(&at)?.ok_or_else(|| missing(at))?;
+            record = self.record(&at)?.ok_or_else(|| missing(&at))?;
         }
         let branch_len = tip.height.saturating_sub(record.height);
         Ok(ChainTip { id, height: tip.height, branch_len, status })
@@ -398,18 +401,28 @@ impl View {
         }
         let start = keys::height(from);
         let range = (Bound::Excluded(start.as_slice()), Bound::Unbounded);
-        let mut headers = Vec::new();
+        let mut ids = Vec::new();
         for (_, id) in self.snapshot.scan(Family::Heights, range, limit, Direction::Forward)? {
-            let id = keys::read_block_id(&id)?;
-            let record = self
-                .record(&id)?
-                .ok_or_else(|| StoreError::corrupt(format_args!("the header {id} is missing")))?;
-            headers.push(record.header);
-            if stop == Some(&id) {
+            ids.push(keys::read_block_id(&id)?);
+            if stop == ids.last() {
                 break;
             }
         }
-        Ok(headers)
+        self.headers(&ids)
+    }
+
+    /// Stored headers in the order of `ids`, in one read.
+    fn headers(&self, ids: &[BlockId]) -> Result<Vec<Header>, StoreError> {
+        let mut sorted: Vec<Vec<u8>> = ids.iter().map(keys::block).collect();
+        sorted.sort_unstable();
+        let mut found = BTreeMap::new();
+        let values = self.snapshot.get_many(Family::Headers, &sorted)?;
+        for (id, value) in sorted.into_iter().zip(values) {
+            let id = keys::read_block_id(&id)?;
+            let value = value.ok_or_else(|| missing(&id))?;
+            found.insert(id, HeaderRecord::from_value(&value)?.header);
+        }
+        Ok(ids.iter().filter_map(|id| found.get(id).copied()).collect())
     }
 }
 

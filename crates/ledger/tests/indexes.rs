@@ -6,7 +6,7 @@ mod common;
 use std::{collections::BTreeMap, sync::Arc};
 
 use ashlar_ledger::{
-    Family, MemoryStore, Settings, View,
+    Family, MemoryStore, Settings, Store, View,
     view::{ChainTip, Cursor, HistoryEntry, LocatedCoin, Page, QueryError, TipStatus},
 };
 use ashlar_primitives::{Amount, BlockId, Lock, OutPoint, Output, Txid};
@@ -154,30 +154,41 @@ fn an_index_that_is_off_says_so() {
 
 #[test]
 fn indexes_are_built_and_dropped_between_starts() {
+    switch_indexes(&Arc::new(MemoryStore::new()));
+}
+
+#[cfg(feature = "rocksdb")]
+#[test]
+fn indexes_are_built_and_dropped_on_disk() {
+    use ashlar_ledger::{RocksOptions, RocksStore};
+    let folder = tempfile::tempdir().unwrap();
+    switch_indexes(&Arc::new(RocksStore::open(folder.path(), &RocksOptions::small()).unwrap()));
+}
+
+fn switch_indexes<S: Store>(store: &Arc<S>) {
     let (chain, side, tip) = chain();
-    let store = Arc::new(MemoryStore::new());
-    let mut ledger = open(&store, &chain, &off());
+    let mut ledger = open(store, &chain, &off());
     offer_branch(&mut ledger, &chain, &side);
     offer_branch(&mut ledger, &chain, &tip);
     ledger.flush().unwrap();
     drop(ledger);
     let families = [Family::Transactions, Family::LockCoins, Family::LockHistory];
-    assert!(families.iter().all(|family| dump(&*store, *family).is_empty()));
+    assert!(families.iter().all(|family| dump(&**store, *family).is_empty()));
 
     // Each alone, both, each alone again: always as if it had been so from the start.
     for (transaction_index, lock_index) in
         [(true, false), (true, true), (false, true), (true, true), (false, false), (true, true)]
     {
         let settings = Settings { transaction_index, lock_index, ..Settings::default() };
-        let ledger = open(&store, &chain, &settings);
+        let ledger = open(store, &chain, &settings);
         assert_view(&ledger, &chain, &tip);
-        assert_is_replay(&*store, &chain, &tip, &settings);
+        assert_is_replay(&**store, &chain, &tip, &settings);
         if transaction_index && lock_index {
             assert_indexes(&ledger.view(), &chain, &tip);
         }
     }
     // And it goes on from there.
-    let mut ledger = open(&store, &chain, &Settings::default());
+    let mut ledger = open(store, &chain, &Settings::default());
     let mut chain = chain;
     let more = extend_with_payments(&mut chain, &tip, 3, 5);
     offer_branch(&mut ledger, &chain, &more);

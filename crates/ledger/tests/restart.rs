@@ -107,6 +107,26 @@ fn a_ledger_dropped_without_flush_opens_at_its_last_step() {
     assert_is_replay(&*store, &chain, &branch[9].id(), &settings);
 }
 
+#[cfg(feature = "rocksdb")]
+#[test]
+fn a_ledger_on_disk_opens_where_it_stood() {
+    use ashlar_ledger::{RocksOptions, RocksStore};
+    let mut chain = rich_chain();
+    let tip = start(&mut chain, 30, 1);
+    let settings = Settings::default();
+    let folder = tempfile::tempdir().unwrap();
+    for block in chain.branch(&tip) {
+        let disk = RocksStore::open(folder.path(), &RocksOptions::small()).unwrap();
+        let disk = Arc::new(disk);
+        let mut ledger = open(&disk, &chain, &settings);
+        assert_view(&ledger, &chain, &block.header().parent);
+        offer(&mut ledger, &block);
+        // Dropped as it stands: nothing is flushed.
+    }
+    let disk = RocksStore::open(folder.path(), &RocksOptions::small()).unwrap();
+    assert_is_replay(&disk, &chain, &tip, &settings);
+}
+
 #[test]
 fn another_chains_data_is_refused_with_both_ids() {
     let ours = genesis(&[(lock(1), 1)]);
