@@ -218,11 +218,6 @@ impl Checks {
         let subsidies = (1..=height).map(|height| params.subsidy(height).grains()).sum::<u64>();
         Amount::from_grains(self.allocated.grains() + subsidies)
     }
-
-    /// How many tips any node ever published.
-    pub fn tips_seen(&self) -> usize {
-        self.facts.len()
-    }
 }
 
 /// All nodes have one tip, and none knows a better header.

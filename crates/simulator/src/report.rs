@@ -13,9 +13,9 @@ pub struct Tally {
     pub events: u64,
     /// Connections that came up.
     pub connections: u64,
-    /// Gossip messages that a node judged, and how often it heard one again.
+    /// Gossip that was new to the node at which it arrived, so that it had to judge it.
     pub gossip_judged: u64,
-    /// Gossip that had been heard before.
+    /// Gossip that the node had heard before.
     pub gossip_repeated: u64,
     /// Bytes of all gossip that arrived.
     pub gossip_bytes: u64,
