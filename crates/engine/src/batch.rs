@@ -193,3 +193,47 @@ pub(crate) fn parents_first(
     }
     sorted
 }
+
+#[cfg(test)]
+mod tests {
+    use ashlar_consensus::check_transaction;
+    use ashlar_testkit::builder::{Spend, key, lock, output};
+
+    use super::*;
+
+    /// Spends the first outputs of these; `salt` makes it another transaction.
+    fn spend(parents: &[&CheckedTransaction], salt: u8) -> Arc<CheckedTransaction> {
+        let coin = output(lock(1), 1);
+        let inputs = match parents {
+            [] => vec![(OutPoint { txid: Txid([salt; 32]), index: 0 }, coin)],
+            parents => parents
+                .iter()
+                .map(|parent| (OutPoint { txid: parent.txid(), index: 0 }, coin))
+                .collect(),
+        };
+        let spend = Spend { inputs, outputs: vec![coin], memo: vec![salt], ..Spend::default() };
+        let chain_id = ashlar_primitives::BlockId([0; 32]);
+        Arc::new(check_transaction(spend.sign(&chain_id, &[&key(1)])).unwrap())
+    }
+
+    #[test]
+    fn parents_come_first_and_the_rest_in_order() {
+        let [a, b] = [spend(&[], 1), spend(&[], 2)];
+        let c = spend(&[&a, &b], 3);
+        let d = spend(&[&c], 4);
+        let sorted = parents_first(vec![d.clone(), b.clone(), c.clone(), a.clone()]);
+        assert_eq!(sorted, [b, a, c, d]);
+    }
+
+    #[test]
+    fn twins_by_txid_bring_no_child_twice() {
+        let a = spend(&[], 1);
+        let mut twin = a.transaction().clone();
+        twin.witnesses.clear();
+        let twin = Arc::new(check_transaction(twin).unwrap());
+        assert_eq!(a.txid(), twin.txid());
+        let child = spend(&[&a], 2);
+        let sorted = parents_first(vec![child.clone(), a.clone(), twin.clone()]);
+        assert_eq!(sorted, [a, child, twin]);
+    }
+}

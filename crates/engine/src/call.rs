@@ -246,9 +246,9 @@ pub struct PeerInfo {
     pub identity: String,
     /// As its status says; `None` before the handshake.
     pub agent: Option<String>,
-    /// As its status says.
+    /// Of the highest block that it told of, by status or by gossip.
     pub height: Option<u32>,
-    /// As its status says.
+    /// That block.
     pub tip: Option<BlockId>,
     /// As its status says.
     pub services: Option<u32>,

@@ -14,11 +14,13 @@ use crate::{
         Answer, AnswerBody, BlockVerdict, Call, CallError, CallId, MAX_CALL_ENTRIES,
         MAX_CALL_TRANSACTIONS, MempoolEntry, MempoolInfo, PeerInfo, SyncStatus,
     },
+    input::Peer,
     job::Job,
     jobs::JobPurpose,
     limits::{MAX_ORDERS, MAX_SUBMISSIONS},
     offence::open_error_code,
     output::Output,
+    peers::PeerState,
 };
 
 /// A submitted block on its way.
@@ -86,7 +88,7 @@ impl<S: Store> Engine<S> {
                     |outpoint| self.mempool.spender(outpoint).map(|entry| entry.transaction.txid());
                 AnswerBody::MempoolSpenders(outpoints.iter().map(spender).collect())
             }
-            Call::Peers => AnswerBody::Peers(self.peer_infos()),
+            Call::Peers => AnswerBody::Peers(self.peer_infos()?),
             Call::SyncStatus => AnswerBody::Sync(self.sync_status()),
             Call::EstimateFee { target_blocks } => {
                 AnswerBody::Fee(self.estimate_fee(target_blocks))
@@ -135,22 +137,34 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    fn peer_infos(&self) -> Vec<PeerInfo> {
+    fn peer_infos(&self) -> Result<Vec<PeerInfo>, StoreError> {
+        self.peers.all.iter().map(|(&peer, state)| self.peer_info(peer, state)).collect()
+    }
+
+    fn peer_info(&self, peer: Peer, state: &PeerState) -> Result<PeerInfo, StoreError> {
         let now_ms = self.now.monotonic_ms;
-        let info = |(&peer, state): (&crate::Peer, &crate::peers::PeerState)| PeerInfo {
+        let claim = state.claim.as_ref();
+        let claimed = claim.map(|claim| (claim.height, claim.tip));
+        // What it gossiped since it last told its status may be higher.
+        let seen = match state.available {
+            Some(id) => self.ledger.header_state(&id)?.map(|seen| (seen.height, seen.id)),
+            None => None,
+        };
+        let highest = seen.filter(|seen| claimed.is_some_and(|claimed| claimed.0 < seen.0));
+        let highest = highest.or(claimed);
+        Ok(PeerInfo {
             peer,
             direction: state.direction,
             address: state.address.clone(),
             identity: state.identity.clone(),
-            agent: state.claim.as_ref().map(|claim| claim.agent.clone()),
-            height: state.claim.as_ref().map(|claim| claim.height),
-            tip: state.claim.as_ref().map(|claim| claim.tip),
-            services: state.claim.as_ref().map(|claim| claim.services),
+            agent: claim.map(|claim| claim.agent.clone()),
+            height: highest.map(|(height, _)| height),
+            tip: highest.map(|(_, tip)| tip),
+            services: claim.map(|claim| claim.services),
             connected_ms: now_ms.saturating_sub(state.connected_ms),
             in_flight: state.in_flight.len(),
             score: state.score(now_ms),
-        };
-        self.peers.all.iter().map(info).collect()
+        })
     }
 
     fn sync_status(&self) -> SyncStatus {

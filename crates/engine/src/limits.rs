@@ -121,6 +121,8 @@ pub(crate) const MAX_OUTGOING_BYTES: usize = 1_048_576;
 pub(crate) const GATHER_RETRY_MS: u64 = 1_000;
 /// Batches being judged. A batch holds at most 1,000 transactions or 65,536 bytes.
 pub(crate) const MAX_BATCHES: usize = 64;
+/// The same from all peers: the rest is for callers and for what waits inside.
+pub(crate) const MAX_PEER_BATCHES: usize = 48;
 /// The same from one peer.
 pub(crate) const MAX_BATCHES_PER_PEER: usize = 16;
 /// Bytes of gossip that brought nothing new, a second and peer, for long (THREATS.md §6).

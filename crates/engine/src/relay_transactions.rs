@@ -30,7 +30,7 @@ use crate::{
     input::{Peer, Ticket},
     job::Job,
     jobs::JobPurpose,
-    limits::{MAX_BATCHES, MAX_BATCHES_PER_PEER, ORPHANS_PER_ROUND},
+    limits::{MAX_BATCHES, MAX_BATCHES_PER_PEER, MAX_PEER_BATCHES, ORPHANS_PER_ROUND},
     offence::{Offence, transaction_refusal},
     output::{Event, Output, Verdict},
     timers::Timer,
@@ -62,12 +62,16 @@ impl<S: Store> Engine<S> {
         Tip { id: tip.id, next_height: tip.height.saturating_add(1) }
     }
 
-    /// Whether one more batch finds room.
+    /// Whether one more batch finds room: a peer's, or (`None`) one of our own.
     pub(crate) fn has_batch_room(&self, peer: Option<Peer>) -> bool {
-        let crowded = peer
-            .and_then(|peer| self.peers.get(peer))
-            .is_some_and(|state| state.batches >= MAX_BATCHES_PER_PEER);
-        !crowded && self.transactions.batches.len() < MAX_BATCHES
+        let count = self.transactions.batches.len();
+        match peer.map(|peer| self.peers.get(peer)) {
+            None => count < MAX_BATCHES,
+            Some(state) => {
+                count < MAX_PEER_BATCHES
+                    && state.is_some_and(|state| state.batches < MAX_BATCHES_PER_PEER)
+            }
+        }
     }
 
     /// A batch came by gossip.

@@ -75,9 +75,13 @@ impl<S: Store> Engine<S> {
 
     /// A block of any branch, also one that is passed on but not yet connected.
     fn known_block(&self, id: &BlockId) -> Result<Option<Block>, StoreError> {
-        match self.recent.block(id) {
-            Some(block) => Ok(Some(block.to_block())),
-            None => self.view.block(id),
+        if let Some(block) = self.recent.block(id) {
+            return Ok(Some(block.to_block()));
+        }
+        // The view's copy is only decoded; what came after the view was made is opened again.
+        match self.view.block(id)? {
+            Some(block) => Ok(Some(block)),
+            None => Ok(self.ledger.block(id)?.map(|block| block.to_block())),
         }
     }
 

@@ -181,7 +181,7 @@ fn wrong_transactions_lead_to_the_whole_block_and_blame_nobody() {
     let id = scene.take(is_missing);
     scene.answer(id, Answer::BlockTransactions(vec![other]));
     let id = scene.take(is_whole);
-    scene.answer(id, Answer::Blocks(vec![block.clone()]));
+    scene.answer(id, Answer::Blocks(vec![block]));
     assert_eq!(scene.verdict(), Some(Verdict::Accept));
     assert_eq!(scene.world.score(scene.node, scene.peer), Some(0));
 }
@@ -193,7 +193,7 @@ fn a_bare_announcement_is_fetched() {
     let bare = CompactBlock::announcement(&block, 9);
     assert_eq!(scene.tell(GossipData::Block(Arc::new(bare))), None);
     let id = scene.take(is_whole);
-    scene.answer(id, Answer::Blocks(vec![block.clone()]));
+    scene.answer(id, Answer::Blocks(vec![block]));
     assert_eq!(scene.verdict(), Some(Verdict::Accept));
 }
 
@@ -454,4 +454,18 @@ fn block_transactions_are_served_near_the_tip_alone() {
         Request::BlockTransactions { id, indexes: vec![0] },
     );
     assert_eq!(answer, Some(none));
+}
+
+#[test]
+fn announced_blocks_under_way_are_bounded_for_each_peer() {
+    let mut scene = Scene::new();
+    let blocks: Vec<Block> = (0..5).map(|_| scene.block()).collect();
+    for block in &blocks[..4] {
+        assert_eq!(scene.tell(compact(block, 7)), None);
+    }
+    assert_eq!(scene.tell(compact(&blocks[4], 7)), Some(Verdict::Ignore));
+    // Another peer's are not crowded out by them.
+    let other = scene.world.hand_at(scene.node, &scene.chain, &scene.tip);
+    assert_eq!(scene.world.tell(scene.node, other, compact(&blocks[4], 8)), None);
+    scene.world.settle();
 }

@@ -227,3 +227,29 @@ fn peers_are_told_with_what_they_claim() {
     assert_eq!(agents, [None, Some("hand")]);
     assert_eq!((peers[0].in_flight, peers[1].height, peers[1].tip), (1, Some(2), Some(tip)));
 }
+
+#[test]
+fn submitted_blocks_and_waiting_templates_are_bounded() {
+    let (mut world, mut chain, tip, node) = scene(1);
+    world.held = Some(Vec::new());
+    let blocks: Vec<_> = (0..17).map(|_| chain.extend(&tip, Plan::default())).collect();
+    let submitted: Vec<_> = blocks
+        .iter()
+        .map(|block| world.begin_call(node, Call::SubmitBlock(block.to_bytes())))
+        .collect();
+    let templates: Vec<_> = (0..65)
+        .map(|_| world.begin_call(node, Call::Template { pay_to: lock(5), extra: Vec::new() }))
+        .collect();
+    world.pump();
+    world.run_jobs();
+    let mut refused = |ids: Vec<_>| -> Vec<usize> {
+        let replies = ids.into_iter().map(|id| world.reply(node, id)).enumerate();
+        let overloaded = |reply: &_| *reply == Some(CallError::Overloaded);
+        replies
+            .filter(|(_, reply)| overloaded(&reply.as_ref().err().cloned()))
+            .map(|r| r.0)
+            .collect()
+    };
+    assert_eq!(refused(submitted), [16]);
+    assert_eq!(refused(templates), [64]);
+}

@@ -120,7 +120,7 @@ fn nothing_is_answered_before_status() {
     assert_eq!(world.ask(node, peer, Request::Mempool), None);
     assert_eq!(world.score(node, peer), Some(20));
     let status = status_at(&chain, &chain.genesis_id());
-    let answer = world.ask(node, peer, Request::Status(status.clone()));
+    let answer = world.ask(node, peer, Request::Status(status));
     assert!(matches!(answer, Some(Answer::Status(_))));
     assert_eq!(world.ask(node, peer, Request::Mempool), Some(Answer::Mempool(Vec::new())));
     // Who never answers our own question, which follows at once, is cut.

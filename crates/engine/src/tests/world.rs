@@ -65,6 +65,8 @@ pub(super) struct World {
     inbound: BTreeMap<u64, (usize, RequestId)>,
     /// Nodes whose requests for bodies go unanswered.
     pub(super) mute: BTreeSet<usize>,
+    /// Where set, jobs wait here until `run_jobs`.
+    pub(super) held: Option<Vec<(usize, crate::JobId, crate::Job)>>,
     /// A line for each thing that was done, for comparison between runs.
     pub(super) trace: Vec<String>,
     next: u64,
@@ -79,6 +81,7 @@ impl World {
             queue: VecDeque::new(),
             inbound: BTreeMap::new(),
             mute: BTreeSet::new(),
+            held: None,
             trace: Vec::new(),
             next: 0,
         }
@@ -275,6 +278,10 @@ impl World {
                 assert!(before.is_none(), "two replies to one call");
             }
             Output::Job(id, job) => {
+                if let Some(held) = &mut self.held {
+                    held.push((node, id, job));
+                    return;
+                }
                 let result = job.run(&mut rand::rng());
                 self.queue.push_back((node, Input::JobDone(id, result)));
             }
@@ -284,6 +291,21 @@ impl World {
             Output::Event(Event::Notice(notice)) => self.nodes[node].notices.push(notice),
             Output::Event(Event::TransactionAccepted { .. }) => {}
         }
+    }
+
+    /// Runs the jobs that wait, the last one first, until none comes any more.
+    pub(super) fn run_jobs(&mut self) {
+        while let Some((node, id, job)) = self.held.as_mut().and_then(Vec::pop) {
+            let result = job.run(&mut rand::rng());
+            self.queue.push_back((node, Input::JobDone(id, result)));
+            self.pump();
+        }
+    }
+
+    /// The result of one job.
+    pub(super) fn done(&mut self, node: usize, id: crate::JobId, result: crate::JobResult) {
+        self.queue.push_back((node, Input::JobDone(id, result)));
+        self.pump();
     }
 
     // --- gossip
