@@ -344,10 +344,18 @@ pub trait Api {
 pub trait Subscriptions {
     /// Every change of the tip, with the blocks that left and joined the best chain. The first
     /// message names the tip of that moment.
-    #[subscription(name = "subscribetips" => "tip", unsubscribe = "unsubscribetips", item = TipEvent)]
+    #[subscription(
+        name = "subscribetips" => "tip",
+        unsubscribe = "unsubscribetips",
+        item = TipEvent
+    )]
     async fn subscribetips(&self) -> SubscriptionResult;
 
     /// Every transaction that enters the mempool.
-    #[subscription(name = "subscribetransactions" => "transaction", unsubscribe = "unsubscribetransactions", item = TransactionEvent)]
+    #[subscription(
+        name = "subscribetransactions" => "transaction",
+        unsubscribe = "unsubscribetransactions",
+        item = TransactionEvent
+    )]
     async fn subscribetransactions(&self) -> SubscriptionResult;
 }

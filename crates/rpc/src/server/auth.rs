@@ -1,5 +1,7 @@
 //! Who may come in: pure checks on a request's headers.
 
+use std::net::IpAddr;
+
 use http::{
     HeaderMap,
     header::{AUTHORIZATION, HOST, ORIGIN},
@@ -23,10 +25,16 @@ pub(super) struct Doors {
 impl Doors {
     pub(super) fn new(
         users: impl IntoIterator<Item = UserPassword>,
+        listening: IpAddr,
         allowed_hosts: &[String],
         allowed_origins: &[String],
     ) -> Self {
-        let own = OWN_HOSTS.iter().map(|host| (*host).to_owned());
+        // The number that the operator wrote down: no page's own name can be it.
+        let listening = match listening {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        };
+        let own = OWN_HOSTS.iter().map(|host| (*host).to_owned()).chain([listening]);
         Self {
             tokens: users.into_iter().map(|user| user.token()).collect(),
             hosts: own.chain(allowed_hosts.iter().map(|host| host.to_ascii_lowercase())).collect(),
@@ -119,7 +127,9 @@ mod tests {
 
     fn doors() -> Doors {
         let user = UserPassword { user: "u".into(), password: "p".into() };
-        Doors::new([user], &["Node.Example".into()], &["https://explorer.example".into()])
+        let listening = "192.0.2.1".parse().unwrap();
+        let (hosts, origins) = (["Node.Example".into()], ["https://explorer.example".into()]);
+        Doors::new([user], listening, &hosts, &origins)
     }
 
     // "u:p"
@@ -135,6 +145,8 @@ mod tests {
             ("[::1]", true),
             ("[::1]:9332", true),
             ("node.example:80", true),
+            ("192.0.2.1:9332", true),
+            ("192.0.2.2", false),
             ("", false),
             ("localhost.", false),
             ("localhost:", false),
@@ -192,6 +204,7 @@ mod tests {
         }
         let none = headers(&[(HOST, "localhost")]);
         assert_eq!(doors().check(&none), Err(RpcError::Unauthorised));
-        assert_eq!(Doors::new([], &[], &[]).check(&none), Ok(()));
+        let open = Doors::new([], IpAddr::from([127, 0, 0, 1]), &[], &[]);
+        assert_eq!(open.check(&none), Ok(()));
     }
 }

@@ -13,8 +13,8 @@ pub struct ServerConfig {
     pub cookie_file: Option<PathBuf>,
     /// A fixed name and password that open the door too.
     pub user: Option<UserPassword>,
-    /// Names, beside `localhost`, `127.0.0.1` and `[::1]`, that a `Host` header may hold,
-    /// without port.
+    /// Names, beside `localhost`, `127.0.0.1`, `[::1]` and the address of `listen`, that a `Host`
+    /// header may hold, without port.
     pub allowed_hosts: Vec<String>,
     /// Origins of web pages that may call (`https://explorer.example`); none by default.
     pub allowed_origins: Vec<String>,

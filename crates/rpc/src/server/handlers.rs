@@ -78,11 +78,11 @@ impl<B: Backend> ApiServer for Handlers<B> {
     }
 
     async fn sendrawtransactions(&self, hexstrings: Vec<String>) -> Answer<SubmitResults> {
-        mempool::send_all(&self.0, &hexstrings).await
+        mempool::send_all(&self.0, hexstrings).await
     }
 
     async fn testmempoolaccept(&self, rawtxs: Vec<String>) -> Answer<Vec<TestResult>> {
-        mempool::test_all(&self.0, &rawtxs).await
+        mempool::test_all(&self.0, rawtxs).await
     }
 
     async fn getrawmempool(

@@ -9,6 +9,7 @@ use ashlar_engine::{
 };
 use ashlar_primitives::{Txid, Wtxid};
 use jsonrpsee::types::ErrorObjectOwned;
+use tokio::task;
 
 use super::{
     backend::Backend,
@@ -40,11 +41,14 @@ fn open(hexstring: &str) -> Opened {
     }
 }
 
-fn open_all(hexstrings: &[String]) -> Result<Vec<Opened>, RpcError> {
+/// The same for a list, which may take a while, on a thread of its own.
+async fn open_all(hexstrings: Vec<String>) -> Result<Vec<Opened>, RpcError> {
     if hexstrings.len() > MAX_CALL_TRANSACTIONS {
         return Err(RpcError::TooMany { what: "transactions", max: MAX_CALL_TRANSACTIONS });
     }
-    Ok(hexstrings.iter().map(|hexstring| open(hexstring)).collect())
+    task::spawn_blocking(move || hexstrings.iter().map(|hexstring| open(hexstring)).collect())
+        .await
+        .map_err(|_| RpcError::Internal)
 }
 
 /// What the engine said of each transaction that it was shown, errors as callers see them.
@@ -126,9 +130,9 @@ async fn waits<B: Backend>(
 
 pub(super) async fn send_all<B: Backend>(
     context: &Context<B>,
-    hexstrings: &[String],
+    hexstrings: Vec<String>,
 ) -> Result<SubmitResults, RpcError> {
-    let opened = open_all(hexstrings)?;
+    let opened = open_all(hexstrings).await?;
     let (at, judged) = judge(context, Call::SubmitTransactions(passed(&opened))).await?;
     let results = merge(opened, judged).into_iter().map(|(ids, judged)| {
         let txid = ids.map(|(txid, _)| txid.into());
@@ -151,9 +155,9 @@ fn submit_error(error: &RpcError) -> SubmitError {
 
 pub(super) async fn test_all<B: Backend>(
     context: &Context<B>,
-    rawtxs: &[String],
+    rawtxs: Vec<String>,
 ) -> Result<Vec<TestResult>, RpcError> {
-    let opened = open_all(rawtxs)?;
+    let opened = open_all(rawtxs).await?;
     let (at, judged) = judge(context, Call::TestTransactions(passed(&opened))).await?;
     let results = merge(opened, judged).into_iter().map(|(ids, judged)| {
         let (txid, wtxid) = (ids.map(|ids| ids.0.into()), ids.map(|ids| ids.1.into()));

@@ -105,7 +105,7 @@ pub(super) async fn template<B: Backend>(
     }
     let extra = request.extra.unwrap_or_default().0;
     let (at, template) = fetch_template(context, pay_to, extra).await?;
-    Ok(describe(at, &template, context.view().params().max_block_bytes))
+    context.read(move |view| Ok(describe(at, &template, view.params().max_block_bytes))).await
 }
 
 async fn fetch_template<B: Backend>(

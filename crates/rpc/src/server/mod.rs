@@ -153,7 +153,7 @@ pub async fn start_server<B: Backend>(
         None => None,
     };
     let users = cookie.iter().map(|cookie| cookie.secret.clone()).chain(config.user.clone());
-    let doors = Doors::new(users, &config.allowed_hosts, &config.allowed_origins);
+    let doors = Doors::new(users, address.ip(), &config.allowed_hosts, &config.allowed_origins);
 
     let limits = &config.limits;
     let max_block_bytes = backend.view().params().max_block_bytes;
