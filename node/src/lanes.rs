@@ -54,6 +54,7 @@ impl Lanes {
     }
 
     /// Puts an item on the urgent lane; gives it back where that is full.
+    #[expect(clippy::result_large_err, reason = "what does not fit is given back")]
     pub(crate) fn push_urgent(&self, item: Item) -> Result<(), Item> {
         let mut queues = self.lock();
         if queues.urgent.len() >= MAX_URGENT {
@@ -66,6 +67,7 @@ impl Lanes {
 
     /// Puts an item on the bulk lane; gives it back where that is full. Calls have places of
     /// their own beyond what peers can fill.
+    #[expect(clippy::result_large_err, reason = "what does not fit is given back")]
     pub(crate) fn push_bulk(&self, item: Item) -> Result<(), Item> {
         let mut queues = self.lock();
         let limit = match item {

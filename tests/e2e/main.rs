@@ -5,6 +5,8 @@
 //! development genesis, except where mining itself is the point. Every wait is a bounded poll of
 //! a condition.
 
+#![allow(clippy::unwrap_used, reason = "a step that fails is the test's failure")]
+
 mod harness;
 
 mod hostile;
