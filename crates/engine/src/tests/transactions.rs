@@ -409,7 +409,7 @@ fn batches_are_judged_and_accepted_in_order_of_arrival_whatever_jobs_do() {
 }
 
 #[test]
-fn at_its_deadline_a_batch_is_ignored_and_still_judged() {
+fn a_late_verdict_is_ignore_and_the_batch_is_judged_all_the_same() {
     let mut scene = Scene::new();
     scene.world.held = Some(Vec::new());
     let payment = scene.spend(0, 500);
