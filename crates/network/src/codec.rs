@@ -3,7 +3,7 @@
 //! Lengths are checked before anything is set aside for them, every frame has a deadline by its
 //! size, and decoding happens on the connection's own task, never on the swarm's.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
 use ashlar_primitives::wire::{self, tag};
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -16,7 +16,7 @@ use crate::limits::{FRAME_BYTES_PER_SECOND, FRAME_FIRST_ALLOCATION, FRAME_TIMEOU
 #[derive(Debug)]
 pub(crate) enum SyncRequest {
     /// Ours, encoded.
-    Frame(Arc<[u8]>),
+    Frame(Vec<u8>),
     /// A peer's.
     Read(wire::Request),
     /// A peer's that is none. Told rather than failed, for a failed read reaches nobody who could
@@ -221,7 +221,7 @@ mod tests {
         let asked = wire::Request::Mempool;
         let mut bytes = Cursor::new(Vec::new());
         let mut codec = SyncCodec::new(MAX_BLOCK_BYTES);
-        let sent = SyncRequest::Frame(asked.to_frame().into());
+        let sent = SyncRequest::Frame(asked.to_frame());
         codec.write_request(&PROTOCOL, &mut bytes, sent).await.unwrap();
         assert_eq!(codec.asked, Some(asked.tag()));
         bytes.set_position(0);

@@ -10,12 +10,12 @@ use crate::{
     address::parse_dial,
     error::NetworkError,
     limits::{
-        BOOK_BACKOFF_MS, BOOK_FAILURES, KEPT_BACKOFF_MS, MAX_ADDRESSES_PER_PEER, MAX_BOOK,
-        MAX_KEPT, MAX_PENDING_OUTBOUND, MAX_SHUNNED, SHUN_MS, STABLE_MS, WANTED_OUTBOUND,
+        BOOK_BACKOFF_MS, BOOK_FAILURES, COLLISION_MS, KEPT_BACKOFF_MS, MAX_ADDRESSES_PER_PEER,
+        MAX_BOOK, MAX_KEPT, MAX_PENDING_OUTBOUND, MAX_SHUNNED, SHUN_MS, STABLE_MS, WANTED_OUTBOUND,
     },
 };
 
-/// When to try again: doubling from the first wait to the longest, spread by a quarter so that
+/// When to try again: doubling from the first wait to the longest, spread by half so that
 /// nodes which lost each other together do not dial each other together for ever.
 #[derive(Clone, Copy, Debug, Default)]
 struct Backoff {
@@ -27,7 +27,7 @@ impl Backoff {
     fn failed(&mut self, now_ms: u64, (first, longest): (u64, u64)) {
         let wait = first.saturating_mul(1 << self.failures.min(20)).min(longest);
         self.failures = self.failures.saturating_add(1);
-        self.next_ms = now_ms + wait - rand::rng().random_range(0..=wait / 4);
+        self.next_ms = now_ms + wait - rand::rng().random_range(0..=wait / 2);
     }
 
     /// After a connection that lasted so long.
@@ -271,8 +271,15 @@ impl Dialler {
 
     /// It came up, and `peer` answered.
     pub(crate) fn connected(&mut self, connection: ConnectionId, peer: PeerId) {
-        if let Some(Target::Kept(address)) = self.dialling.remove(&connection)
-            && let Some(kept) = self.kept.iter_mut().find(|kept| kept.address == address)
+        if let Some(target) = self.dialling.remove(&connection) {
+            self.answered(&target, peer);
+        }
+    }
+
+    /// `peer` is whom we find there: while it is connected, by whatever way, it is not dialled.
+    pub(crate) fn answered(&mut self, target: &Target, peer: PeerId) {
+        if let Target::Kept(address) = target
+            && let Some(kept) = self.kept.iter_mut().find(|kept| kept.address == *address)
         {
             kept.answered = Some(peer);
         }
@@ -336,13 +343,23 @@ impl Dialler {
         }
     }
 
-    /// The last connection with `peer` ended after so long.
-    pub(crate) fn disconnected(&mut self, peer: &PeerId, lasted_ms: u64, now_ms: u64) {
+    /// The connection with `peer` ended after so long. `identified`: it had come to that; where it
+    /// had not, both ends may have refused each other.
+    pub(crate) fn disconnected(
+        &mut self,
+        peer: &PeerId,
+        lasted_ms: u64,
+        identified: bool,
+        now_ms: u64,
+    ) {
+        let yields_ms = if !identified && self.local > *peer { COLLISION_MS } else { 0 };
         for kept in self.kept.iter_mut().filter(|kept| kept.peer() == Some(*peer)) {
             kept.backoff.ended(now_ms, lasted_ms, KEPT_BACKOFF_MS);
+            kept.backoff.next_ms += yields_ms;
         }
         if let Some(entry) = self.book.get_mut(peer) {
             entry.backoff.ended(now_ms, lasted_ms, BOOK_BACKOFF_MS);
+            entry.backoff.next_ms += yields_ms;
         }
     }
 }
@@ -401,8 +418,24 @@ mod tests {
         let peer = PeerId::random();
         dialler.connected(connection, peer);
         assert!(due(&dialler, 0, 0, &[peer]).is_empty(), "its peer id was learned");
-        dialler.disconnected(&peer, STABLE_MS, 1_000);
+        dialler.disconnected(&peer, STABLE_MS, true, 1_000);
         assert_eq!(due(&dialler, 1_000 + KEPT_BACKOFF_MS.0, 0, &[]).len(), 1);
+    }
+
+    #[test]
+    fn after_a_collision_the_greater_peer_id_waits_until_the_other_has_dialled() {
+        let (mut one, mut other) = (dialler(), dialler());
+        if one.local > other.local {
+            std::mem::swap(&mut one, &mut other);
+        }
+        let (first, second) = (one.local, other.local);
+        for (dialler, peer) in [(&mut one, second), (&mut other, first)] {
+            dialler.keep(&format!("{KEPT}/p2p/{peer}")).unwrap();
+            dialler.disconnected(&peer, 5, false, 0);
+        }
+        assert_eq!(due(&one, KEPT_BACKOFF_MS.0, 0, &[]).len(), 1);
+        assert!(due(&other, KEPT_BACKOFF_MS.0, 0, &[]).is_empty());
+        assert_eq!(due(&other, KEPT_BACKOFF_MS.0 + COLLISION_MS, 0, &[]).len(), 1);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! known. Everything that it counts is forgotten with the connection, so free peer ids fill nothing.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     convert::Infallible,
     fmt,
     task::{Context, Poll},
@@ -23,7 +23,7 @@ use crate::{
     Clock,
     address::Origin,
     bans::Bans,
-    limits::{MAX_CONNECTIONS_PER_PEER, MAX_INBOUND, MAX_INBOUND_PER_ORIGIN, MAX_PENDING_INBOUND},
+    limits::{MAX_INBOUND, MAX_INBOUND_PER_ORIGIN, MAX_PENDING_INBOUND},
 };
 
 /// Why a connection was refused.
@@ -37,8 +37,8 @@ pub(crate) enum Refusal {
     TooManyInbound,
     #[error("{MAX_INBOUND_PER_ORIGIN} connections from there are open")]
     TooManyFromThere,
-    #[error("{MAX_CONNECTIONS_PER_PEER} connections with this peer are open")]
-    TooManyOfPeer,
+    #[error("this peer is connected already")]
+    Connected,
 }
 
 impl From<Refusal> for ConnectionDenied {
@@ -58,7 +58,10 @@ pub(crate) struct Gate {
     pub(crate) bans: Bans,
     now_ms: Clock,
     inbound: BTreeMap<ConnectionId, Inbound>,
-    open: BTreeMap<PeerId, usize>,
+    /// One connection each. gossipsub says what it subscribes to on a peer's first connection only,
+    /// and does not wake up for a message while another connection has the peer's queue: with two,
+    /// it goes deaf or dumb when one of them closes.
+    open: BTreeSet<PeerId>,
 }
 
 impl fmt::Debug for Gate {
@@ -69,7 +72,7 @@ impl fmt::Debug for Gate {
 
 impl Gate {
     pub(crate) fn new(now_ms: Clock) -> Self {
-        Self { bans: Bans::default(), now_ms, inbound: BTreeMap::new(), open: BTreeMap::new() }
+        Self { bans: Bans::default(), now_ms, inbound: BTreeMap::new(), open: BTreeSet::new() }
     }
 
     fn count(&self, which: impl Fn(&Inbound) -> bool) -> usize {
@@ -83,8 +86,8 @@ impl Gate {
     fn check_peer(&self, peer: &PeerId) -> Result<(), Refusal> {
         if self.bans.has_peer(peer, (self.now_ms)()) {
             Err(Refusal::Banned)
-        } else if self.open.get(peer).is_some_and(|&open| open >= MAX_CONNECTIONS_PER_PEER) {
-            Err(Refusal::TooManyOfPeer)
+        } else if self.open.contains(peer) {
+            Err(Refusal::Connected)
         } else {
             Ok(())
         }
@@ -169,18 +172,14 @@ impl NetworkBehaviour for Gate {
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
             FromSwarm::ConnectionEstablished(event) => {
-                *self.open.entry(event.peer_id).or_default() += 1;
+                self.open.insert(event.peer_id);
                 if let Some(inbound) = self.inbound.get_mut(&event.connection_id) {
                     inbound.established = true;
                 }
             }
             FromSwarm::ConnectionClosed(event) => {
                 self.inbound.remove(&event.connection_id);
-                if event.remaining_established == 0 {
-                    self.open.remove(&event.peer_id);
-                } else {
-                    self.open.insert(event.peer_id, event.remaining_established);
-                }
+                self.open.remove(&event.peer_id);
             }
             FromSwarm::ListenFailure(event) => {
                 self.inbound.remove(&event.connection_id);
@@ -247,13 +246,13 @@ mod tests {
         Ok(())
     }
 
-    fn leave(gate: &mut Gate, id: usize, peer: PeerId, remote: &Multiaddr, remaining: usize) {
+    fn leave(gate: &mut Gate, id: usize, peer: PeerId, remote: &Multiaddr) {
         gate.on_swarm_event(FromSwarm::ConnectionClosed(ConnectionClosed {
             peer_id: peer,
             connection_id: ConnectionId::new_unchecked(id),
             endpoint: &endpoint(remote),
             cause: None,
-            remaining_established: remaining,
+            remaining_established: 0,
         }));
     }
 
@@ -286,7 +285,7 @@ mod tests {
         }
         let over = arrive(&mut gate, 500, PeerId::random(), &local());
         assert_eq!(over, Err(Refusal::TooManyInbound));
-        leave(&mut gate, 0, first, &local(), 0);
+        leave(&mut gate, 0, first, &local());
         arrive(&mut gate, 501, PeerId::random(), &local()).unwrap();
     }
 
@@ -305,16 +304,14 @@ mod tests {
     }
 
     #[test]
-    fn two_connections_a_peer_and_nothing_is_kept_of_those_who_left() {
+    fn one_connection_a_peer_and_nothing_is_kept_of_those_who_left() {
         let mut gate = gate();
         let peer = PeerId::random();
         arrive(&mut gate, 1, peer, &local()).unwrap();
-        arrive(&mut gate, 2, peer, &local()).unwrap();
-        assert_eq!(arrive(&mut gate, 3, peer, &local()), Err(Refusal::TooManyOfPeer));
-        leave(&mut gate, 1, peer, &local(), 1);
-        arrive(&mut gate, 4, peer, &local()).unwrap();
-        leave(&mut gate, 2, peer, &local(), 1);
-        leave(&mut gate, 4, peer, &local(), 0);
+        assert_eq!(arrive(&mut gate, 2, peer, &local()), Err(Refusal::Connected));
+        leave(&mut gate, 1, peer, &local());
+        arrive(&mut gate, 3, peer, &local()).unwrap();
+        leave(&mut gate, 3, peer, &local());
         assert!(gate.open.is_empty() && gate.inbound.is_empty());
     }
 

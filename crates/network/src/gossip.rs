@@ -11,8 +11,8 @@ use libp2p::gossipsub::{
 };
 
 use crate::limits::{
-    GOSSIP_FRAMING_BYTES, GOSSIP_HISTORY, GOSSIP_QUEUE, GOSSIP_READ_AHEAD_BYTES, HEARTBEAT,
-    MAX_GOSSIP_IDS, MAX_MESSAGES_PER_RPC,
+    GOSSIP_FRAMING_BYTES, GOSSIP_HISTORY, GOSSIP_PATIENCE, GOSSIP_QUEUE, GOSSIP_READ_AHEAD_BYTES,
+    HEARTBEAT, MAX_GOSSIP_IDS, MAX_MESSAGES_PER_RPC,
 };
 
 /// Decompression there is none; subscriptions are to our two topics or not kept (THREATS G11).
@@ -72,8 +72,8 @@ fn config(topics: &Topics) -> Config {
         .max_control_messages_sent(MAX_GOSSIP_IDS)
         .max_publish_messages(MAX_MESSAGES_PER_RPC)
         .connection_handler_queue_len(GOSSIP_QUEUE)
-        // a block of 256 KiB may take a moment on a slow link
-        .forward_queue_duration(Duration::from_secs(5))
+        .publish_queue_duration(GOSSIP_PATIENCE)
+        .forward_queue_duration(GOSSIP_PATIENCE)
         .build()
         .expect("constants; a test builds them")
 }

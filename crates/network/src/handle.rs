@@ -11,7 +11,7 @@ use crate::{NetworkError, NetworkInfo, limits::COMMAND_QUEUE};
 /// What the driver wants done. Bytes are already encoded: that work is the caller's.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Request { id: RequestId, peer: Peer, frame: Arc<[u8]> },
+    Request { id: RequestId, peer: Peer, frame: Vec<u8> },
     Answer { id: u64, frame: Option<Vec<u8>> },
     PublishBlock(Vec<u8>),
     PublishTransactions(Vec<u8>),
@@ -55,7 +55,7 @@ impl NetworkHandle {
     pub fn perform(&self, output: Output) {
         let command = match output {
             Output::Request(id, peer, request) => {
-                Command::Request { id, peer, frame: request.to_frame().into() }
+                Command::Request { id, peer, frame: request.to_frame() }
             }
             Output::Answer(id, answer) => {
                 Command::Answer { id: id.0, frame: answer.map(|answer| answer.to_frame()) }

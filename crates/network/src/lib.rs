@@ -16,8 +16,8 @@
 //!   [`Inbox`], which never blocks, and commands come by a bounded queue;
 //! - `dialler` decides whom to dial, `address` what an address is worth, `bans` who stays out.
 //!
-//! One `Peer` is one peer id while it is connected, over however many connections. The engine hears
-//! of it once it is known to be of this chain, and hears that it is gone with its last connection.
+//! One `Peer` is one connection with one peer id; there is never a second with the same. The engine
+//! hears of it once it is known to be of this chain.
 
 mod address;
 mod bans;

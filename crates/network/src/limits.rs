@@ -17,13 +17,9 @@ pub(crate) const MAX_INBOUND_PER_ORIGIN: usize = 4;
 pub(crate) const MAX_PENDING_INBOUND: usize = 32;
 /// Dials going on at one time.
 pub(crate) const MAX_PENDING_OUTBOUND: usize = 16;
-/// Two, for as long as it takes to see which of two simultaneous dials stays.
-pub(crate) const MAX_CONNECTIONS_PER_PEER: usize = 2;
-/// Connections that come up within so long of each other were dialled from both ends at once.
-pub(crate) const SIMULTANEOUS_MS: u64 = 10_000;
-/// How long a surplus connection stays open, so that what was sent on it still arrives: gossipsub
-/// says what it subscribes to on the first connection only.
-pub(crate) const SURPLUS_GRACE_MS: u64 = 3_000;
+/// Two nodes that dialled each other at once may each have refused the other's connection. The one
+/// with the greater peer id then waits so much longer, and is found.
+pub(crate) const COLLISION_MS: u64 = 1_500;
 /// Noise and Yamux together.
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection without identify for so long is closed.
@@ -75,8 +71,15 @@ pub(crate) const MAX_TICKETS: usize = 1_024;
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Heartbeats that a message can be asked for, or be judged in: longer than [`VERDICT_MS`].
 pub(crate) const GOSSIP_HISTORY: usize = 12;
-/// Messages that wait for one peer. When it is full that peer is cut (THREATS G12).
+/// Messages that wait for one peer (THREATS G12).
 pub(crate) const GOSSIP_QUEUE: usize = 512;
+/// A message waits so long for a peer to take it: a block of 256 KiB needs a moment on a slow link.
+pub(crate) const GOSSIP_PATIENCE: Duration = Duration::from_secs(5);
+/// A peer for which so many messages found the queue full, or waited too long, in one
+/// [`SLOW_WINDOW_MS`], is cut.
+pub(crate) const MAX_FAILED_MESSAGES: usize = GOSSIP_QUEUE / 2;
+/// See [`MAX_FAILED_MESSAGES`].
+pub(crate) const SLOW_WINDOW_MS: u64 = 60_000;
 /// Message ids in one IHAVE: 34 bytes each, below gossipsub's 16 KiB for control messages.
 pub(crate) const MAX_GOSSIP_IDS: usize = 400;
 /// Messages in one RPC of a peer; we send one.
@@ -106,7 +109,7 @@ pub(crate) const MAX_KEPT: usize = 256;
 /// Waits between dials of a kept peer: doubling, for ever.
 pub(crate) const KEPT_BACKOFF_MS: (u64, u64) = (1_000, 30_000);
 /// Waits between dials of a peer from the book (THREATS N5).
-pub(crate) const BOOK_BACKOFF_MS: (u64, u64) = (10_000, 600_000);
+pub(crate) const BOOK_BACKOFF_MS: (u64, u64) = (2_000, 600_000);
 /// Failures in a row after which a peer that was once connected leaves the book.
 pub(crate) const BOOK_FAILURES: u32 = 20;
 /// A rumour that proved false leaves the book at once, and its addresses are not believed from
@@ -129,7 +132,7 @@ pub(crate) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(20);
 /// a full queue means that the task no longer runs, which ends the node.
 pub(crate) const COMMAND_QUEUE: usize = 8_192;
 /// How often timers are looked at.
-pub(crate) const TICK: Duration = Duration::from_millis(250);
+pub(crate) const TICK: Duration = Duration::from_millis(100);
 /// How long listening may take to start, and closing to end.
 pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// See [`START_TIMEOUT`].

@@ -2,7 +2,7 @@
 
 use ashlar_engine::{Direction, Offence, Peer};
 use futures::StreamExt;
-use libp2p::{Multiaddr, PeerId};
+use libp2p::PeerId;
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{Step, Task};
@@ -43,7 +43,7 @@ impl Task {
     fn info(&self) -> NetworkInfo {
         let count = |direction| {
             let known = self.peers.iter().filter(|(_, peer)| peer.announced);
-            known.filter(|(_, peer)| peer.direction() == direction).count()
+            known.filter(|(_, peer)| peer.direction == direction).count()
         };
         let (inbound, outbound) = (count(Direction::Inbound), count(Direction::Outbound));
         NetworkInfo {
@@ -70,14 +70,11 @@ impl Task {
 
     fn peer_at(&self, text: &str) -> Option<PeerId> {
         let (address, peer) = parse_dial(text).ok()?;
-        let is_there = |link: &Multiaddr| *link == address;
         let mut peers = self.peers.iter();
-        peers
-            .find(|(id, connected)| {
-                peer.is_none_or(|peer| peer == **id)
-                    && connected.links.iter().any(|link| is_there(&link.address))
-            })
-            .map(|(id, _)| *id)
+        let found = peers.find(|(id, connected)| {
+            connected.address == address && peer.is_none_or(|peer| peer == **id)
+        });
+        found.map(|(id, _)| *id)
     }
 
     /// Closes what is open, for a bounded time.

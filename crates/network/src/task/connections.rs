@@ -14,17 +14,18 @@ use libp2p::{
 
 use super::{
     Step, Task,
-    peers::{Link, Standing, teller_scope},
+    peers::{Connected, Standing, teller_scope},
 };
 use crate::{
     address::{Scope, dialable},
     behaviour::remote_address,
     dialler::{Dial, Surroundings, Target},
     discovery::Found,
+    gate::Refusal,
     gossip::GRAYLIST,
     limits::{
-        IDENTIFY_TIMEOUT_MS, IDLE_LOOKUP_MS, JUNK_BAN_MS, LOOKUP_MS, MAX_JUNK, PARTING_MS,
-        SURPLUS_GRACE_MS, WANTED_OUTBOUND,
+        IDENTIFY_TIMEOUT_MS, IDLE_LOOKUP_MS, JUNK_BAN_MS, LOOKUP_MS, MAX_FAILED_MESSAGES, MAX_JUNK,
+        PARTING_MS, SLOW_WINDOW_MS, WANTED_OUTBOUND,
     },
     log::printable,
 };
@@ -83,23 +84,11 @@ impl Task {
             ConnectedPoint::Dialer { .. } => Direction::Outbound,
             ConnectedPoint::Listener { .. } => Direction::Inbound,
         };
-        let link = Link {
-            id: connection,
-            direction,
-            address: remote_address(endpoint),
-            since_ms: now,
-            closes_at_ms: None,
-        };
-        self.peers.insert(&self.local, peer, link, now + SURPLUS_GRACE_MS);
+        self.peers.insert(peer, connection, direction, remote_address(endpoint), now);
         self.dialler.connected(connection, peer);
     }
 
-    pub(super) fn on_identified(
-        &mut self,
-        peer: PeerId,
-        connection: ConnectionId,
-        info: &identify::Info,
-    ) -> Step {
+    pub(super) fn on_identified(&mut self, peer: PeerId, info: &identify::Info) -> Step {
         let speaks = |name: &str| info.protocols.iter().any(|protocol| protocol.as_ref() == name);
         if !speaks(&self.names.sync) || info.protocol_version != IDENTIFY_PROTOCOL {
             let net = info.protocols.iter().find_map(|protocol| net_of(protocol.as_ref()));
@@ -109,13 +98,12 @@ impl Task {
         let knows_others = speaks(&self.names.kad);
         let Some(connected) = self.peers.get_mut(&peer) else { return Ok(()) };
         connected.standing = Standing::Ours;
-        let Some(link) = connected.link(connection) else { return Ok(()) };
 
-        let teller = teller_scope(&link.address);
+        let teller = teller_scope(&connected.address);
         let mut addresses = Vec::new();
         // where we reached it comes first, for that is proved
-        let reached = (link.direction == Direction::Outbound)
-            .then(|| dialable(&link.address, Scope::Loopback))
+        let reached = (connected.direction == Direction::Outbound)
+            .then(|| dialable(&connected.address, Scope::Loopback))
             .flatten();
         let told = info.listen_addrs.iter().filter_map(|address| dialable(address, teller));
         for address in reached.into_iter().chain(told) {
@@ -140,8 +128,8 @@ impl Task {
         connected.announced = true;
         let news = PeerConnected {
             peer: connected.number,
-            direction: connected.direction(),
-            address: connected.address().to_string(),
+            direction: connected.direction,
+            address: connected.address.to_string(),
             identity: peer.to_string(),
         };
         if let Some(left_out) = self.budgets.connected.take(now) {
@@ -165,7 +153,7 @@ impl Task {
         connected.standing = Standing::Stranger { until_ms: now + PARTING_MS };
         let told = connected.identity_sent;
         if let Some(left_out) = self.budgets.stranger.take(now) {
-            let address = connected.address();
+            let address = &connected.address;
             let ours = &self.names.net;
             match net {
                 Some(net) if net != ours => tracing::warn!(
@@ -211,15 +199,13 @@ impl Task {
         let now = self.now();
         let Some(connected) = self.peers.get(peer) else { return };
         if let Some(left_out) = self.budgets.cut.take(now) {
-            let (number, address) = (connected.number.0, connected.address());
+            let (number, address) = (connected.number.0, &connected.address);
             tracing::info!(peer = number, identity = %peer, %address, ban_ms, left_out, "cut a peer: {}", printable(reason));
         }
         if let Some(ban_ms) = ban_ms {
             let until_ms = now.saturating_add(ban_ms);
             let bans = &mut self.swarm.behaviour_mut().gate.bans;
-            for link in &connected.links {
-                bans.ban(*peer, &link.address, until_ms);
-            }
+            bans.ban(*peer, &connected.address, until_ms);
             self.stop_introducing(peer);
         }
         self.hang_up(peer);
@@ -258,7 +244,7 @@ impl Task {
         let Some(gone) = self.peers.remove(&peer, connection) else { return Ok(()) };
         let now = self.now();
         let lasted_ms = now.saturating_sub(gone.since_ms);
-        self.dialler.disconnected(&peer, lasted_ms, now);
+        self.dialler.disconnected(&peer, lasted_ms, gone.standing != Standing::Unknown, now);
         self.lookups.hurry(now);
         if !gone.announced {
             return Ok(());
@@ -278,29 +264,34 @@ impl Task {
         }
     }
 
-    /// Surplus connections, strangers, and those who never said who they are.
+    /// Strangers, and those who never said who they are.
     pub(super) fn end_connections(&mut self, now: u64) {
-        let mut surplus = Vec::new();
-        let mut over = Vec::new();
-        for (peer, connected) in self.peers.iter() {
-            let is_over = match connected.standing {
-                Standing::Ours => false,
-                Standing::Unknown => {
-                    !connected.announced && now >= connected.since_ms + IDENTIFY_TIMEOUT_MS
-                }
-                Standing::Stranger { until_ms } => now >= until_ms,
-            };
-            if is_over {
-                over.push(*peer);
+        let is_over = |connected: &Connected| match connected.standing {
+            Standing::Ours => false,
+            Standing::Unknown => {
+                !connected.announced && now >= connected.since_ms + IDENTIFY_TIMEOUT_MS
             }
-            let due = |link: &&Link| link.closes_at_ms.is_some_and(|end| now >= end);
-            surplus.extend(connected.links.iter().filter(due).map(|link| link.id));
-        }
-        for connection in surplus {
-            self.swarm.close_connection(connection);
-        }
+            Standing::Stranger { until_ms } => now >= until_ms,
+        };
+        let over: Vec<_> =
+            self.peers.iter().filter(|(_, peer)| is_over(peer)).map(|(id, _)| *id).collect();
         for peer in over {
             self.hang_up(&peer);
+        }
+    }
+
+    /// gossipsub gave up on messages for this peer. Now and then that happens to anybody on a busy
+    /// machine; where it goes on, the peer is cut.
+    pub(super) fn on_slow(&mut self, peer: &PeerId, messages: usize) {
+        let now = self.now();
+        let Some(connected) = self.peers.get_mut(peer) else { return };
+        let (failed, since_ms) = &mut connected.failed;
+        if now.saturating_sub(*since_ms) > SLOW_WINDOW_MS {
+            (*failed, *since_ms) = (0, now);
+        }
+        *failed = failed.saturating_add(messages);
+        if *failed > MAX_FAILED_MESSAGES {
+            self.cut(peer, "does not take what we send", None);
         }
     }
 
@@ -346,10 +337,21 @@ impl Task {
         }
     }
 
-    pub(super) fn on_dial_failed(&mut self, connection: ConnectionId, error: &DialError) {
-        if let Some(target) = self.dialler.ended(connection) {
-            self.on_failed_dial(&target, error);
+    pub(super) fn on_dial_failed(
+        &mut self,
+        connection: ConnectionId,
+        peer: Option<PeerId>,
+        error: &DialError,
+    ) {
+        let Some(target) = self.dialler.ended(connection) else { return };
+        if let Some(peer) = peer
+            && let DialError::Denied { cause } = error
+            && let Some(Refusal::Connected) = cause.downcast_ref()
+        {
+            self.dialler.answered(&target, peer);
+            return;
         }
+        self.on_failed_dial(&target, error);
     }
 
     /// A kept peer that can't be reached is the operator's concern: once, and then each tenth time.

@@ -1,6 +1,6 @@
 //! Request and answer, in both directions.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, io};
 
 use ashlar_engine::{InboundId, Input, Peer, RequestFailure, RequestId};
 use libp2p::{
@@ -21,9 +21,6 @@ use crate::{
 struct Asked {
     id: RequestId,
     peer: PeerId,
-    frame: Arc<[u8]>,
-    /// It was sent a second time, since its first connection closed under it.
-    resent: bool,
 }
 
 /// A request of a peer. It counts until its answer is sent, or failed to be.
@@ -61,7 +58,7 @@ impl Task {
     // ---- ours
 
     /// A request that can't be sent has failed.
-    pub(super) fn request(&mut self, id: RequestId, peer: Peer, frame: Arc<[u8]>) -> Step {
+    pub(super) fn request(&mut self, id: RequestId, peer: Peer, frame: Vec<u8>) -> Step {
         let Some(peer) = self.peers.id_of(peer) else {
             return self.tell(Input::RequestFailed(id, RequestFailure::Closed));
         };
@@ -71,30 +68,17 @@ impl Task {
             tracing::warn!(%peer, request = id.0, "too many requests in flight; refused");
             return self.tell(Input::RequestFailed(id, RequestFailure::Closed));
         }
-        self.send(Asked { id, peer, frame, resent: false });
+        let number = self.swarm.behaviour_mut().sync.send_request(&peer, SyncRequest::Frame(frame));
+        self.exchanges.asked.insert(number, Asked { id, peer });
         Ok(())
-    }
-
-    fn send(&mut self, asked: Asked) {
-        let frame = SyncRequest::Frame(asked.frame.clone());
-        let number = self.swarm.behaviour_mut().sync.send_request(&asked.peer, frame);
-        self.exchanges.asked.insert(number, asked);
     }
 
     pub(super) fn on_request_failed(
         &mut self,
-        peer: PeerId,
         number: OutboundRequestId,
         failure: &OutboundFailure,
     ) -> Step {
-        let Some(mut asked) = self.exchanges.asked.remove(&number) else { return Ok(()) };
-        let lost_link = matches!(failure, OutboundFailure::ConnectionClosed);
-        if lost_link && !asked.resent && self.swarm.is_connected(&peer) {
-            // its connection was the surplus one of two
-            asked.resent = true;
-            self.send(asked);
-            return Ok(());
-        }
+        let Some(asked) = self.exchanges.asked.remove(&number) else { return Ok(()) };
         let failure = match failure {
             OutboundFailure::Timeout => RequestFailure::Timeout,
             OutboundFailure::Io(error) => match error.kind() {

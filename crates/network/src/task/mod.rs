@@ -143,8 +143,8 @@ impl Task {
             SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
                 self.on_closed(peer_id, connection_id, cause)
             }
-            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
-                self.on_dial_failed(connection_id, &error);
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+                self.on_dial_failed(connection_id, peer_id, &error);
                 Ok(())
             }
             SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
@@ -161,11 +161,9 @@ impl Task {
     fn on_behaviour_event(&mut self, event: BehaviourEvent) -> Step {
         match event {
             BehaviourEvent::Gate(never) => match never {},
-            BehaviourEvent::Identify(identify::Event::Received {
-                connection_id,
-                peer_id,
-                info,
-            }) => self.on_identified(peer_id, connection_id, &info),
+            BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
+                self.on_identified(peer_id, &info)
+            }
             BehaviourEvent::Identify(identify::Event::Sent { peer_id, .. }) => {
                 self.on_identity_sent(peer_id);
                 Ok(())
@@ -181,8 +179,8 @@ impl Task {
                 message_id,
                 message,
             }) => self.on_gossip(propagation_source, message_id, &message),
-            BehaviourEvent::Gossip(gossipsub::Event::SlowPeer { peer_id, .. }) => {
-                self.cut(&peer_id, "does not take what we send: its queue is full", None);
+            BehaviourEvent::Gossip(gossipsub::Event::SlowPeer { peer_id, failed_messages }) => {
+                self.on_slow(&peer_id, failed_messages.priority + failed_messages.non_priority);
                 Ok(())
             }
             BehaviourEvent::Gossip(_) => Ok(()),
@@ -190,11 +188,10 @@ impl Task {
                 self.on_exchange_message(peer, message)
             }
             BehaviourEvent::Sync(request_response::Event::OutboundFailure {
-                peer,
                 request_id,
                 error,
                 ..
-            }) => self.on_request_failed(peer, request_id, &error),
+            }) => self.on_request_failed(request_id, &error),
             BehaviourEvent::Sync(
                 request_response::Event::InboundFailure { request_id, .. }
                 | request_response::Event::ResponseSent { request_id, .. },
