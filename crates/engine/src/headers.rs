@@ -161,10 +161,10 @@ impl<S: Store> Engine<S> {
             state.headers.last = None;
             state.headers.walk = None;
         }
-        self.end_session(peer, DOWNLOAD_PAUSE_MS);
+        self.end_talk(peer, DOWNLOAD_PAUSE_MS);
     }
 
-    fn end_session(&mut self, peer: Peer, pause_ms: u64) {
+    fn end_talk(&mut self, peer: Peer, pause_ms: u64) {
         if let Some(state) = self.peers.get_mut(peer) {
             state.headers.last = None;
             state.headers.paused_for = state.claim.as_ref().map(|claim| claim.tip);
@@ -192,11 +192,11 @@ impl<S: Store> Engine<S> {
                 self.ask_headers(peer)
             }
             Taken::End => {
-                self.end_session(peer, CLAIM_PAUSE_MS);
+                self.end_talk(peer, CLAIM_PAUSE_MS);
                 Ok(())
             }
             Taken::Offence(offence) => {
-                self.end_session(peer, CLAIM_PAUSE_MS);
+                self.end_talk(peer, CLAIM_PAUSE_MS);
                 self.penalise(peer, offence);
                 Ok(())
             }
