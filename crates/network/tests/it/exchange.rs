@@ -105,7 +105,8 @@ async fn warm_up(from: &Node, to: &[&Node]) {
     while seen.contains(&false) {
         assert!(Instant::now() < deadline, "gossip does not come through: {seen:?}\n{}", log());
         count += 1;
-        from.publish(vec![transaction(&format!("warm-up {count}"))]);
+        // the same words from another node would be the same message
+        from.publish(vec![transaction(&format!("warm-up {count} of {}", from.identity))]);
         for (node, seen) in to.iter().zip(&mut seen) {
             let waited = tokio::time::timeout(Duration::from_millis(200), node.batch()).await;
             if let Ok((ticket, _)) = waited {
@@ -177,8 +178,8 @@ async fn two_nodes_that_dial_each_other_at_once_are_connected_once_and_well() {
             let rest = node.rest();
             assert!(!rest.iter().any(|input| input.starts_with("Peer")), "{rest:?}\n{}", log());
             assert_eq!(node.handle.info().await.unwrap().connections, 1);
-            node.handle.stop().await;
         }
+        tokio::join!(a.handle.stop(), b.handle.stop());
     }
 }
 
