@@ -12,7 +12,8 @@ use crate::error::NetworkError;
 pub(crate) enum Scope {
     /// Routable everywhere.
     Global,
-    /// Of a site, a link or a carrier: RFC 1918, 3927, 4193, 4291, 6598.
+    /// Of a site, a link or a carrier: RFC 1918, 3927, 4193, 4291, 6598; and what is meant for
+    /// documentation (RFC 5737, 3849), which closed networks and virtual machines do use.
     Private,
     /// Of this machine.
     Loopback,
@@ -31,9 +32,13 @@ impl Scope {
         let [a, b, ..] = ip.octets();
         if ip.is_loopback() {
             Some(Self::Loopback)
-        } else if ip.is_private() || ip.is_link_local() || (a == 100 && b & 0xc0 == 64) {
+        } else if ip.is_private()
+            || ip.is_link_local()
+            || ip.is_documentation()
+            || (a == 100 && b & 0xc0 == 64)
+        {
             Some(Self::Private)
-        } else if a == 0 || a >= 224 || ip.is_documentation() {
+        } else if a == 0 || a >= 224 {
             None
         } else {
             Some(Self::Global)
@@ -43,9 +48,12 @@ impl Scope {
     fn of_v6(ip: Ipv6Addr) -> Option<Self> {
         if ip.is_loopback() {
             Some(Self::Loopback)
-        } else if ip.is_unique_local() || ip.is_unicast_link_local() {
+        } else if ip.is_unique_local()
+            || ip.is_unicast_link_local()
+            || ip.segments()[..2] == [0x2001, 0xdb8]
+        {
             Some(Self::Private)
-        } else if ip.segments()[0] & 0xe000 == 0x2000 && ip.segments()[..2] != [0x2001, 0xdb8] {
+        } else if ip.segments()[0] & 0xe000 == 0x2000 {
             Some(Self::Global)
         } else {
             None
@@ -180,7 +188,9 @@ mod tests {
             ("/ip4/10.1.2.3/tcp/1", Scope::Private),
             ("/ip4/100.64.0.1/tcp/1", Scope::Private),
             ("/ip4/169.254.1.1/tcp/1", Scope::Private),
+            ("/ip4/192.0.2.1/tcp/1", Scope::Private),
             ("/ip6/fd00::1/tcp/1", Scope::Private),
+            ("/ip6/2001:db8::1/tcp/1", Scope::Private),
             ("/ip4/127.0.0.1/tcp/1", Scope::Loopback),
             ("/ip6/::1/tcp/1", Scope::Loopback),
         ] {
@@ -197,13 +207,11 @@ mod tests {
             "/ip4/0.0.0.0/tcp/1",
             "/ip4/224.0.0.1/tcp/1",
             "/ip4/255.255.255.255/tcp/1",
-            "/ip4/192.0.2.1/tcp/1",
             "/ip4/8.8.8.8/tcp/0",
             "/ip4/8.8.8.8/udp/1",
             "/ip4/8.8.8.8/tcp/1/ws",
             "/ip6/::/tcp/1",
             "/ip6/ff02::1/tcp/1",
-            "/ip6/2001:db8::1/tcp/1",
             "/dns4/example.org/tcp/1",
         ] {
             assert_eq!(dialable(&at(address), Scope::Loopback), None, "{address}");
