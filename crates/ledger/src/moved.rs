@@ -65,7 +65,8 @@ impl Moved {
     /// A child of the tip was connected.
     pub(crate) fn connect(&mut self, block: MovedBlock) {
         match self.disconnected.last() {
-            Some(last) if self.connected.is_empty() && last.id == block.id => {
+            // Its parent is the tip, so nothing else was connected since it left.
+            Some(last) if last.id == block.id => {
                 let last = self.disconnected.pop();
                 self.forget(last);
             }

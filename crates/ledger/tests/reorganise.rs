@@ -196,30 +196,34 @@ fn a_bad_signature_is_found_in_its_place() {
 fn equals_stay_with_the_first_also_after_a_restart() {
     let mut chain = rich_chain();
     let root = chain.extend_by(&chain.genesis_id(), 2);
-    let first = extend_with_payments(&mut chain, &root, 2, 1);
-    let second = extend_with_payments(&mut chain, &root, 2, 2);
-    let store = Arc::new(MemoryStore::new());
-    let settings = Settings::default();
-    let mut ledger = open(&store, &chain, &settings);
-    offer_branch(&mut ledger, &chain, &first);
-    offer_branch(&mut ledger, &chain, &second);
-    assert_view(&ledger, &chain, &first);
-    for _ in 0..3 {
-        ledger.flush().unwrap();
-        drop(ledger);
-        ledger = open(&store, &chain, &settings);
-        settle(&mut ledger);
+    let one = extend_with_payments(&mut chain, &root, 2, 1);
+    let other = extend_with_payments(&mut chain, &root, 2, 2);
+    // Both orders: no order of ids may pass for one of arrival.
+    for (first, second) in [(one, other), (other, one)] {
+        let mut chain = chain.clone();
+        let store = Arc::new(MemoryStore::new());
+        let settings = Settings::default();
+        let mut ledger = open(&store, &chain, &settings);
+        offer_branch(&mut ledger, &chain, &first);
+        offer_branch(&mut ledger, &chain, &second);
         assert_view(&ledger, &chain, &first);
+        for _ in 0..3 {
+            ledger.flush().unwrap();
+            drop(ledger);
+            ledger = open(&store, &chain, &settings);
+            settle(&mut ledger);
+            assert_view(&ledger, &chain, &first);
+        }
+        // Between two others the earlier one wins, too, and one more block decides.
+        let third = chain.extend_by(&root, 2);
+        offer_branch(&mut ledger, &chain, &third);
+        ledger.invalidate(&first).unwrap();
+        settle(&mut ledger);
+        assert_view(&ledger, &chain, &second);
+        let decided = chain.extend_by(&third, 1);
+        offer_branch(&mut ledger, &chain, &decided);
+        assert_view(&ledger, &chain, &decided);
     }
-    // Between two others the earlier one wins, too, and one more block decides.
-    let third = chain.extend_by(&root, 2);
-    offer_branch(&mut ledger, &chain, &third);
-    ledger.invalidate(&first).unwrap();
-    settle(&mut ledger);
-    assert_view(&ledger, &chain, &second);
-    let decided = chain.extend_by(&third, 1);
-    offer_branch(&mut ledger, &chain, &decided);
-    assert_view(&ledger, &chain, &decided);
 }
 
 #[test]

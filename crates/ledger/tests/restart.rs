@@ -223,6 +223,12 @@ fn little_memory_gives_the_same_answers() {
         assert_eq!(ledger.view().header_state(&tip).unwrap().as_ref(), Some(state));
     }
 
+    // Started anew beside a long branch that left the chain below what is in memory.
+    ledger.flush().unwrap();
+    drop(ledger);
+    let mut ledger = open(&store, &chain, &settings);
+    assert_view(&ledger, &chain, &heavy);
+
     // The operator reaches below memory, too: the lighter chain from the same root remains.
     let first = chain.branch(&heavy)[5].id();
     ledger.invalidate(&first).unwrap();
