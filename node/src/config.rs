@@ -14,8 +14,8 @@ use thiserror::Error;
 pub(crate) const CONFIG_FILE: &str = "ashlar.toml";
 const DEFAULT_LISTEN: &str = "/ip4/0.0.0.0/tcp/9333";
 const DEFAULT_RPC_LISTEN: &str = "127.0.0.1:9332";
-/// libp2p tells of every lonely search for peers.
-const DEFAULT_LOG: &str = "info,libp2p_kad=error,libp2p_swarm=warn";
+/// Libraries tell of what peers do to them, as often as peers like; the rooms log that themselves.
+const DEFAULT_LOG: &str = "info,libp2p=error,yamux=error,multistream_select=error,hickory=error";
 
 /// How much memory the node takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
