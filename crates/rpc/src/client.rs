@@ -11,7 +11,7 @@
 //! # }
 //! ```
 //!
-//! The methods are those of [`crate::api::Api`], through [`crate::ApiClient`]; their errors turn
+//! The methods are those of [`crate::api`], through [`crate::ApiClient`]; their errors turn
 //! into [`ClientError`] by `?`.
 
 use core::{fmt, ops::Deref, time::Duration};

@@ -3,7 +3,7 @@
 //! It trusts nothing to be absent: a file that it doesn't know, a case `type`, a field too many
 //! or too few, a name that stands twice and an empty file are failures, so that no case can be
 //! passed over in silence. One module a file; each has a type `Case` that serde reads strictly
-//! (`deny_unknown_fields`) and a [`Check`] of it. Where a new file is added, [`FILES`] gets a
+//! (`deny_unknown_fields`) and a `Check` of it. Where a new file is added, `FILES` gets a
 //! line.
 
 mod address;
