@@ -2,7 +2,7 @@
 //!
 //! A driver implements [`Backend`] and calls [`start_server`]:
 //!
-//! ```ignore
+//! ```text
 //! let config = ServerConfig { listen, ..ServerConfig::new(datadir.join(".cookie")) };
 //! let server = start_server(config, Arc::new(backend)).await?;
 //! tracing::info!("RPC on {}", server.local_addr());
