@@ -140,7 +140,7 @@ use_wallet() {
 
 # The first start: a chain stamped with the present second, its nodes and wallets.
 make_net() {
-    local count=$1 number prefix
+    local count=$1 number
     mkdir -p "$net/wallets"
     "$bin/ashlar-node" init --datadir "$net/chain" --genesis "${ASHLAR_TESTNET_GENESIS:-$root/genesis.json}" \
         --genesis-time now >/dev/null
@@ -148,14 +148,12 @@ make_net() {
         mkdir -p "$net/node$number"
         cp "$net/chain/genesis.json" "$net/node$number/genesis.json"
     done
-    prefix=$(sed -n 's/.*"address_prefix": *"\([a-z]*\)".*/\1/p' "$net/chain/genesis.json")
     ASHLAR_WALLET_MNEMONIC=$faucet_words ASHLAR_WALLET_PASSWORD=$password \
         "$bin/ashlar-wallet" --wallet "$net/wallets/faucet.json" restore --genesis "$net/chain/genesis.json" \
         --light-kdf >/dev/null
     ASHLAR_WALLET_PASSWORD=$password \
         "$bin/ashlar-wallet" --wallet "$net/wallets/miner.json" create --genesis "$net/chain/genesis.json" \
         --light-kdf >/dev/null 2>&1
-    [ -n "$prefix" ]
     ASHLAR_WALLET_PASSWORD=$password \
         "$bin/ashlar-wallet" --wallet "$net/wallets/miner.json" address >"$net/node1/mine"
 }

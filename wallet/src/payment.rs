@@ -1,6 +1,6 @@
 //! From coins to a signed transaction: choosing, fee, change, signatures. No IO.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use ashlar_consensus::transaction::sighash;
 use ashlar_primitives::{
@@ -168,10 +168,10 @@ pub(crate) fn sign<E>(
 ) -> Result<(), E> {
     let spent: Vec<Output> = plan.coins.iter().map(|coin| coin.output).collect();
     let digest = sighash(chain_id, &plan.transaction.txid(), &spent);
-    let mut signed = BTreeMap::new();
+    let mut signed = BTreeSet::new();
     let mut witnesses = Vec::new();
     for coin in &plan.coins {
-        if signed.insert(coin.output.lock, ()).is_none() {
+        if signed.insert(coin.output.lock) {
             let signature = key_of(coin.change, coin.index)?.sign(&digest);
             witnesses.push(Witness::Key { signature });
         }
