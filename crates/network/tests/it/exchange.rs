@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use ashlar_engine::{
-    Direction, InboundId, Input, Offence, Output, RequestFailure, RequestId, Verdict,
+    Direction, InboundId, Input, Offence, Output, PeerConnected, RequestFailure, RequestId, Verdict,
 };
 use ashlar_primitives::{BlockId, wire};
 use tokio::time::Instant;
@@ -207,11 +207,16 @@ async fn a_cut_peer_stays_out_as_long_as_it_is_banned() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_is_disconnected_by_number_identity_or_address_and_comes_back() {
     let (a, b) = pair().await;
-    for name in [None, Some(&b.identity), Some(&b.address)] {
-        let peer = a.peer(&b).await;
-        let who = name.cloned().unwrap_or_else(|| peer.0.to_string());
-        a.handle.disconnect(&who).await.unwrap();
-        a.gone(peer).await;
+    let by_number = |at_a: &PeerConnected| at_a.peer.0.to_string();
+    let by_identity = |at_a: &PeerConnected| at_a.identity.clone();
+    // As the list of peers shows it: where the peer was the one to dial, that is another port
+    // than the one it listens on.
+    let by_address = |at_a: &PeerConnected| at_a.address.clone();
+    let names: [&dyn Fn(&PeerConnected) -> String; 3] = [&by_number, &by_identity, &by_address];
+    for name in names {
+        let at_a = a.connection(&b.identity).await;
+        a.handle.disconnect(&name(&at_a)).await.unwrap();
+        a.gone(at_a.peer).await;
     }
     let error = a.handle.disconnect("nobody").await.unwrap_err().to_string();
     assert!(error.contains("\"nobody\""), "{error}");
