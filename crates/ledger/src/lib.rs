@@ -9,6 +9,7 @@
 //! [`records`] say how everything lies on disk.
 
 mod bodies;
+pub mod chain_file;
 mod headers;
 mod index;
 mod keys;
