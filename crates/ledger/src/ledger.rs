@@ -22,13 +22,14 @@ use thiserror::Error;
 
 use crate::{
     bodies::BodyCache,
+    fuse::Fuse,
     headers::Headers,
     keys,
     moved::Moved,
     records::{INVALIDATED, IndexRecord, Totals},
     route::{Aimed, Route},
     step::Step,
-    store::{Batch, Durability, Family, Store, StoreError},
+    store::{Announced, Batch, Durability, Family, Read as _, Store, StoreError},
     tree::{Node, inherited_code},
     view::View,
 };
@@ -113,6 +114,30 @@ pub enum OpenLedgerError {
     /// We are broken.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What an opened ledger noticed. It goes on: nothing that it holds is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum OpenWarning {
+    /// The database is whole, but older than what this node once told others.
+    #[error(
+        "this node announced block {} at height {}, and its data directory no longer holds it: damage threw the database back to height {found_height}. What is missing is fetched again from peers; check the disk",
+        announced.id, announced.height
+    )]
+    WentBack {
+        /// The tip that is missing.
+        announced: Announced,
+        /// Where the database stands.
+        found_height: u32,
+    },
+    /// Nothing tells whether the database is as new as what this node told others.
+    #[error(
+        "the marker of the announced tip is damaged; the database opened at height {found_height} and is checked against nothing. Check the disk"
+    )]
+    MarkerDamaged {
+        /// Where the database stands.
+        found_height: u32,
+    },
 }
 
 /// A header that is in the tree.
@@ -232,10 +257,10 @@ pub(crate) enum Judged {
 
 /// The ledger over a store.
 pub struct Ledger<S: Store> {
-    pub(crate) store: Arc<S>,
+    pub(crate) store: Arc<Fuse<S>>,
     pub(crate) params: Arc<Params>,
     pub(crate) settings: Settings,
-    pub(crate) headers: Headers<S>,
+    pub(crate) headers: Headers<Fuse<S>>,
     /// After the live tip.
     pub(crate) live: State,
     pub(crate) totals: Totals,
@@ -248,8 +273,6 @@ pub struct Ledger<S: Store> {
     pub(crate) ahead: Route,
     /// The block whose signatures are away.
     pub(crate) out: Option<BlockId>,
-    /// Whether a step was committed that a power cut may still lose.
-    pub(crate) unsynced: bool,
     pub(crate) published: Arc<View>,
     /// From the published tip to the live one.
     pub(crate) moved: Moved,
@@ -257,6 +280,7 @@ pub struct Ledger<S: Store> {
     pub(crate) news: Option<Moved>,
     /// At which height memory was last tidied.
     pub(crate) pruned_at: u32,
+    pub(crate) warning: Option<OpenWarning>,
 }
 
 impl<S: Store> core::fmt::Debug for Ledger<S> {
@@ -270,6 +294,11 @@ impl<S: Store> Ledger<S> {
     /// The chain's.
     pub const fn params(&self) -> &Arc<Params> {
         &self.params
+    }
+
+    /// What was wrong when the ledger was opened, for the operator.
+    pub const fn warning(&self) -> Option<&OpenWarning> {
+        self.warning.as_ref()
     }
 
     /// The published view: what readers, peers and miners are told.
@@ -518,7 +547,7 @@ impl<S: Store> Ledger<S> {
     // --- operator
 
     /// Takes a block and its descendants out of the choice, as if it had failed, with the code
-    /// `invalidated`; survives restarts. `next_move` then leads away from it. An unknown id and
+    /// `invalidated`; on disk when this returns. `next_move` then leads away from it. An unknown id and
     /// the genesis block are left alone.
     pub fn invalidate(&mut self, id: &BlockId) -> Result<(), StoreError> {
         let Some(height) = self.headers.node(id)?.map(|node| node.state.height) else {
@@ -526,11 +555,12 @@ impl<S: Store> Ledger<S> {
         };
         let Some(below) = height.checked_sub(1) else { return Ok(()) };
         self.load_above(below)?;
-        self.fail(id, INVALIDATED)
+        self.fail(id, INVALIDATED)?;
+        self.commit()
     }
 
     /// Forgets that a block or one of its ancestors failed, whatever the reason: the lowest of
-    /// them and all its descendants are judged again when they matter.
+    /// them and all its descendants are judged again when they matter. On disk when this returns.
     pub fn reconsider(&mut self, id: &BlockId) -> Result<(), StoreError> {
         let mut lowest = None;
         let mut at = *id;
@@ -544,13 +574,14 @@ impl<S: Store> Ledger<S> {
             self.load_above(height)?;
             self.headers.forgive(&lowest)?;
             self.look_ahead()?;
+            self.commit()?;
         }
         Ok(())
     }
 
     /// Brings into memory all that may descend from a block of this height.
     fn load_above(&mut self, height: u32) -> Result<(), StoreError> {
-        self.commit(Durability::Later)?;
+        self.commit()?;
         self.headers.load_above(&self.live.header, height)
     }
 }

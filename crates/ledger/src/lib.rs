@@ -10,6 +10,7 @@
 
 mod bodies;
 pub mod chain_file;
+mod fuse;
 mod headers;
 mod index;
 mod keys;
@@ -29,8 +30,8 @@ pub mod tree;
 pub mod view;
 
 pub use ledger::{
-    BodyStored, Completed, HeaderAccepted, HeaderRefusal, Ledger, Move, OpenLedgerError, Settings,
-    WalkedBlock,
+    BodyStored, Completed, HeaderAccepted, HeaderRefusal, Ledger, Move, OpenLedgerError,
+    OpenWarning, Settings, WalkedBlock,
 };
 pub use memory::MemoryStore;
 pub use moved::{MovedBlock, Published};
@@ -38,5 +39,5 @@ pub use moves::CATCHING_UP_BLOCKS;
 pub use offer::Offered;
 #[cfg(feature = "rocksdb")]
 pub use rocks::{RocksOptions, RocksStore};
-pub use store::{Batch, Direction, Durability, Family, Read, Store, StoreError};
+pub use store::{Announced, Batch, Direction, Durability, Family, Marker, Read, Store, StoreError};
 pub use view::View;

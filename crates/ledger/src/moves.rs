@@ -17,13 +17,14 @@ use crate::{
     moved::{Moved, MovedBlock, Published},
     records::{self, StateRecord, Totals},
     route::Aimed,
-    store::{Batch, Durability, Family, Store, StoreError},
+    store::{Announced, Batch, Durability, Family, Store, StoreError},
     tree::Node,
     view::View,
 };
 
-/// While the best header is further ahead than this, blocks are connected in large steps and
-/// synced at the end; within it each is synced before anybody is told (docs/architecture.md).
+/// While the best header is further ahead than this, blocks are connected in large steps; within
+/// it each is a step of its own (docs/architecture.md). Nobody is told of a step that is not
+/// synced.
 pub const CATCHING_UP_BLOCKS: u32 = 24;
 
 /// Memory is tidied each time the chain has grown by this part of what it holds.
@@ -214,19 +215,19 @@ impl<S: Store> Ledger<S> {
         if !is_due && self.step.size_bytes() < self.settings.step_bytes {
             return Ok(false);
         }
-        self.commit(Durability::Later)?;
-        self.publish();
+        self.commit()?;
+        self.publish()?;
         Ok(true)
     }
 
     /// The step ends here: written, synced, told. `false` where nothing was left to do.
     pub(crate) fn finish(&mut self) -> Result<bool, StoreError> {
         let is_published = self.published.tip.id == self.live.header.id;
-        if self.step.is_empty() && is_published && !self.unsynced {
+        if self.step.is_empty() && is_published {
             return Ok(false);
         }
-        self.commit(Durability::Synced)?;
-        self.publish();
+        self.commit()?;
+        self.publish()?;
         Ok(true)
     }
 
@@ -236,24 +237,18 @@ impl<S: Store> Ledger<S> {
         best.is_some_and(|best| best.state.id == self.live.header.id)
     }
 
-    /// Writes the step with everything else that changed, in one batch.
-    pub(crate) fn commit(&mut self, durability: Durability) -> Result<(), StoreError> {
+    /// Writes the step with everything else that changed, in one batch, which survives a power cut
+    /// when this returns: at the tip that is a sync for each block, before anybody is told; while
+    /// catching up one for each step, so that a cut loses one step at most.
+    pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
         let mut batch = Batch::default();
         if !self.step.is_empty() {
             self.step.drain(&mut batch);
             batch.put(Family::Meta, keys::meta::STATE.to_vec(), self.state_record().to_value());
         }
         self.headers.write(&mut batch);
-        match (batch.is_empty(), durability) {
-            (false, _) => {
-                self.store.commit(batch, durability)?;
-                self.unsynced = durability == Durability::Later;
-            }
-            (true, Durability::Synced) if self.unsynced => {
-                self.store.sync()?;
-                self.unsynced = false;
-            }
-            (true, _) => {}
+        if !batch.is_empty() {
+            self.store.commit(batch, Durability::Synced)?;
         }
         self.prune();
         Ok(())
@@ -274,12 +269,13 @@ impl<S: Store> Ledger<S> {
 
     /// Tells readers of what was just committed, where it is the end of a reorganisation or has
     /// more work than what they know: they never see the way down.
-    fn publish(&mut self) {
+    fn publish(&mut self) -> Result<(), StoreError> {
         let (live, published) = (&self.live.header, &self.published.tip);
         let is_better = live.work > published.work || self.is_resting();
         if live.id == published.id || !is_better {
-            return;
+            return Ok(());
         }
+        self.store.announce(Announced { height: live.height, id: live.id })?;
         let sequence = self.published.sequence.saturating_add(1);
         self.published = Arc::new(self.make_view(sequence));
         let nothing = Moved::new(self.settings.moved_body_bytes);
@@ -288,6 +284,7 @@ impl<S: Store> Ledger<S> {
             Some(news) => news.then(moved),
             None => moved,
         });
+        Ok(())
     }
 
     /// Only right after a commit: the snapshot must be of the live tip.
@@ -319,7 +316,7 @@ impl<S: Store> Ledger<S> {
     /// Writes and syncs everything that is not yet on disk. Publishes nothing: a driver that goes
     /// on afterwards calls `next_move`.
     pub fn flush(&mut self) -> Result<(), StoreError> {
-        self.commit(Durability::Synced)?;
+        self.commit()?;
         self.store.sync()
     }
 }

@@ -7,15 +7,16 @@ use ashlar_primitives::{Amount, BlockId, Encode as _};
 
 use crate::{
     bodies::BodyCache,
+    fuse::Fuse,
     headers::Headers,
     index,
     keys::{self, meta},
-    ledger::{Ledger, OpenLedgerError, Settings},
+    ledger::{Ledger, OpenLedgerError, OpenWarning, Settings},
     moved::Moved,
     records::{self, IndexRecord, SCHEMA, StateRecord, Totals},
     route::Route,
     step::Step,
-    store::{Batch, Durability, Family, Store, StoreError},
+    store::{Batch, Durability, Family, Marker, Read as _, Store, StoreError},
     tree::Node,
     view::View,
 };
@@ -32,6 +33,7 @@ impl<S: Store> Ledger<S> {
         genesis: &Genesis,
         settings: Settings,
     ) -> Result<Self, OpenLedgerError> {
+        let store = Arc::new(Fuse::new(store));
         if store.get(Family::Meta, meta::SCHEMA)?.is_none() {
             begin(&*store, genesis)?;
         }
@@ -49,6 +51,8 @@ impl<S: Store> Ledger<S> {
         }
         index::reconcile(&*store, settings.indexes(), header.height)?;
         headers.load_above(&header, header.height.saturating_sub(settings.headers_in_memory))?;
+
+        let warning = compare_marker(&*store, &headers, header.height)?;
 
         let params = Arc::new(genesis.params().clone());
         let published = Arc::new(View {
@@ -74,10 +78,10 @@ impl<S: Store> Ledger<S> {
             route: Route::default(),
             ahead: Route::default(),
             out: None,
-            unsynced: false,
             published,
             news: None,
             pruned_at,
+            warning,
         };
         ledger.look_ahead()?;
         Ok(ledger)
@@ -120,6 +124,23 @@ fn begin(store: &impl Store, genesis: &Genesis) -> Result<(), StoreError> {
     batch.put(Family::Meta, meta::STATE.to_vec(), record.to_value());
     batch.put(Family::Meta, meta::INDEXES.to_vec(), IndexRecord::default().to_value());
     store.commit(batch, Durability::Synced)
+}
+
+/// Whether the tip that was announced last is still here. A database that lost only the step
+/// which made it the tip has its body, and goes there by itself.
+fn compare_marker<S: Store>(
+    store: &S,
+    headers: &Headers<S>,
+    found_height: u32,
+) -> Result<Option<OpenWarning>, StoreError> {
+    Ok(match store.announced()? {
+        Marker::Absent => None,
+        Marker::Damaged => Some(OpenWarning::MarkerDamaged { found_height }),
+        Marker::Tip(announced) => {
+            let is_here = headers.node(&announced.id)?.is_some_and(|node| node.is_whole());
+            (!is_here).then_some(OpenWarning::WentBack { announced, found_height })
+        }
+    })
 }
 
 /// Refuses what another release or another chain wrote.

@@ -5,6 +5,7 @@
 
 use std::{ops::Bound, path::Path, sync::Arc};
 
+use ashlar_primitives::BlockId;
 use thiserror::Error;
 
 /// Where a record lives (docs/architecture.md, "Storage"): one column family each.
@@ -184,6 +185,26 @@ impl Batch {
 /// How many entries [`Store::clear`] deletes in one batch.
 const CLEAR_BATCH_ENTRIES: usize = 16_384;
 
+/// A tip that others were told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announced {
+    /// Its height.
+    pub height: u32,
+    /// Itself.
+    pub id: BlockId,
+}
+
+/// What a store says of the tip that was announced last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marker {
+    /// None was, or this store keeps no marker.
+    Absent,
+    /// This one.
+    Tip(Announced),
+    /// There is a marker, and it can't be read.
+    Damaged,
+}
+
 /// A store of ordered keys.
 pub trait Store: Read + 'static {
     /// A consistent picture of this moment, unaffected by later commits.
@@ -213,5 +234,15 @@ pub trait Store: Read + 'static {
             }
             self.commit(batch, Durability::Later)?;
         }
+    }
+    /// Remembers, apart from all families, the tip that others are now told of; survives a power
+    /// cut when it returns. A database that damage threw back to an older state does not know what
+    /// it lost: this tells. Kinds of store that can't be damaged so need not keep it.
+    fn announce(&self, _tip: Announced) -> Result<(), StoreError> {
+        Ok(())
+    }
+    /// What was announced last. Damage of the marker itself is no error.
+    fn announced(&self) -> Result<Marker, StoreError> {
+        Ok(Marker::Absent)
     }
 }

@@ -2,10 +2,12 @@
 //! never a part of the node: code here may panic, and may be slow where that makes it plain.
 //!
 //! [`builder`] makes chains: valid, forked, or wrong in one place.
+//! [`faults`] is a store that fails at a chosen call.
 //! [`model`] is the protocol again, slow and obvious: a second opinion on every verdict.
 //! [`vectors`] holds the rooms to the cases that an independent implementation of PROTOCOL.md
 //! made.
 
 pub mod builder;
+pub mod faults;
 pub mod model;
 pub mod vectors;
