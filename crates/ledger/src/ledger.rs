@@ -21,6 +21,7 @@ use ashlar_primitives::{BlockId, Header};
 use thiserror::Error;
 
 use crate::{
+    assumed::Assumed,
     bodies::BodyCache,
     fuse::Fuse,
     headers::Headers,
@@ -65,6 +66,10 @@ pub struct Settings {
     pub body_cache_bytes: usize,
     /// Bodies that one [`Published`] carries; it tells the others by id.
     pub moved_body_bytes: usize,
+    /// A block whose signatures, and those of its ancestors, are taken for good: every other rule
+    /// is judged. Whoever names one trusts where the name came from; it means nothing while the
+    /// block's header is not in the tree.
+    pub assume_valid: Option<BlockId>,
 }
 
 impl Default for Settings {
@@ -78,6 +83,7 @@ impl Default for Settings {
             headers_in_memory: 20_000,
             body_cache_bytes: 64 << 20,
             moved_body_bytes: 32 << 20,
+            assume_valid: None,
         }
     }
 }
@@ -212,6 +218,8 @@ pub struct WalkedBlock {
     pub(crate) block: Arc<CheckedBlock>,
     /// On the heap: a move is small.
     pub(crate) walked: Box<Walked>,
+    /// No signature is to verify: the operator assumes them good.
+    pub(crate) is_assumed: bool,
 }
 
 impl WalkedBlock {
@@ -223,7 +231,7 @@ impl WalkedBlock {
     pub fn height(&self) -> u32 {
         self.block.height()
     }
-    /// What is to verify, in order of place.
+    /// What is to verify, in order of place: nothing under [`Settings::assume_valid`].
     pub fn checks(&self) -> &[SignatureCheck] {
         &self.walked.checks
     }
@@ -267,6 +275,7 @@ pub struct Ledger<S: Store> {
     /// What leads from the stored state to the live one.
     pub(crate) step: Step,
     pub(crate) bodies: BodyCache,
+    pub(crate) assumed: Option<Assumed>,
     /// From where the best whole branch leaves the live chain to its tip.
     pub(crate) route: Route,
     /// From the first block that is not whole to the best header.

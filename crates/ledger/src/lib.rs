@@ -8,6 +8,7 @@
 //! `step` what they change until it is committed); [`view`] is what readers see. `keys` and
 //! [`records`] say how everything lies on disk.
 
+mod assumed;
 mod bodies;
 pub mod chain_file;
 mod fuse;

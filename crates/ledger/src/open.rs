@@ -6,6 +6,7 @@ use ashlar_consensus::{Genesis, State};
 use ashlar_primitives::{Amount, BlockId, Encode as _};
 
 use crate::{
+    assumed::Assumed,
     bodies::BodyCache,
     fuse::Fuse,
     headers::Headers,
@@ -70,6 +71,7 @@ impl<S: Store> Ledger<S> {
             params,
             bodies: BodyCache::new(settings.body_cache_bytes),
             moved: Moved::new(settings.moved_body_bytes),
+            assumed: settings.assume_valid.map(Assumed::new),
             settings,
             headers,
             live: State { header, utxo },
