@@ -4,14 +4,16 @@
 //! same rows are put when it connects, deleted when it disconnects, and made again from stored
 //! blocks when an index is switched on.
 
-use std::{collections::BTreeMap, ops::Bound};
+use core::ops::{Bound, ControlFlow};
+use std::collections::BTreeMap;
 
 use ashlar_consensus::{CheckedBlock, SpentCoins, UtxoDiff};
 use ashlar_primitives::{Amount, Block, BlockId, Coin, Decode as _, Lock, OutPoint, Output, Txid};
 
 use crate::{
+    care::{Progress, Stage, Watch},
     keys::{self, meta},
-    records::{self, HistoryRecord, IndexRecord, TransactionRecord},
+    records::{self, HistoryRecord, IndexBuildRecord, IndexRecord, TransactionRecord},
     store::{Batch, Direction, Durability, Family, Read, Store, StoreError},
 };
 
@@ -139,13 +141,14 @@ pub(crate) fn coin_rows(
 }
 
 /// Makes what is stored match the settings: an index that is off is dropped, one that is on but
-/// not complete is built from stored blocks. A crash in between leaves the index marked as not
-/// there, and the next start begins it anew.
+/// not complete is built from stored blocks. What was built when `watch` broke it off, or a crash
+/// did, is taken up by the next call; until then the index is marked as not there.
 pub(crate) fn reconcile(
     store: &impl Store,
     wanted: IndexRecord,
     tip: u32,
-) -> Result<(), StoreError> {
+    watch: &mut Watch<'_>,
+) -> Result<ControlFlow<()>, StoreError> {
     let stored = match store.get(Family::Meta, meta::INDEXES)? {
         Some(value) => IndexRecord::from_value(&value)?,
         None => IndexRecord::default(),
@@ -154,62 +157,114 @@ pub(crate) fn reconcile(
         transactions: stored.transactions && wanted.transactions,
         locks: stored.locks && wanted.locks,
     };
-    if kept != stored {
-        mark(store, kept)?;
-    }
-    if !kept.transactions {
-        store.clear(Family::Transactions)?;
-    }
-    if !kept.locks {
-        store.clear(Family::LockCoins)?;
-        store.clear(Family::LockHistory)?;
-    }
     let missing = IndexRecord {
         transactions: wanted.transactions && !kept.transactions,
         locks: wanted.locks && !kept.locks,
     };
-    if missing != IndexRecord::default() {
-        build(store, missing, tip)?;
+    let begun = store.get(Family::Meta, meta::INDEX_BUILD)?;
+    let begun = begun.map(|value| IndexBuildRecord::from_value(&value)).transpose()?;
+    let is_nothing_missing = missing == IndexRecord::default();
+    let build = match begun {
+        // Since then no block moved: a store with an index that is wanted and not complete has
+        // no other way past this place than to complete it.
+        Some(build) if build.indexes == missing && kept == stored && !is_nothing_missing => build,
+        begun => {
+            // From here on neither is trusted, so that what is left of it can be cleared.
+            if kept != stored || begun.is_some() {
+                mark(store, kept)?;
+            }
+            if !kept.transactions {
+                store.clear(Family::Transactions)?;
+            }
+            if !kept.locks {
+                store.clear(Family::LockCoins)?;
+                store.clear(Family::LockHistory)?;
+            }
+            IndexBuildRecord { indexes: missing, ..IndexBuildRecord::default() }
+        }
+    };
+    if is_nothing_missing {
+        return Ok(ControlFlow::Continue(()));
+    }
+    let built = build_rows(store, build, tip, watch)?;
+    if built.is_continue() {
         mark(store, wanted)?;
     }
-    Ok(())
+    Ok(built)
 }
 
+/// These are complete, and no build goes on.
 fn mark(store: &impl Store, indexes: IndexRecord) -> Result<(), StoreError> {
     let mut batch = Batch::default();
     batch.put(Family::Meta, meta::INDEXES.to_vec(), indexes.to_value());
+    batch.delete(Family::Meta, meta::INDEX_BUILD.to_vec());
     store.commit(batch, Durability::Synced)
 }
 
-fn build(store: &impl Store, missing: IndexRecord, tip: u32) -> Result<(), StoreError> {
-    let mut batch = Batch::default();
-    for height in 0..=tip {
-        let (block, spent) = stored_block(store, height)?;
-        for (family, key, value) in plain_rows(&block, height, &spent, missing)? {
-            batch.put(family, key, value);
-        }
-        if batch.size_bytes() >= BUILD_BATCH_BYTES {
-            store.commit(std::mem::take(&mut batch), Durability::Later)?;
-        }
-    }
-    store.commit(batch, Durability::Later)?;
-    if missing.locks { build_lock_coins(store) } else { Ok(()) }
+/// Rows, and in the same batch how far they go.
+fn commit_build(
+    store: &impl Store,
+    mut rows: Batch,
+    build: &IndexBuildRecord,
+) -> Result<(), StoreError> {
+    rows.put(Family::Meta, meta::INDEX_BUILD.to_vec(), build.to_value());
+    store.commit(rows, Durability::Later)
 }
 
-fn build_lock_coins(store: &impl Store) -> Result<(), StoreError> {
-    let mut after = Bound::Unbounded;
+fn build_rows(
+    store: &impl Store,
+    mut build: IndexBuildRecord,
+    tip: u32,
+    watch: &mut Watch<'_>,
+) -> Result<ControlFlow<()>, StoreError> {
+    let mut batch = Batch::default();
+    while build.next_height <= tip {
+        let height = build.next_height;
+        let (block, spent) = stored_block(store, height)?;
+        for (family, key, value) in plain_rows(&block, height, &spent, build.indexes)? {
+            batch.put(family, key, value);
+        }
+        build.next_height = height.saturating_add(1);
+        let (done, total) = (build.next_height.into(), u64::from(tip).saturating_add(1));
+        let flow = watch(Progress { stage: Stage::IndexBlocks, done, total });
+        if flow.is_break() || batch.size_bytes() >= BUILD_BATCH_BYTES {
+            commit_build(store, std::mem::take(&mut batch), &build)?;
+        }
+        if flow.is_break() {
+            return Ok(flow);
+        }
+    }
+    commit_build(store, batch, &build)?;
+    if build.indexes.locks {
+        return build_lock_coins(store, build, watch);
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+fn build_lock_coins(
+    store: &impl Store,
+    mut build: IndexBuildRecord,
+    watch: &mut Watch<'_>,
+) -> Result<ControlFlow<()>, StoreError> {
+    let mut done: u64 = 0;
     loop {
-        let range = (after.as_ref().map(Vec::as_slice), Bound::Unbounded);
+        // No coin's key is empty, so that this begins before the first.
+        let range = (Bound::Excluded(build.last_coin.as_slice()), Bound::Unbounded);
         let page = store.scan(Family::Coins, range, BUILD_READ_COINS, Direction::Forward)?;
-        let Some((last, _)) = page.last() else { return Ok(()) };
-        after = Bound::Excluded(last.clone());
+        let Some((last, _)) = page.last() else { return Ok(ControlFlow::Continue(())) };
+        build.last_coin.clone_from(last);
+        done = done.saturating_add(u64::try_from(page.len()).unwrap_or(0));
         let mut batch = Batch::default();
         for (key, value) in page {
             let outpoint = keys::read_coin(&key)?;
             let lock = records::read_coin(&value)?.output.lock;
             batch.put(Family::LockCoins, keys::lock_coin(&lock, &outpoint), vec![]);
         }
-        store.commit(batch, Durability::Later)?;
+        commit_build(store, batch, &build)?;
+        let flow = watch(Progress { stage: Stage::IndexCoins, done, total: 0 });
+        if flow.is_break() {
+            return Ok(flow);
+        }
     }
 }
 

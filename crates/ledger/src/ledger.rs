@@ -117,6 +117,9 @@ pub enum OpenLedgerError {
         /// [`crate::records::SCHEMA`].
         known: u32,
     },
+    /// Told to stop while an index was built.
+    #[error("interrupted while building an index; the next start goes on from there")]
+    Interrupted,
     /// We are broken.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -10,6 +10,7 @@
 
 mod assumed;
 mod bodies;
+pub mod care;
 pub mod chain_file;
 mod fuse;
 mod headers;

@@ -1,5 +1,6 @@
 //! Opening a store: a new one begins with the genesis block, an old one goes on where it stood.
 
+use core::ops::ControlFlow;
 use std::sync::Arc;
 
 use ashlar_consensus::{Genesis, State};
@@ -8,6 +9,7 @@ use ashlar_primitives::{Amount, BlockId, Encode as _};
 use crate::{
     assumed::Assumed,
     bodies::BodyCache,
+    care::Watch,
     fuse::Fuse,
     headers::Headers,
     index,
@@ -34,6 +36,20 @@ impl<S: Store> Ledger<S> {
         genesis: &Genesis,
         settings: Settings,
     ) -> Result<Self, OpenLedgerError> {
+        Self::open_watched(store, genesis, settings, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// [`Ledger::open`], telling how far the build of an index is.
+    ///
+    /// # Errors
+    /// [`OpenLedgerError::Interrupted`] where `watch` broke the build off; the next opening goes
+    /// on with it.
+    pub fn open_watched(
+        store: Arc<S>,
+        genesis: &Genesis,
+        settings: Settings,
+        watch: &mut Watch<'_>,
+    ) -> Result<Self, OpenLedgerError> {
         let store = Arc::new(Fuse::new(store));
         if store.get(Family::Meta, meta::SCHEMA)?.is_none() {
             begin(&*store, genesis)?;
@@ -50,7 +66,9 @@ impl<S: Store> Ledger<S> {
         if stored_at.as_deref() != Some(tip.as_bytes().as_slice()) {
             return Err(lost().into());
         }
-        index::reconcile(&*store, settings.indexes(), header.height)?;
+        if index::reconcile(&*store, settings.indexes(), header.height, watch)?.is_break() {
+            return Err(OpenLedgerError::Interrupted);
+        }
         headers.load_above(&header, header.height.saturating_sub(settings.headers_in_memory))?;
 
         let warning = compare_marker(&*store, &headers, header.height)?;

@@ -247,6 +247,26 @@ impl IndexRecord {
     }
 }
 
+/// `meta/index_build`: how far the build of indexes has come that are not complete yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct IndexBuildRecord {
+    /// Those that are built.
+    pub indexes: IndexRecord,
+    /// The first height whose rows are not written yet.
+    pub next_height: u32,
+    /// The key of the last coin whose row is written; empty before the first.
+    pub last_coin: Vec<u8>,
+}
+
+impl IndexBuildRecord {
+    pub(crate) fn to_value(&self) -> Vec<u8> {
+        encode(self)
+    }
+    pub(crate) fn from_value(bytes: &[u8]) -> Result<Self, StoreError> {
+        decode("the record of an index build", bytes)
+    }
+}
+
 /// `meta/schema`.
 pub(crate) fn schema_value(schema: u32) -> Vec<u8> {
     encode(schema)
@@ -380,6 +400,12 @@ mod tests {
         );
 
         assert_eq!(hex(&IndexRecord { transactions: true, locks: false }.to_value()), "0100");
+        let build = IndexBuildRecord {
+            indexes: IndexRecord { transactions: true, locks: true },
+            next_height: 2,
+            last_coin: vec![3],
+        };
+        assert_eq!(hex(&build.to_value()), "010102000000010000000000000003");
         assert_eq!(hex(&schema_value(SCHEMA)), "01000000");
 
         let mut lanes = [0; UTXO_BYTES];

@@ -3,10 +3,12 @@
 
 mod common;
 
+use core::ops::ControlFlow;
 use std::{collections::BTreeMap, sync::Arc};
 
 use ashlar_ledger::{
-    Family, MemoryStore, Settings, Store, View,
+    Family, Ledger, MemoryStore, OpenLedgerError, Settings, Store, View,
+    care::{Progress, Stage},
     view::{ChainTip, Cursor, HistoryEntry, LocatedCoin, Page, QueryError, TipStatus},
 };
 use ashlar_primitives::{Amount, BlockId, Lock, OutPoint, Output, Txid};
@@ -196,7 +198,7 @@ fn switch_indexes<S: Store>(store: &Arc<S>) {
 }
 
 #[test]
-fn a_build_that_was_cut_short_begins_anew() {
+fn a_build_that_was_cut_short_is_completed() {
     let (chain, _, tip) = chain();
     let built = Arc::new(Recorder::default());
     let mut ledger = open(&built, &chain, &off());
@@ -213,6 +215,46 @@ fn a_build_that_was_cut_short_begins_anew() {
         assert_indexes(&ledger.view(), &chain, &tip);
         assert_is_replay(&*store, &chain, &tip, &Settings::default());
     }
+}
+
+#[test]
+fn a_build_that_was_broken_off_goes_on_where_it_was() {
+    let (chain, _, tip) = chain();
+    let store = Arc::new(MemoryStore::new());
+    let mut ledger = open(&store, &chain, &off());
+    offer_branch(&mut ledger, &chain, &tip);
+    ledger.flush().unwrap();
+    drop(ledger);
+    let blocks = u64::from(chain.state(&tip).header.height) + 1;
+
+    // One look, then away: each opening gets one block further, or one page of coins.
+    let mut seen = Vec::new();
+    loop {
+        let mut watch = |progress: Progress| {
+            seen.push((progress.stage, progress.done));
+            ControlFlow::Break(())
+        };
+        let settings = Settings::default();
+        let opened =
+            Ledger::open_watched(Arc::clone(&store), chain.genesis(), settings, &mut watch);
+        match opened {
+            Ok(_) => break,
+            Err(error) => assert!(matches!(error, OpenLedgerError::Interrupted), "{error}"),
+        }
+    }
+    let expected: Vec<_> = (1..=blocks).map(|done| (Stage::IndexBlocks, done)).collect();
+    assert_eq!(seen[..seen.len() - 1], expected);
+    assert_eq!(seen.last().unwrap().0, Stage::IndexCoins);
+    assert_is_replay(&*store, &chain, &tip, &Settings::default());
+
+    // What is begun and then no longer wanted leaves nothing.
+    drop(open(&store, &chain, &off()));
+    let mut away = |_| ControlFlow::Break(());
+    let opened =
+        Ledger::open_watched(Arc::clone(&store), chain.genesis(), Settings::default(), &mut away);
+    assert!(opened.is_err());
+    drop(open(&store, &chain, &off()));
+    assert_is_replay(&*store, &chain, &tip, &off());
 }
 
 #[test]
