@@ -148,7 +148,11 @@ fn open_ledger(
         lock_index: config.lock_index,
         ..ashlar_ledger::Settings::default()
     };
-    Ok(Ledger::open(store, genesis, settings)?)
+    let ledger = Ledger::open(store, genesis, settings)?;
+    if let Some(warning) = ledger.warning() {
+        warn!("{warning}");
+    }
+    Ok(ledger)
 }
 
 /// The running parts.

@@ -17,6 +17,8 @@ mod headers;
 mod index;
 mod keys;
 pub mod ledger;
+#[cfg(feature = "rocksdb")]
+mod marker;
 pub mod memory;
 mod moved;
 mod moves;

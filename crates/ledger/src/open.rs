@@ -19,7 +19,7 @@ use crate::{
     records::{self, IndexRecord, SCHEMA, StateRecord, Totals},
     route::Route,
     step::Step,
-    store::{Batch, Durability, Family, Marker, Read as _, Store, StoreError},
+    store::{Announced, Batch, Durability, Family, Marker, Read as _, Store, StoreError},
     tree::Node,
     view::View,
 };
@@ -72,6 +72,10 @@ impl<S: Store> Ledger<S> {
         headers.load_above(&header, header.height.saturating_sub(settings.headers_in_memory))?;
 
         let warning = compare_marker(&*store, &headers, header.height)?;
+        if warning.is_none() {
+            // The published view begins here: a crash may have come between step and marker.
+            store.announce(Announced { height: header.height, id: tip })?;
+        }
 
         let params = Arc::new(genesis.params().clone());
         let published = Arc::new(View {

@@ -3,7 +3,9 @@
 //! One cache bounds memory: data blocks, indexes, filters and write buffers are all charged to
 //! it. The log is one for all families, so that a batch is atomic across them, and recovery
 //! after a crash keeps a prefix of the batches (`PointInTime`). Bodies and undo records lie in
-//! blob files: compaction does not rewrite them.
+//! blob files: compaction does not rewrite them. Every block of its files carries a checksum that
+//! is compared when it is read; a log that is damaged ends there, which the marker of the announced
+//! tip notices (`marker.rs`).
 
 use std::{
     fs::{self, File, TryLockError},
@@ -20,8 +22,12 @@ use rocksdb::{
 use self_cell::self_cell;
 
 use crate::{
+    marker::MarkerFile,
     memory::is_empty_range,
-    store::{Batch, Direction, Durability, Entry, Family, KeyRange, Read, Store, StoreError},
+    store::{
+        Announced, Batch, Direction, Durability, Entry, Family, KeyRange, Marker, Read, Store,
+        StoreError,
+    },
 };
 
 /// How much memory and how many files the database may use.
@@ -87,6 +93,7 @@ const AFTER_ALL_KEYS: [u8; 128] = [0xff; 128];
 /// An open database. Fields are dropped in order: the lock goes last.
 struct Open {
     db: DB,
+    marker: MarkerFile,
     directory: PathBuf,
     _lock: File,
 }
@@ -106,9 +113,12 @@ impl RocksStore {
     /// Opens the database in `directory`, or makes a new one there.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] where another process, or this one, has it open.
+    /// [`StoreError::InUse`] where another process, or this one, has it open;
+    /// [`StoreError::Unopenable`] where there is a database that does not open.
     pub fn open(directory: &Path, options: &RocksOptions) -> Result<Self, StoreError> {
         let lock = lock(directory)?;
+        let marker = MarkerFile::open(directory)?;
+        refuse_remains(directory)?;
         let cache = Cache::new_lru_cache(options.cache_bytes);
         let common = common_options(options, &cache);
         let families = Family::ALL.map(|family| {
@@ -116,10 +126,31 @@ impl RocksStore {
         });
         let default = ColumnFamilyDescriptor::new("default", common.clone());
         let families = families.into_iter().chain([default]);
-        let db = DB::open_cf_descriptors(&common, directory, families).map_err(doing("opening"))?;
-        let open = Open { db, directory: directory.to_owned(), _lock: lock };
+        let db = DB::open_cf_descriptors(&common, directory, families)
+            .map_err(|error| unopenable(directory, error.to_string()))?;
+        let open = Open { db, marker, directory: directory.to_owned(), _lock: lock };
         Ok(Self { open: Arc::new(open) })
     }
+}
+
+fn unopenable(directory: &Path, message: String) -> StoreError {
+    StoreError::Unopenable { directory: directory.display().to_string(), message }
+}
+
+/// RocksDB would begin a new database among the files of one that lost its first page.
+fn refuse_remains(directory: &Path) -> Result<(), StoreError> {
+    if directory.join("CURRENT").exists() {
+        return Ok(());
+    }
+    let failed = |error: std::io::Error| unopenable(directory, error.to_string());
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if path.extension().is_some_and(|kind| ["sst", "blob", "log"].iter().any(|k| kind == *k)) {
+            let message = format!("there is {} and no CURRENT", path.display());
+            return Err(unopenable(directory, message));
+        }
+    }
+    Ok(())
 }
 
 fn lock(directory: &Path) -> Result<File, StoreError> {
@@ -334,6 +365,14 @@ impl Store for RocksStore {
         // Gives the room back now, not some day.
         db.compact_range_cf(handle, None::<&[u8]>, None::<&[u8]>);
         Ok(())
+    }
+
+    fn announce(&self, tip: Announced) -> Result<(), StoreError> {
+        self.open.marker.write(tip)
+    }
+
+    fn announced(&self) -> Result<Marker, StoreError> {
+        Ok(self.open.marker.tip())
     }
 }
 

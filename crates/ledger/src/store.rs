@@ -80,11 +80,21 @@ pub enum StoreError {
     },
     /// What was read is not what was written.
     #[error(
-        "stored data is damaged: {what}; the node stops. Restore a backup, or remove the data directory and sync again"
+        "stored data is damaged: {what}; the node stops. `ashlar-node check` finds what is wrong, `ashlar-node reindex` makes everything again from stored blocks; where those are damaged too, restore a backup, or remove the ledger's directory and sync again"
     )]
     Corrupt {
         /// Which record, and what is wrong with it.
         what: String,
+    },
+    /// The database is there and does not open.
+    #[error(
+        "the database in {directory} does not open: {message}. Where the disk has room and may be read, its files are damaged: restore a backup, or remove that directory and sync again"
+    )]
+    Unopenable {
+        /// Of the database.
+        directory: String,
+        /// In the words of RocksDB.
+        message: String,
     },
     /// Another process works on the same files.
     #[error(

@@ -191,5 +191,14 @@ mod disk {
         let file = folder.path().join("file");
         std::fs::write(&file, "not a directory").unwrap();
         assert!(matches!(open(&file), Err(StoreError::Io { .. })));
+        // Remains of a database are not begun anew.
+        let ledger = folder.path().join("ledger");
+        let store = open(&ledger).unwrap();
+        put(&store, &[(b"a", b"1")]);
+        drop(store);
+        std::fs::remove_file(ledger.join("CURRENT")).unwrap();
+        let error = open(&ledger).unwrap_err();
+        assert!(matches!(error, StoreError::Unopenable { .. }), "{error}");
+        assert!(error.to_string().contains("sync again"), "{error}");
     }
 }

@@ -207,6 +207,11 @@ impl Chain {
         self.made.get(id).expect("a block of this chain")
     }
 
+    /// Every block made or taken in so far, the genesis block among them, by id.
+    pub fn ids(&self) -> impl Iterator<Item = BlockId> + '_ {
+        self.made.keys().copied()
+    }
+
     /// The state after a block.
     ///
     /// # Panics
