@@ -84,7 +84,7 @@ impl MarkerFile {
             return Ok(());
         }
         let number = last.number.saturating_add(1);
-        let place = if number % 2 == 0 { 0 } else { SLOT_STRIDE as u64 };
+        let place = if number.is_multiple_of(2) { 0 } else { SLOT_STRIDE as u64 };
         self.file
             .write_all_at(&slot(number, tip), place)
             .and_then(|()| self.file.sync_data())
