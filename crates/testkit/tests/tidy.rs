@@ -45,6 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "ashlar-testkit",
         ],
     ),
+    ("ashlar-bench", &["ashlar-primitives", "ashlar-consensus", "ashlar-ledger", "ashlar-testkit"]),
     (
         "ashlar-node",
         &[

@@ -1,0 +1,81 @@
+//! What this machine can do at best with the same work: no rules, no tree, nothing but the
+//! cryptography and the disk.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use ashlar_consensus::{SignatureCheck, UtxoAccumulator, signature::BATCH_SIZE};
+use ashlar_ledger::{Batch, Durability, Store as _};
+use ashlar_primitives::{Encode as _, hash::double_sha256, merkle::merkle_root};
+use ed25519_zebra::{VerificationKeyBytes, batch};
+use rayon::prelude::*;
+
+use crate::{Outcome, drive, maker::Made};
+
+/// Verifies signatures in batches of [`BATCH_SIZE`], as many at a time as there are cores.
+///
+/// # Panics
+/// Where one of them is bad.
+pub fn verify_in_batches(checks: &[SignatureCheck]) -> Duration {
+    let start = Instant::now();
+    checks.par_chunks(BATCH_SIZE).for_each(|checks| {
+        let mut verifier = batch::Verifier::new();
+        for check in checks {
+            let key = VerificationKeyBytes::from(check.key.0);
+            verifier.queue((key, check.signature.0.into(), check.digest.as_bytes()));
+        }
+        verifier.verify(rand::rng()).expect("good signatures");
+    });
+    start.elapsed()
+}
+
+/// Hashes the transactions of blocks to txids, wtxids and merkle roots, on all cores.
+pub fn hash(blocks: &[Made]) -> Duration {
+    let encoded: Vec<Vec<_>> = blocks
+        .iter()
+        .map(|made| {
+            let transactions = made.block.transactions().iter();
+            transactions
+                .map(|checked| {
+                    let transaction = checked.transaction();
+                    (transaction.to_bytes(), transaction.body_len())
+                })
+                .collect()
+        })
+        .collect();
+    let start = Instant::now();
+    encoded.par_iter().for_each(|transactions| {
+        let leaves: Vec<_> = transactions
+            .iter()
+            .map(|(bytes, body_len)| {
+                std::hint::black_box(double_sha256(&bytes[..*body_len]));
+                double_sha256(bytes)
+            })
+            .collect();
+        std::hint::black_box(merkle_root(&leaves));
+    });
+    start.elapsed()
+}
+
+/// Takes what blocks spend and make out of and into the accumulator, on all cores.
+pub fn accumulate(blocks: &[Made]) -> Duration {
+    let start = Instant::now();
+    blocks.par_iter().for_each(|made| {
+        std::hint::black_box(made.diff.applied_to(&UtxoAccumulator::empty()));
+    });
+    start.elapsed()
+}
+
+/// Writes recorded commits to a new store, as sure as they were; the last one is made to survive
+/// a power cut.
+pub fn write(directory: &Path, commits: Vec<(Batch, Durability)>) -> Outcome<Duration> {
+    let store = drive::store(directory)?;
+    let start = Instant::now();
+    for (batch, durability) in commits {
+        store.commit(batch, durability)?;
+    }
+    store.sync()?;
+    Ok(start.elapsed())
+}

@@ -1,0 +1,140 @@
+//! Moves a ledger along a chain as the node does: one owner, signatures as a job on a pool.
+
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use ashlar_consensus::{CheckedBlock, Genesis, HeaderState, verify_signatures};
+use ashlar_ledger::{
+    BodyStored, Completed, Ledger, Move, RocksOptions, RocksStore, Settings, Store, View,
+};
+use ashlar_primitives::Header;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::Outcome;
+
+/// How many bodies wait for their turn while a chain is copied.
+pub const WINDOW_BLOCKS: usize = 32;
+
+/// What is known of signatures when a block is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Nothing: all are verified.
+    Nothing,
+    /// Every transaction was verified before, in the mempool.
+    Mempool,
+}
+
+/// The seconds of the wall clock.
+pub fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The node's settings, with both indexes on or off.
+pub fn settings(indexes: bool) -> Settings {
+    Settings { transaction_index: indexes, lock_index: indexes, ..Settings::default() }
+}
+
+/// A new store on disk with the node's options.
+pub fn store(directory: &Path) -> Outcome<Arc<RocksStore>> {
+    Ok(Arc::new(RocksStore::open(directory, &RocksOptions::default())?))
+}
+
+/// A ledger and what drives it.
+#[derive(Debug)]
+pub struct Driver<S: Store> {
+    ledger: Ledger<S>,
+    trust: Trust,
+    pool: ThreadPool,
+    started: Instant,
+}
+
+impl<S: Store> Driver<S> {
+    /// Opens a ledger over a store.
+    pub fn open(
+        store: Arc<S>,
+        genesis: &Genesis,
+        settings: Settings,
+        trust: Trust,
+    ) -> Outcome<Self> {
+        let ledger = Ledger::open(store, genesis, settings)?;
+        let pool = ThreadPoolBuilder::new().build()?;
+        Ok(Self { ledger, trust, pool, started: Instant::now() })
+    }
+
+    /// What readers see.
+    pub fn view(&self) -> Arc<View> {
+        self.ledger.view()
+    }
+
+    /// Takes in a header that must be good; its state.
+    pub fn accept_header(&mut self, header: &Header) -> Outcome<HeaderState> {
+        self.ledger.accept_header(header, now_seconds())??;
+        let state = self.ledger.header_state(&header.id())?;
+        Ok(state.ok_or("a header that was taken in is not there")?)
+    }
+
+    /// Keeps a body that must be wanted.
+    pub fn store_body(&mut self, block: &Arc<CheckedBlock>) -> Outcome<()> {
+        match self.ledger.store_body(Arc::clone(block))? {
+            BodyStored::New | BodyStored::Known => Ok(()),
+            BodyStored::Unwanted => Err("a body of the workload is not wanted".into()),
+        }
+    }
+
+    /// Makes every move there is; `watch` sees the published view after each.
+    pub fn drive(&mut self, mut watch: impl FnMut(&View)) -> Outcome<()> {
+        loop {
+            let now_ms = self.now_ms();
+            match self.ledger.next_move(now_ms)? {
+                Move::Idle => return Ok(()),
+                Move::Progress => {}
+                Move::Verify(mut walked) => {
+                    let checks = walked.take_checks();
+                    let trust = self.trust;
+                    let verified = self.pool.install(|| {
+                        let known: BTreeSet<_> = match trust {
+                            Trust::Nothing => BTreeSet::new(),
+                            Trust::Mempool => checks.iter().map(|check| check.wtxid).collect(),
+                        };
+                        verify_signatures(&checks, &known, &mut rand::rng())
+                    });
+                    let completed = self.ledger.complete(walked, verified, self.now_ms())?;
+                    if completed != Completed::Connected {
+                        return Err(format!("a block of the workload: {completed:?}").into());
+                    }
+                }
+            }
+            drop(self.ledger.take_published());
+            watch(&self.ledger.view());
+        }
+    }
+
+    /// Connects blocks whose headers are not known yet, in windows, as when a chain is copied; the
+    /// time it took up to the last one synced and published.
+    pub fn connect(&mut self, blocks: &[Arc<CheckedBlock>]) -> Outcome<Duration> {
+        let start = Instant::now();
+        for block in blocks {
+            self.accept_header(block.header())?;
+        }
+        for window in blocks.chunks(WINDOW_BLOCKS) {
+            for block in window {
+                self.store_body(block)?;
+            }
+            self.drive(|_| ())?;
+        }
+        let time = start.elapsed();
+        let tip = self.ledger.view().tip().id;
+        match blocks.last() {
+            Some(last) if last.id() != tip => Err(format!("the tip stayed at {tip}").into()),
+            _ => Ok(time),
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,27 @@
+//! How fast the node's rooms are, beside what this machine can do at best: measured in the same
+//! run, so that what is read is a ratio.
+//!
+//! Never a part of the node. It drives the ledger as the node does and knows nothing that a
+//! driver does not know; code here may panic where a valid chain is refused, for then there is
+//! nothing to measure.
+//!
+//! Reading order: [`report`] is the table; [`maker`] and [`payments`] make chains from a seed;
+//! [`drive`] moves a ledger along them. Each part of the table is one module, listed in
+//! [`parts::PARTS`]: [`connect`], [`reorganise`], [`worst`] (its blocks are made in [`shapes`]). [`bounds`] is what they are measured
+//! against.
+
+pub mod bounds;
+pub mod connect;
+pub mod drive;
+pub mod maker;
+pub mod parts;
+pub mod payments;
+pub mod recorder;
+pub mod reorganise;
+pub mod report;
+pub mod shapes;
+pub mod timing;
+pub mod worst;
+
+/// Why a benchmark can't go on: always for the person who runs it.
+pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;

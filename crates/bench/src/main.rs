@@ -1,0 +1,109 @@
+//! `ashlar-bench`: measures and prints the table of docs/performance.md.
+
+use std::{env, fs, path::PathBuf, process::ExitCode};
+
+use ashlar_bench::{
+    Outcome,
+    parts::{Bench, PARTS, Scale},
+    reorganise,
+    report::{Machine, Report},
+};
+use clap::{Parser, Subcommand};
+
+/// A ratio is over its limit.
+const EXIT_OVER: u8 = 2;
+
+/// Measures how fast Ashlar is, beside what this machine can do at best.
+#[derive(Debug, Parser)]
+#[command(name = "ashlar-bench", version)]
+struct Arguments {
+    #[command(subcommand)]
+    child: Option<Child>,
+    /// Seconds instead of minutes: shows that the benchmark works, its figures say nothing.
+    #[arg(long)]
+    quick: bool,
+    /// Only this part; may be repeated.
+    #[arg(long, value_name = "PART", value_parser = PARTS.iter().map(|(name, _)| *name).collect::<Vec<_>>())]
+    only: Vec<String>,
+    /// Writes the table as JSON too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Blocks of the workload.
+    #[arg(long, value_name = "N")]
+    blocks: Option<usize>,
+    /// Payments in each of them.
+    #[arg(long, value_name = "N")]
+    payments: Option<usize>,
+    /// Runs whose median counts.
+    #[arg(long, value_name = "N")]
+    repeats: Option<usize>,
+    /// How deep the reorganisation goes.
+    #[arg(long, value_name = "N")]
+    depth: Option<usize>,
+    /// Where keys and choices come from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where databases are made and removed again [default: the system's temporary directory].
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// What the benchmark starts by itself.
+#[derive(Debug, Subcommand)]
+enum Child {
+    /// The reorganisation of the files in a directory, in a process of its own.
+    #[command(hide = true)]
+    Reorganise {
+        /// Where they are.
+        directory: PathBuf,
+    },
+}
+
+impl Arguments {
+    fn scale(&self) -> Scale {
+        let scale = if self.quick { Scale::QUICK } else { Scale::FULL };
+        Scale {
+            blocks: self.blocks.unwrap_or(scale.blocks),
+            payments_per_block: self.payments.unwrap_or(scale.payments_per_block),
+            repeats: self.repeats.unwrap_or(scale.repeats),
+            reorganise_blocks: self.depth.unwrap_or(scale.reorganise_blocks),
+            ..scale
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Outcome<ExitCode> {
+    if let Some(Child::Reorganise { directory }) = &arguments.child {
+        println!("{}", serde_json::to_string(&reorganise::run_alone(directory)?)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let directory = arguments.dir.clone().unwrap_or_else(env::temp_dir);
+    let (machine, seed) = (Machine::here(), arguments.seed);
+    let report = Report { machine, seed, is_quick: arguments.quick, rows: Vec::new() };
+    let mut bench = Bench { scale: arguments.scale(), seed, directory: &directory, report };
+    for (name, part) in PARTS {
+        if arguments.only.is_empty() || arguments.only.iter().any(|only| only == name) {
+            part(&mut bench)?;
+        }
+    }
+    print!("{}", bench.report);
+    if let Some(file) = &arguments.json {
+        fs::write(file, serde_json::to_string_pretty(&bench.report)?)?;
+    }
+    let mut code = ExitCode::SUCCESS;
+    for row in bench.report.failures() {
+        eprintln!("over its limit: {}", row.what);
+        code = ExitCode::from(EXIT_OVER);
+    }
+    Ok(code)
+}
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

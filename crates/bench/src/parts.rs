@@ -1,0 +1,78 @@
+//! The parts of the table, and how large their work is.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::{Outcome, connect, reorganise, report::Report, worst};
+
+/// How large the work is.
+#[derive(Clone, Debug)]
+pub struct Scale {
+    /// Blocks of the workload.
+    pub blocks: usize,
+    /// Payments in each.
+    pub payments_per_block: usize,
+    /// Runs whose median counts.
+    pub repeats: usize,
+    /// How deep the reorganisation goes.
+    pub reorganise_blocks: usize,
+    /// Size of the largest block of the worst cases, in bytes.
+    pub worst_block_bytes: u32,
+    /// Whether a ratio over its limit fails: too little work says nothing.
+    pub is_judged: bool,
+}
+
+impl Scale {
+    /// The benchmark itself: some minutes.
+    pub const FULL: Self = Self {
+        blocks: 50,
+        payments_per_block: 2_000,
+        repeats: 3,
+        reorganise_blocks: 5_000,
+        worst_block_bytes: 4_000_000,
+        is_judged: true,
+    };
+
+    /// Seconds: every line of code runs, no figure means anything.
+    pub const QUICK: Self = Self {
+        blocks: 3,
+        payments_per_block: 200,
+        repeats: 1,
+        reorganise_blocks: 60,
+        worst_block_bytes: 420_000,
+        is_judged: false,
+    };
+}
+
+/// What every part is given.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    /// How large.
+    pub scale: Scale,
+    /// Where all chance comes from.
+    pub seed: u64,
+    /// Where databases and files are made, and removed again.
+    pub directory: &'a Path,
+    /// Where the rows go.
+    pub report: Report,
+}
+
+impl Bench<'_> {
+    /// A directory of its own that goes away with the value.
+    pub fn scratch(&self) -> Outcome<TempDir> {
+        Ok(tempfile::Builder::new().prefix("ashlar-bench-").tempdir_in(self.directory)?)
+    }
+
+    /// A path in a scratch directory at which nothing is yet.
+    pub fn nothing_at(scratch: &TempDir) -> PathBuf {
+        scratch.path().join("ledger")
+    }
+}
+
+/// A part of the table: its name on the command line, and what measures it.
+pub type Part = (&'static str, fn(&mut Bench<'_>) -> Outcome<()>);
+
+/// All parts, in the order of the table.
+pub const PARTS: &[Part] =
+    &[("connect", connect::run), ("reorganise", reorganise::run), ("worst", worst::run)];

@@ -1,0 +1,33 @@
+//! The benchmark itself, small: every part runs to its end, and the table has its rows.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+#[test]
+fn the_small_form_measures_everything() {
+    let directory = tempfile::tempdir().unwrap();
+    let json = directory.path().join("table.json");
+    let output = Command::new(env!("CARGO_BIN_EXE_ashlar-bench"))
+        .args(["--quick", "--dir"])
+        .arg(directory.path())
+        .arg("--json")
+        .arg(&json)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let table = String::from_utf8(output.stdout).unwrap();
+    let report: Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let rows = report["rows"].as_array().unwrap();
+    for row in rows {
+        let what = row["what"].as_str().unwrap();
+        assert!(row["measured"]["value"].as_f64().unwrap() > 0.0, "{what}");
+        assert!(table.contains(what), "{what} is not in the table");
+    }
+    for (part, least) in [("connect", 11), ("reorganise", 2), ("worst", 36)] {
+        let count = rows.iter().filter(|row| row["part"] == part).count();
+        assert!(count >= least, "{part}: {count} rows");
+    }
+    // The databases are gone.
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+}
