@@ -4,10 +4,14 @@
 //! [`builder`] makes chains: valid, forked, or wrong in one place.
 //! [`faults`] is a store that fails at a chosen call.
 //! [`model`] is the protocol again, slow and obvious: a second opinion on every verdict.
+//! [`rules`] breaks each rule of PROTOCOL.md §8 in a block of its own,
+//! [`mutations`] changes the body under an honest header.
 //! [`vectors`] holds the rooms to the cases that an independent implementation of PROTOCOL.md
 //! made.
 
 pub mod builder;
 pub mod faults;
 pub mod model;
+pub mod mutations;
+pub mod rules;
 pub mod vectors;

@@ -1,9 +1,10 @@
 //! Targets and work beyond the vectors: the shifts that lose bits, the numbers at the ends.
 
 use ashlar_consensus::{
-    Target, Work,
-    difficulty::{asert, required_target},
+    Params, Target, Work,
+    difficulty::{advance, asert, required_target},
 };
+use ashlar_primitives::{Amount, BlockId};
 
 use crate::builder::Chain;
 
@@ -108,4 +109,94 @@ fn work_saturates_and_orders_as_its_bytes_do() {
     assert_eq!(most.saturating_mul(u64::MAX), most);
     assert_eq!(Work::from_le_bytes(easy.to_le_bytes()), easy);
     assert!(easy.to_be_bytes() < most.to_be_bytes() && easy < most);
+}
+
+#[test]
+fn an_id_may_be_the_target_itself() {
+    for bits in [0x0101_0000, 0x0300_0001, 0x1d00_ffff, 0x207f_ffff] {
+        let target = target(bits);
+        let mut at = target.to_be_bytes();
+        at.reverse();
+        assert!(target.is_met_by(&BlockId(at)), "{bits:08x}");
+        // One more, with the carry.
+        for byte in &mut at {
+            *byte = byte.wrapping_add(1);
+            if *byte != 0 {
+                break;
+            }
+        }
+        assert!(!target.is_met_by(&BlockId(at)), "{bits:08x}");
+    }
+}
+
+/// Half-life 1,800 s, interval 10 s, two doublings from the anchor to the limit, relief of 240 s.
+fn moving() -> Params {
+    Params {
+        difficulty_half_life: 1_800,
+        bits: 0x201f_ffff,
+        stall_relief_seconds: 240,
+        ..Chain::new().params
+    }
+}
+
+#[test]
+fn lag_and_gap_are_clamped_exactly() {
+    let params = moving();
+    let lag_after = |lag: i64, gap: u32| advance(&params, 1_000, lag, 1_000 + gap).1;
+    // A pause counts for one half-life.
+    assert_eq!(lag_after(0, 1_799), 1_789);
+    assert_eq!(lag_after(0, 1_800), 1_790);
+    assert_eq!(lag_after(0, 1_801), 1_790);
+    // 300 half-lives ahead, no more.
+    let floor = -300 * 1_800;
+    assert_eq!(lag_after(floor + 11, 0), floor + 1);
+    assert_eq!(lag_after(floor + 10, 0), floor);
+    assert_eq!(lag_after(floor + 9, 0), floor);
+    assert_eq!(lag_after(floor, 0), floor);
+    // Behind by as many half-lives as there are doublings to the limit.
+    let cap = 2 * 1_800;
+    assert_eq!(lag_after(cap - 1, 10), cap - 1);
+    assert_eq!(lag_after(cap - 1, 11), cap);
+    assert_eq!(lag_after(cap - 1, 12), cap);
+    assert_eq!(lag_after(cap, 1_000), cap);
+    // The clock never goes back, and a time before it is no gap.
+    assert_eq!(advance(&params, 1_000, 5, 999), (1_000, -5));
+    assert_eq!(advance(&params, 1_000, 5, 1_000), (1_000, -5));
+    assert_eq!(advance(&params, 1_000, 5, 1_001), (1_001, -4));
+}
+
+#[test]
+fn relief_comes_in_steps_and_ends_at_the_limit() {
+    let params = Params { pow_limit_bits: 0x1e7f_ffff, bits: 0x1d7f_ffff, ..moving() };
+    let required = |gap: u32| required_target(&params, 1_000, 0, 1_000 + gap);
+    let anchor = target(0x1d7f_ffff);
+    let limit = target(0x1e7f_ffff);
+    for (step, last_before) in (1..=8).zip((239..).step_by(240)) {
+        assert_eq!(required(last_before), anchor.doubled(step - 1, limit), "{step}");
+        assert_eq!(required(last_before + 1), anchor.doubled(step, limit), "{step}");
+    }
+    // Seven doublings of 0x7fffff · 256^26 fit below the limit, the eighth is cut to it.
+    assert!(required(7 * 240) < limit);
+    assert_eq!(required(8 * 240), limit);
+    assert_eq!(required(256 * 240), limit);
+    assert_eq!(required(u32::MAX - 1_000), limit);
+    let without = Params { stall_relief_seconds: 0, ..params.clone() };
+    assert_eq!(required_target(&without, 1_000, 0, u32::MAX), anchor);
+}
+
+#[test]
+fn subsidies_halve_after_the_last_block_of_an_interval_and_end_at_64() {
+    let params = Params {
+        initial_subsidy: Amount::from_grains(u64::MAX),
+        halving_interval: 10,
+        ..Chain::new().params
+    };
+    let subsidy = |height| params.subsidy(height).grains();
+    assert_eq!((subsidy(0), subsidy(1), subsidy(10)), (0, u64::MAX, u64::MAX));
+    for halvings in 1..64_u32 {
+        let last = halvings * 10;
+        assert_eq!(subsidy(last), u64::MAX >> (halvings - 1), "{halvings}");
+        assert_eq!(subsidy(last + 1), u64::MAX >> halvings, "{halvings}");
+    }
+    assert_eq!((subsidy(640), subsidy(641), subsidy(u32::MAX)), (1, 0, 0));
 }

@@ -13,12 +13,17 @@ use ashlar_consensus::{
 use ashlar_primitives::{
     Amount, Coin, DecodeError, Encode, Lock, OutPoint, Policy, SigHash, Transaction, Txid, Witness,
 };
+use ashlar_testkit::rules::{TRANSACTION_CAUSES, transaction_cause};
 use sha2::{Digest, Sha256};
 
 use crate::builder::{Chain, Owner, output, rng};
 
 const HEIGHT: u32 = 1_000;
 const PREIMAGE: [u8; 32] = [5; 32];
+/// Satisfied at [`HEIGHT`], without a signature.
+const RIPE: Policy = Policy::After(HEIGHT);
+/// Satisfied one block later.
+const UNRIPE: Policy = Policy::After(HEIGHT + 1);
 
 /// A transaction about to be signed and judged. Unchanged it is valid: it spends a coin of each of
 /// two owners, the first a mature coinbase coin, and pays a fee of 50.
@@ -27,6 +32,8 @@ struct Attempt {
     owners: [Owner; 2],
     transaction: Transaction,
     coins: Vec<Option<Coin>>,
+    /// Instead of the second owner's signature.
+    shown: Option<Witness>,
     /// Done after signing.
     damage: Vec<fn(&mut Transaction)>,
     cut_bytes: usize,
@@ -57,9 +64,17 @@ impl Attempt {
             },
             params,
             owners,
+            shown: None,
             damage: vec![],
             cut_bytes: 0,
         }
+    }
+
+    /// The second coin has this lock, and its witness shows this policy.
+    fn shows<const N: usize>(&mut self, lock: Lock, policy: Policy, preimages: [[u8; 32]; N]) {
+        self.coins[1].as_mut().unwrap().output.lock = lock;
+        let (signatures, preimages) = (Vec::new(), preimages.to_vec());
+        self.shown = Some(Witness::Policy { policy, signatures, preimages });
     }
 
     fn digest(&self) -> SigHash {
@@ -71,6 +86,9 @@ impl Attempt {
         let digest = self.digest();
         let sign = |owner: &Owner| Witness::Key { signature: owner.sign(&digest) };
         self.transaction.witnesses = self.owners.iter().map(sign).collect();
+        if let Some(shown) = self.shown.take() {
+            self.transaction.witnesses[1] = shown;
+        }
         for damage in &self.damage {
             damage(&mut self.transaction);
         }
@@ -99,7 +117,7 @@ enum Permanent {
 }
 use Permanent::{ForEver, ForNow};
 
-/// One row for each code, in the order of §8.
+/// One row for each cause, in the order of §8.
 fn rules() -> Vec<Rule> {
     vec![
         (
@@ -170,10 +188,40 @@ fn rules() -> Vec<Rule> {
             ForNow,
         ),
         (
-            "tx-bad-witness",
+            "tx-bad-witness: count",
             |it| it.damage.push(|transaction| drop(transaction.witnesses.pop())),
             TxError::BadWitness { witness: 1, fault: WitnessFault::Count },
             ForEver,
+        ),
+        (
+            "tx-bad-witness: kind",
+            |it| it.shows(Lock::key(it.owners[1].key()), RIPE, []),
+            TxError::BadWitness { witness: 1, fault: WitnessFault::Kind },
+            ForEver,
+        ),
+        (
+            "tx-bad-witness: policy id",
+            |it| it.shows(Lock::policy(UNRIPE.id()), RIPE, []),
+            TxError::BadWitness { witness: 1, fault: WitnessFault::PolicyId },
+            ForEver,
+        ),
+        (
+            "tx-bad-witness: unsatisfied",
+            |it| it.shows(Lock::policy(hash().id()), hash(), [[6; 32]]),
+            TxError::BadWitness { witness: 1, fault: WitnessFault::Unsatisfied },
+            ForEver,
+        ),
+        (
+            "tx-bad-witness: leftovers",
+            |it| it.shows(Lock::policy(RIPE.id()), RIPE, [PREIMAGE]),
+            TxError::BadWitness { witness: 1, fault: WitnessFault::Leftovers },
+            ForEver,
+        ),
+        (
+            "tx-bad-witness: not yet",
+            |it| it.shows(Lock::policy(UNRIPE.id()), UNRIPE, []),
+            TxError::BadWitness { witness: 1, fault: WitnessFault::NotYet },
+            ForNow,
         ),
         (
             "tx-bad-signature",
@@ -189,7 +237,9 @@ fn each_rule_and_of_any_two_the_first() {
     assert_eq!(Attempt::new().judge(), Ok(50));
     let rules = rules();
     for (position, (code, change, error, permanent)) in rules.iter().enumerate() {
-        assert_eq!((error.code(), error.is_permanent()), (*code, *permanent == ForEver));
+        assert_eq!(transaction_cause(error), *code);
+        assert_eq!(code.split(':').next(), Some(error.code()));
+        assert_eq!(error.is_permanent(), *permanent == ForEver, "{code}");
         let mut attempt = Attempt::new();
         change(&mut attempt);
         assert_eq!(attempt.judge(), Err(*error), "{code}");
@@ -198,9 +248,15 @@ fn each_rule_and_of_any_two_the_first() {
             later(&mut attempt);
             change(&mut attempt);
             let reported = attempt.judge().unwrap_err();
-            assert_eq!(reported.code(), *code, "{code} beside {later_code}");
+            assert_eq!(transaction_cause(&reported), *code, "beside {later_code}");
         }
     }
+}
+
+#[test]
+fn every_cause_has_its_row() {
+    let rows: Vec<&str> = rules().iter().map(|(cause, ..)| *cause).collect();
+    assert_eq!(rows, TRANSACTION_CAUSES);
 }
 
 #[test]
@@ -226,10 +282,99 @@ fn limits_are_met_exactly() {
         check_transaction(transaction).map(drop)
     };
     let max = Amount::MAX_MONEY.grains();
-    assert_eq!(valued(&[max]), Ok(()));
-    assert_eq!(valued(&[max - 1, 1]), Ok(()));
-    for values in [&[max + 1][..], &[max, 1], &[u64::MAX, 2], &[1 << 63, 1 << 63], &[1, 0]] {
+    for values in [&[1][..], &[max], &[max - 1, 1]] {
+        assert_eq!(valued(values), Ok(()), "{values:?}");
+    }
+    for values in [&[0][..], &[max + 1], &[max, 1], &[u64::MAX, 2], &[1 << 63, 1 << 63], &[1, 0]] {
         assert_eq!(valued(values), Err(TxError::BadValue), "{values:?}");
+    }
+
+    // The last that is let through (with the fee that it leaves), the first that is not.
+    type Change = fn(&mut Attempt);
+    let limits: [(&str, Change, u64, Change, TxError); 9] = [
+        (
+            "the memo",
+            |it| it.transaction.memo = vec![1; 256],
+            50,
+            |it| it.transaction.memo = vec![1; 257],
+            TxError::MemoTooLong { length: 257 },
+        ),
+        (
+            "the fewest inputs and outputs",
+            |it| {
+                it.transaction.inputs.truncate(1);
+                it.transaction.outputs = vec![output(500, it.owners[0].lock())];
+                it.coins.truncate(1);
+                it.damage.push(|transaction| transaction.witnesses.truncate(1));
+            },
+            0,
+            |it| it.transaction.inputs.clear(),
+            TxError::NoInputs,
+        ),
+        (
+            "the lock version",
+            |it| it.transaction.outputs[0].lock.version = 1,
+            50,
+            |it| it.transaction.outputs[0].lock.version = 2,
+            TxError::BadLockVersion,
+        ),
+        (
+            "outpoints that differ in one bit",
+            |it| it.transaction.inputs[1] = OutPoint { index: 0, ..it.transaction.inputs[0] },
+            50,
+            |it| it.transaction.inputs[1] = it.transaction.inputs[0],
+            TxError::DuplicateInput,
+        ),
+        (
+            "the first height",
+            |it| it.transaction.not_before = HEIGHT,
+            50,
+            |it| it.transaction.not_before = HEIGHT + 1,
+            TxError::NotYetValid { not_before: HEIGHT + 1 },
+        ),
+        (
+            "maturity",
+            |it| it.coins[0].as_mut().unwrap().height = HEIGHT - 100,
+            50,
+            |it| it.coins[0].as_mut().unwrap().height = HEIGHT - 99,
+            TxError::ImmatureCoinbase { input: 0, mature_at: u64::from(HEIGHT) + 1 },
+        ),
+        (
+            "maturity in 64 bits",
+            |it| it.coins[0].as_mut().unwrap().height = 0,
+            50,
+            |it| it.coins[0].as_mut().unwrap().height = u32::MAX,
+            TxError::ImmatureCoinbase { input: 0, mature_at: u64::from(u32::MAX) + 100 },
+        ),
+        (
+            "the inputs' sum",
+            |it| {
+                let value = Amount::from_grains(Amount::MAX_MONEY.grains() - 500);
+                it.coins[0].as_mut().unwrap().output.value = value;
+            },
+            Amount::MAX_MONEY.grains() - 950,
+            |it| {
+                let value = Amount::from_grains(Amount::MAX_MONEY.grains() - 499);
+                it.coins[0].as_mut().unwrap().output.value = value;
+            },
+            TxError::BadInputSum,
+        ),
+        (
+            "what the inputs hold",
+            |it| it.transaction.outputs[1].value = Amount::from_grains(100),
+            0,
+            |it| it.transaction.outputs[1].value = Amount::from_grains(101),
+            TxError::Overspends { inputs: 1_000, outputs: 1_001 },
+        ),
+    ];
+    for (name, at, fee, beyond, error) in limits {
+        let judge = |change: Change| {
+            let mut attempt = Attempt::new();
+            change(&mut attempt);
+            attempt.judge()
+        };
+        assert_eq!(judge(at), Ok(fee), "{name}");
+        assert_eq!(judge(beyond), Err(error), "{name}");
     }
 }
 
