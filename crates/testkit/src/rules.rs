@@ -272,9 +272,13 @@ impl Attempt {
         attempt
     }
 
-    /// Stands on a child of `tip` instead.
+    /// Stands on a child of `tip` instead: a valid one that comes later, or one that failed.
     fn stand_on(&mut self, block: Block, is_known: bool) {
-        let id = self.chain.adopt_unjudged(block.clone()).id();
+        let adopted = match is_known {
+            true => self.chain.adopt_unjudged(block.clone()),
+            false => self.chain.adopt(block.clone()).expect("a valid block"),
+        };
+        let id = adopted.id();
         let Block { header, coinbase, .. } =
             self.chain.draft(&id, Plan::of(self.transactions.clone()));
         (self.header, self.coinbase) = (header, coinbase);
