@@ -94,32 +94,6 @@ fn a_prefix_is_enough_and_the_rest_is_asked_again() {
 }
 
 #[test]
-fn a_mutated_body_costs_its_sender_and_the_honest_one_still_comes() {
-    let (mut world, mut chain, tip, node) = scene(2);
-    let payment = chain.pay(&tip, 1, lock(2), 100, 1_000);
-    let tip = chain.extend(&tip, Plan::of(vec![payment])).id();
-    let mutations: [fn(&mut Block); 3] = [
-        |block| block.transactions.clear(),
-        |block| block.transactions.push(block.transactions[0].clone()),
-        |block| block.coinbase.extra.push(7),
-    ];
-    for mutate in mutations {
-        world.hand_at(node, &chain, &tip);
-        while !world.nodes[node].asked.is_empty() {
-            let (id, _, request) = world.nodes[node].asked.pop_front().unwrap();
-            let mut answer = honest_answer(&chain, &tip, &request);
-            if let Answer::Blocks(blocks) = &mut answer {
-                blocks.iter_mut().filter(|b| !b.transactions.is_empty()).for_each(mutate);
-            }
-            world.answer(node, id, answer);
-        }
-        assert_eq!(world.offences(node).last(), Some(&Offence::InvalidBody));
-    }
-    assert_eq!(world.offences(node).len(), 3);
-    recovers(&mut world, node, &chain, &tip);
-}
-
-#[test]
 fn an_invalid_block_deep_in_a_longer_chain_leaves_the_honest_one() {
     let (mut world, mut chain, fork, node) = scene(5);
     let honest = chain.extend_by(&fork, 3);
@@ -144,40 +118,6 @@ fn an_invalid_block_deep_in_a_longer_chain_leaves_the_honest_one() {
     world.serve(node, &chain, &longer);
     assert_eq!(world.tip(node), honest);
     assert!(world.score(node, other).is_none_or(|score| score <= 20));
-}
-
-#[test]
-fn a_block_that_is_wrong_by_itself_is_remembered_and_costs_who_served_it() {
-    let (mut world, mut chain, tip, node) = scene(2);
-    let bad = seal({
-        let mut draft = chain.draft(&tip, Plan::default());
-        draft.coinbase.version = 1;
-        draft
-    });
-    let id = bad.header.id();
-    world.hand_at(node, &chain, &tip);
-    let (ask, request) = world.take_asked(node, is_headers);
-    let Answer::Headers(mut headers) = honest_answer(&chain, &tip, &request) else { panic!() };
-    headers.push(bad.header);
-    world.answer(node, ask, Answer::Headers(headers));
-    while let Some((ask, _, request)) = world.nodes[node].asked.pop_front() {
-        let answer = match &request {
-            Request::Blocks { ids } if ids.contains(&id) => {
-                let Answer::Blocks(mut blocks) = honest_answer(&chain, &tip, &request) else {
-                    panic!()
-                };
-                blocks.push(bad.clone());
-                Answer::Blocks(blocks)
-            }
-            _ => honest_answer(&chain, &tip, &request),
-        };
-        world.answer(node, ask, answer);
-    }
-    assert_eq!(world.offences(node), [Offence::InvalidBlock]);
-    let failed = world.nodes[node].engine.ledger().failed_code(&id).unwrap();
-    assert_eq!(failed, Some("bad-coinbase"));
-    let tip = chain.extend(&tip, Plan::default()).id();
-    recovers(&mut world, node, &chain, &tip);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod blocks;
 mod calls;
 mod hostile;
+mod mutated;
 mod sync;
 mod transactions;
 mod verdicts;
