@@ -5,23 +5,16 @@
 
 mod common;
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use ashlar_ledger::{
-    Batch, Direction, Durability, Family, HeaderAccepted, HeaderRefusal, Ledger, MemoryStore,
-    Offered, Read, Settings, Store, StoreError,
-    store::{Entry, KeyRange},
+    Family, HeaderAccepted, HeaderRefusal, Ledger, MemoryStore, Offered, OpenLedgerError, Read,
+    Settings, Store, StoreError,
 };
 use ashlar_primitives::{BlockId, Decode as _, Encode as _};
 use ashlar_testkit::{
     builder::Chain,
+    faults::{self, Call, Effect, FaultyStore, Moment},
     mutations::MUTATIONS,
     rules::{Attempt, Fault, NOW_SECONDS, rules},
 };
@@ -191,68 +184,9 @@ fn a_changed_body_never_keeps_the_honest_one_out() {
     assert_eq!(offer_now(&mut ledger, &honest.to_bytes()[..79]), refused);
 }
 
-/// A store whose disk dies after so many reads and writes.
-#[derive(Debug, Default)]
-struct Dying {
-    store: MemoryStore,
-    left: AtomicUsize,
-}
-
-impl Dying {
-    fn touch(&self) -> Result<(), StoreError> {
-        let died = |_| StoreError::Io { doing: "anything", message: "input/output error".into() };
-        let one_less = |left: usize| left.checked_sub(1);
-        let (set, fetch) = (Ordering::SeqCst, Ordering::SeqCst);
-        self.left.fetch_update(set, fetch, one_less).map(drop).map_err(died)
-    }
-}
-
-impl Read for Dying {
-    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.touch()?;
-        self.store.get(family, key)
-    }
-    fn get_many(
-        &self,
-        family: Family,
-        keys: &[Vec<u8>],
-    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        self.touch()?;
-        self.store.get_many(family, keys)
-    }
-    fn scan(
-        &self,
-        family: Family,
-        range: KeyRange<'_>,
-        limit: usize,
-        direction: Direction,
-    ) -> Result<Vec<Entry>, StoreError> {
-        self.touch()?;
-        self.store.scan(family, range, limit, direction)
-    }
-}
-
-impl Store for Dying {
-    fn snapshot(&self) -> Arc<dyn Read> {
-        self.store.snapshot()
-    }
-    fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {
-        self.touch()?;
-        self.store.commit(batch, durability)
-    }
-    fn sync(&self) -> Result<(), StoreError> {
-        self.touch()?;
-        self.store.sync()
-    }
-    fn checkpoint(&self, directory: &Path) -> Result<(), StoreError> {
-        self.touch()?;
-        self.store.checkpoint(directory)
-    }
-}
-
-/// Offers the blocks to a ledger at `tip` whose disk dies after ever more reads and writes, until
-/// it lives long enough; after each death the same blocks connect on a disk that works.
-fn survives(chain: &Chain, tip: &BlockId, blocks: &[BlockId]) -> usize {
+/// Offers the blocks to a ledger at `tip` whose disk dies at ever later calls, until it lives long
+/// enough; after each death the same blocks connect on a disk that works. How often it died.
+fn survives(chain: &Chain, tip: &BlockId, blocks: &[BlockId], call: Call) -> usize {
     // Little is in memory, so that much is read.
     let settings = Settings {
         headers_in_memory: 0,
@@ -266,29 +200,31 @@ fn survives(chain: &Chain, tip: &BlockId, blocks: &[BlockId]) -> usize {
     ledger.flush().unwrap();
     drop(ledger);
     let goal = blocks.last().unwrap();
-    for touches in 0.. {
-        let dying =
-            Dying { store: MemoryStore::clone(&before), left: AtomicUsize::new(usize::MAX) };
-        let dying = Arc::new(dying);
-        let mut ledger = open(&dying, chain, &settings);
-        dying.left.store(touches, Ordering::SeqCst);
-        let outcome = blocks.iter().try_for_each(|id| {
-            ledger.offer(&chain.block(id).to_bytes(), NOW, &mut rand::rng()).map(drop)
-        });
-        drop(ledger);
+    for number in 1.. {
+        let fault = faults::Fault { call, number, moment: Moment::Before, effect: Effect::Kill };
+        let dying = Arc::new(FaultyStore::new(MemoryStore::clone(&before), Some(fault)));
+        let opened = Ledger::open(Arc::clone(&dying), chain.genesis(), settings.clone());
+        let outcome = match opened {
+            Err(OpenLedgerError::Store(error)) => Err(error),
+            Err(other) => panic!("{other}"),
+            Ok(mut ledger) => blocks.iter().try_for_each(|id| {
+                ledger.offer(&chain.block(id).to_bytes(), NOW, &mut rand::rng()).map(drop)
+            }),
+        };
         if outcome.is_ok() {
-            return touches;
+            return number - 1;
         }
         assert!(matches!(outcome, Err(StoreError::Io { .. })));
 
-        let store = Arc::new(MemoryStore::clone(&dying.store));
+        let store = Arc::new(dying.inner().clone());
         let mut ledger = open(&store, chain, &settings);
         // What was kept before the death is connected first, as by any driver that starts.
         settle(&mut ledger);
-        assert!(marks(&*store, &mut ledger).is_empty(), "after {touches}");
+        assert!(marks(&*store, &mut ledger).is_empty(), "{call:?} {number}");
         for id in blocks {
             let offered = offer(&mut ledger, chain.block(id));
-            assert!(!matches!(offered, Offered::Refused { .. }), "after {touches}: {offered:?}");
+            let is_refused = matches!(offered, Offered::Refused { .. });
+            assert!(!is_refused, "{call:?} {number}: {offered:?}");
         }
         assert_view(&ledger, chain, goal);
         drop(ledger);
@@ -306,7 +242,10 @@ fn a_dying_disk_condemns_no_block() {
     let above = |tip: &BlockId| -> Vec<BlockId> {
         chain.branch(tip).iter().map(|block| block.id()).skip(3).collect()
     };
-    let connecting = survives(&chain, &fork, &above(&short));
-    let reorganising = survives(&chain, &short, &above(&long));
-    assert!(connecting > 10 && reorganising > 30, "{connecting}, {reorganising}");
+    for (call, least) in [(Call::Read, [15, 30]), (Call::Write, [3, 8])] {
+        let connecting = survives(&chain, &fork, &above(&short), call);
+        let reorganising = survives(&chain, &short, &above(&long), call);
+        let deaths = [connecting, reorganising];
+        assert!(deaths[0] >= least[0] && deaths[1] >= least[1], "{call:?}: {deaths:?}");
+    }
 }
