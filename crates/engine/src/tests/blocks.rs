@@ -7,10 +7,10 @@ use ashlar_primitives::{
     compact::CompactBlock,
     wire::{Answer, Request},
 };
-use ashlar_testkit::builder::{Chain, Plan, genesis, lock, output, seal, solve};
+use ashlar_testkit::builder::{Chain, Plan, genesis, lock, output, solve};
 
 use super::world::{TICKET_MS, World, honest_answer};
-use crate::{GossipData, Notice, Offence, Peer, RequestFailure, Verdict};
+use crate::{GossipData, Offence, Peer, RequestFailure, Verdict};
 
 fn compact(block: &Block, salt: u64) -> GossipData {
     GossipData::Block(Arc::new(CompactBlock::build(block, salt, &[])))

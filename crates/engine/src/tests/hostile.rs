@@ -1,10 +1,10 @@
 //! Peers that mean no good: they are cut, and nobody else notices.
 
 use ashlar_primitives::{
-    Block, BlockId, Header, Transaction,
+    BlockId, Header, Transaction,
     wire::{Answer, Request},
 };
-use ashlar_testkit::builder::{Chain, Plan, genesis, lock, output, seal};
+use ashlar_testkit::builder::{Chain, Plan, genesis, lock, output};
 
 use super::world::{Cut, World, honest_answer};
 use crate::{Notice, Offence, limits::BAN_MS};
