@@ -3,6 +3,7 @@
 //!
 //! [`builder`] makes chains: valid, forked, or wrong in one place.
 //! [`faults`] is a store that fails at a chosen call.
+//! [`generator`] makes random chains that drive model and ledger side by side.
 //! [`model`] is the protocol again, slow and obvious: a second opinion on every verdict.
 //! [`rules`] breaks each rule of PROTOCOL.md §8 in a block of its own,
 //! [`mutations`] changes the body under an honest header.
@@ -11,6 +12,7 @@
 
 pub mod builder;
 pub mod faults;
+pub mod generator;
 pub mod model;
 pub mod mutations;
 pub mod rules;

@@ -193,7 +193,10 @@ impl Model {
     }
 
     /// A block and its ancestors, down to genesis.
-    pub fn path_down(&self, id: &BlockId) -> impl Iterator<Item = (BlockId, &Entry)> {
+    pub fn path_down<'a>(
+        &'a self,
+        id: &BlockId,
+    ) -> impl Iterator<Item = (BlockId, &'a Entry)> + use<'a> {
         let at = |id: &BlockId| self.blocks.get(id).map(|entry| (*id, entry));
         std::iter::successors(at(id), move |(_, entry)| at(&entry.link.header.parent))
     }

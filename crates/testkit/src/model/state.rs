@@ -2,7 +2,8 @@
 
 use ashlar_consensus::{Params, signature::verify_one};
 use ashlar_primitives::{
-    Block, BlockId, Coin, Commitment, Encode as _, OutPoint, Output, SigHash, Transaction, Txid,
+    Block, BlockId, Coin, Commitment, Decode as _, Encode as _, OutPoint, Output, SigHash,
+    Transaction, Txid,
     hash::{double_sha256, tagged_hash},
 };
 use imbl::OrdMap;
@@ -169,4 +170,20 @@ pub fn digest(chain_id: &BlockId, transaction: &Transaction, spent: &[Coin]) -> 
     let message =
         [*chain_id.as_bytes(), *txid(transaction).as_bytes(), double_sha256(&outputs)].concat();
     SigHash(tagged_hash("ashlar/sighash", &message))
+}
+
+/// A transaction on its own, in a block of this height out of these coins: decoded, then judged by
+/// all its rules in the order of §8. Returns the fee in grains.
+///
+/// # Errors
+/// The code of the first rule that is broken.
+pub fn judge_transaction(
+    params: &Params,
+    height: u32,
+    bytes: &[u8],
+    coins: &OrdMap<OutPoint, Coin>,
+) -> Result<u128, Code> {
+    let transaction = Transaction::from_bytes(bytes).map_err(|_| "tx-malformed")?;
+    super::body::check_transaction(&transaction)?;
+    check_transaction(params, height, &transaction, coins)
 }
