@@ -163,14 +163,15 @@ impl<S: Store> Story<'_, S> {
     /// A branch that leaves the tip further back than [`DEEP`] and gets more work.
     fn deep_branch(&mut self) -> Result<(), Difference> {
         let depth = self.random.random_range(DEEP + 1..=DEEP + 7);
-        let branch = self.heavier_branch(depth);
+        let branch = self.outweigh(self.ancestor(depth));
         self.tell(format!("a heavier branch of {} blocks, {depth} below the tip", branch.len()));
         self.deliver(&branch)
     }
 
-    fn heavier_branch(&mut self, depth: u32) -> Vec<BlockId> {
+    /// Valid blocks on `from`, as many as it takes to have more work than the tip; at least one.
+    fn outweigh(&mut self, from: BlockId) -> Vec<BlockId> {
         let work = self.pair.model.work(&self.best()).clone();
-        let mut branch = self.write_branch(self.ancestor(depth), 1);
+        let mut branch = self.write_branch(from, 1);
         while self.world.at(&branch[branch.len() - 1]).link.work <= work {
             let tip = branch[branch.len() - 1];
             branch.extend(self.write_branch(tip, 1));
@@ -278,16 +279,27 @@ impl<S: Store> Story<'_, S> {
         self.pair.reconsider(&id)
     }
 
-    /// Headers now; bodies whenever.
+    /// Headers now; bodies whenever, in any order. Their branch may then become the best.
     fn late_bodies(&mut self) -> Result<(), Difference> {
-        let late = std::mem::take(&mut self.late);
-        self.tell(format!("{} late bodies", late.len()));
+        let mut late = std::mem::take(&mut self.late);
+        let tip = late.last().copied();
+        late.shuffle(&mut self.random);
+        self.tell(format!("{} late bodies, of the branch {tip:?}", late.len()));
         for id in &late {
             let (bytes, now) = (self.world.at(id).bytes.clone(), self.now());
             self.pair.offer(&bytes, now)?;
         }
-        let depth = self.random.random_range(0..4);
-        let branch = self.write_branch(self.ancestor(depth), 4);
+        if let Some(tip) = tip
+            && self.one_in(2)
+        {
+            let branch = self.outweigh(tip);
+            self.tell(format!("  and {} more on it", branch.len()));
+            self.deliver(&branch)?;
+        }
+        let (depth, count) = (self.random.random_range(0..6), self.random.random_range(1..=4));
+        let from = self.ancestor(depth);
+        let branch = self.write_branch(from, count);
+        self.tell(format!("{count} headers, {depth} below the tip"));
         let now = self.now();
         for id in &branch {
             let header = self.header(id);
