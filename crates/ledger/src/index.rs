@@ -7,7 +7,7 @@
 use core::ops::{Bound, ControlFlow};
 use std::collections::BTreeMap;
 
-use ashlar_consensus::{CheckedBlock, SpentCoins, UtxoDiff};
+use ashlar_consensus::{CheckedBlock, Genesis, SpentCoins, UtxoDiff};
 use ashlar_primitives::{Amount, Block, BlockId, Coin, Decode as _, Lock, OutPoint, Output, Txid};
 
 use crate::{
@@ -88,6 +88,14 @@ fn placed_rows<'a>(
         }
     }
     Ok(rows)
+}
+
+/// [`rows`] of the genesis block.
+pub(crate) fn genesis_rows(
+    genesis: &Genesis,
+    indexes: IndexRecord,
+) -> Result<Vec<Row>, StoreError> {
+    plain_rows(genesis.block(), 0, &SpentCoins::default(), indexes)
 }
 
 /// What one transaction did to each lock that it touches.

@@ -29,6 +29,8 @@ pub(crate) mod meta {
     pub(crate) const STATE: &[u8] = b"state";
     /// Which indexes are complete.
     pub(crate) const INDEXES: &[u8] = b"indexes";
+    /// What a reindex is doing; absent while none is.
+    pub(crate) const REINDEX: &[u8] = b"reindex";
     /// How far the build of the others has come; absent while none is built.
     pub(crate) const INDEX_BUILD: &[u8] = b"index_build";
 }

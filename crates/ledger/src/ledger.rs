@@ -117,6 +117,11 @@ pub enum OpenLedgerError {
         /// [`crate::records::SCHEMA`].
         known: u32,
     },
+    /// A reindex was interrupted before there was anything to go on from.
+    #[error(
+        "a reindex of this data directory was not finished; run `ashlar-node reindex` again to finish it"
+    )]
+    Reindexing,
     /// Told to stop while an index was built.
     #[error("interrupted while building an index; the next start goes on from there")]
     Interrupted,

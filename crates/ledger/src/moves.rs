@@ -32,7 +32,7 @@ const PRUNE_FRACTION: u32 = 16;
 
 /// Which way a block is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub(crate) enum Way {
     Connect,
     Disconnect,
 }
@@ -340,7 +340,7 @@ impl<S: Store> Ledger<S> {
 
 /// The counters after `diff`. None of this can fail on a valid chain: it is what was stored that
 /// is wrong then.
-fn totals_after(
+pub(crate) fn totals_after(
     totals: Totals,
     diff: &UtxoDiff,
     claimed: Amount,

@@ -1,10 +1,11 @@
 //! The straight road, for drivers without jobs: bytes in, verdict of PROTOCOL.md §8 out.
 
+use core::ops::ControlFlow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ashlar_consensus::{OpenError, open_body, verify_signatures};
-use ashlar_primitives::{Decode as _, Header};
+use ashlar_primitives::{BlockId, Decode as _, Header};
 use rand::CryptoRng;
 
 use crate::{
@@ -28,6 +29,16 @@ pub enum Offered {
     },
 }
 
+/// What became of a block's bytes before any move.
+pub(crate) enum TakenIn {
+    /// Was kept already.
+    Known,
+    /// Not taken, with a code of PROTOCOL.md §8.
+    Refused { code: &'static str },
+    /// Header and body are kept.
+    Stored(BlockId),
+}
+
 impl<S: Store> Ledger<S> {
     /// All of the other moves in one: judges a block in the exact order of §8 (under 80 bytes
     /// `malformed`; `known`; what is remembered; then the groups 1, 2, 3), stores it and moves the
@@ -41,11 +52,30 @@ impl<S: Store> Ledger<S> {
         now_seconds: u64,
         rng: &mut (impl CryptoRng + ?Sized),
     ) -> Result<Offered, StoreError> {
-        let refused = |code| Ok(Offered::Refused { code });
+        let id = match self.take_in(bytes, now_seconds)? {
+            TakenIn::Known => return Ok(Offered::Known),
+            TakenIn::Refused { code } => return Ok(Offered::Refused { code }),
+            TakenIn::Stored(id) => id,
+        };
+        self.settle_down(rng)?;
+        if let Some(code) = self.failed_code(&id)? {
+            return Ok(Offered::Refused { code });
+        }
+        let is_live = self.is_descendant(&self.live.header.id, &id)?;
+        Ok(if is_live { Offered::Accepted } else { Offered::Side })
+    }
+
+    /// [`Ledger::offer`] without any move: what can be said of a block before its turn comes.
+    pub(crate) fn take_in(
+        &mut self,
+        bytes: &[u8],
+        now_seconds: u64,
+    ) -> Result<TakenIn, StoreError> {
+        let refused = |code| Ok(TakenIn::Refused { code });
         let header = bytes.get(..Header::LEN).map(Header::from_bytes);
         let Some(Ok(header)) = header else { return refused("malformed") };
         let (state, is_new) = match self.judge(&header, now_seconds)? {
-            Judged::Known(node) if node.has_body => return Ok(Offered::Known),
+            Judged::Known(node) if node.has_body => return Ok(TakenIn::Known),
             Judged::Known(node) => (node.state, false),
             Judged::New(state) => (state, true),
             Judged::Refused { refusal, remember } => {
@@ -70,30 +100,38 @@ impl<S: Store> Ledger<S> {
                 self.store_body(Arc::new(block))?;
             }
         }
-        self.settle_down(rng)?;
-        if let Some(code) = self.failed_code(&id)? {
-            return refused(code);
-        }
-        let is_live = self.is_descendant(&self.live.header.id, &id)?;
-        Ok(if is_live { Offered::Accepted } else { Offered::Side })
+        Ok(TakenIn::Stored(id))
     }
 
     /// Makes every move there is, verifying signatures here and now. What is connected is on disk
     /// and published when this returns.
     pub fn settle_down(&mut self, rng: &mut (impl CryptoRng + ?Sized)) -> Result<(), StoreError> {
+        self.settle_watched(rng, &mut |_| ControlFlow::Continue(())).map(drop)
+    }
+
+    /// [`Ledger::settle_down`], telling the live height after each move. Broken off, it leaves
+    /// what was connected last to [`Ledger::flush`].
+    pub(crate) fn settle_watched(
+        &mut self,
+        rng: &mut (impl CryptoRng + ?Sized),
+        watch: &mut dyn FnMut(u32) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, StoreError> {
         // Steps end by size alone: time does not pass here.
         const NOW_MS: u64 = 0;
         loop {
             match self.next_move(NOW_MS)? {
                 Move::Idle => {
                     self.finish()?;
-                    return Ok(());
+                    return Ok(ControlFlow::Continue(()));
                 }
                 Move::Progress => {}
                 Move::Verify(walked) => {
                     let verified = verify_signatures(walked.checks(), &BTreeSet::new(), rng);
                     self.complete(walked, verified, NOW_MS)?;
                 }
+            }
+            if watch(self.live.header.height).is_break() {
+                return Ok(ControlFlow::Break(()));
             }
         }
     }

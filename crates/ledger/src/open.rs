@@ -1,6 +1,6 @@
 //! Opening a store: a new one begins with the genesis block, an old one goes on where it stood.
 
-use core::ops::ControlFlow;
+use core::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use ashlar_consensus::{Genesis, State};
@@ -9,7 +9,7 @@ use ashlar_primitives::{Amount, BlockId, Encode as _};
 use crate::{
     assumed::Assumed,
     bodies::BodyCache,
-    care::Watch,
+    care::{Watch, reindex},
     fuse::Fuse,
     headers::Headers,
     index,
@@ -19,7 +19,9 @@ use crate::{
     records::{self, IndexRecord, SCHEMA, StateRecord, Totals},
     route::Route,
     step::Step,
-    store::{Announced, Batch, Durability, Family, Marker, Read as _, Store, StoreError},
+    store::{
+        Announced, Batch, Direction, Durability, Family, Marker, Read as _, Store, StoreError,
+    },
     tree::Node,
     view::View,
 };
@@ -45,6 +47,17 @@ impl<S: Store> Ledger<S> {
     /// [`OpenLedgerError::Interrupted`] where `watch` broke the build off; the next opening goes
     /// on with it.
     pub fn open_watched(
+        store: Arc<S>,
+        genesis: &Genesis,
+        settings: Settings,
+        watch: &mut Watch<'_>,
+    ) -> Result<Self, OpenLedgerError> {
+        reindex::leave_to_ledger(&*store)?;
+        Self::open_settled(store, genesis, settings, watch)
+    }
+
+    /// [`Ledger::open_watched`], whatever a reindex is doing.
+    pub(crate) fn open_settled(
         store: Arc<S>,
         genesis: &Genesis,
         settings: Settings,
@@ -114,6 +127,17 @@ impl<S: Store> Ledger<S> {
 
 /// Writes the genesis block into an empty store.
 fn begin(store: &impl Store, genesis: &Genesis) -> Result<(), StoreError> {
+    for family in [Family::Headers, Family::Blocks, Family::Coins] {
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        if !store.scan(family, all, 1, Direction::Forward)?.is_empty() {
+            return Err(StoreError::corrupt("the schema number is missing, and data is there"));
+        }
+    }
+    store.commit(genesis_batch(genesis)?, Durability::Synced)
+}
+
+/// All that a ledger holds which knows the genesis block alone.
+pub(crate) fn genesis_batch(genesis: &Genesis) -> Result<Batch, StoreError> {
     let state = genesis.state();
     let id = state.header.id;
     let node = Node {
@@ -147,7 +171,7 @@ fn begin(store: &impl Store, genesis: &Genesis) -> Result<(), StoreError> {
     batch.put(Family::Meta, meta::CHAIN.to_vec(), keys::block(&id));
     batch.put(Family::Meta, meta::STATE.to_vec(), record.to_value());
     batch.put(Family::Meta, meta::INDEXES.to_vec(), IndexRecord::default().to_value());
-    store.commit(batch, Durability::Synced)
+    Ok(batch)
 }
 
 /// Whether the tip that was announced last is still here. A database that lost only the step

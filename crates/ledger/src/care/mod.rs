@@ -1,10 +1,36 @@
 //! Repair and care: what an operator does to a store that no node runs on.
 //!
-//! Everything here takes long on a long chain, so everything reports where it is and asks whether
-//! to go on; what was interrupted, by that answer or by a kill, is taken up again by the next
-//! call. Nothing here knows terminals, signals or paths but those it is given.
+//! [`check()`] reads and tells what is wrong; [`reindex`] makes everything anew from stored bodies;
+//! [`export()`] and [`import()`] carry the chain as one file. All of it takes long on a long chain, so
+//! all of it reports where it is and asks whether to go on; what was interrupted, by that answer
+//! or by a kill, is taken up again by the next call. Nothing here knows terminals, signals or
+//! paths.
+
+mod check;
+mod coins;
+mod export;
+mod forest;
+mod import;
+pub mod reindex;
+mod replay;
+mod scan;
 
 use core::{fmt, ops::ControlFlow};
+
+use ashlar_consensus::{CheckedBlock, Genesis, Params, open_block};
+use ashlar_primitives::{Block, BlockId, Decode as _};
+use thiserror::Error;
+
+use crate::{
+    keys::{self, meta},
+    ledger::OpenLedgerError,
+    records::{self, SCHEMA},
+    store::{Family, Read, StoreError},
+};
+
+pub use check::{Depth, Finding, MAX_FINDINGS, Remedy, Report, check};
+pub use export::{Exported, export};
+pub use import::{ImportError, Imported, import, import_headers};
 
 /// What is being done, in the words of a progress bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +39,30 @@ pub enum Stage {
     IndexBlocks,
     /// Coins into the index by lock.
     IndexCoins,
+    /// Header records, as they are stored.
+    ReadHeaders,
+    /// Bodies, as they are stored.
+    ReadBodies,
+    /// Headers by the rules, parents before children.
+    JudgeHeaders,
+    /// The heights of the best chain.
+    ReadHeights,
+    /// The coin set.
+    SumCoins,
+    /// Blocks from the tip down, in memory.
+    UndoBlocks,
+    /// Blocks from genesis up, in memory.
+    ReplayBlocks,
+    /// Entries of the indexes.
+    CountIndexes,
+    /// Blocks from where the ledger stands to the best tip.
+    ConnectBlocks,
+    /// Blocks into a file.
+    ExportBlocks,
+    /// Headers of a file, before its bodies.
+    ImportHeaders,
+    /// Blocks of a file.
+    ImportBlocks,
 }
 
 impl fmt::Display for Stage {
@@ -20,6 +70,18 @@ impl fmt::Display for Stage {
         f.write_str(match self {
             Self::IndexBlocks => "indexing blocks",
             Self::IndexCoins => "indexing coins",
+            Self::ReadHeaders => "reading headers",
+            Self::ReadBodies => "reading bodies",
+            Self::JudgeHeaders => "judging headers",
+            Self::ReadHeights => "reading heights",
+            Self::SumCoins => "summing coins",
+            Self::UndoBlocks => "undoing blocks",
+            Self::ReplayBlocks => "replaying blocks",
+            Self::CountIndexes => "counting index entries",
+            Self::ConnectBlocks => "connecting blocks",
+            Self::ExportBlocks => "exporting blocks",
+            Self::ImportHeaders => "importing headers",
+            Self::ImportBlocks => "importing blocks",
         })
     }
 }
@@ -29,7 +91,7 @@ impl fmt::Display for Stage {
 pub struct Progress {
     /// What is being done.
     pub stage: Stage,
-    /// In units of the stage (blocks, coins).
+    /// In units of the stage (headers, blocks, coins).
     pub done: u64,
     /// As many as are known to be there; 0 where nobody counted.
     pub total: u64,
@@ -37,3 +99,91 @@ pub struct Progress {
 
 /// Told of progress often; `Break` interrupts, and what was done so far is kept.
 pub type Watch<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
+
+/// Why care ends before its end.
+#[derive(Debug, Error)]
+pub enum CareError {
+    /// Told to stop.
+    #[error("interrupted; what was done is kept, and the same command goes on")]
+    Interrupted,
+    /// Bodies that would be needed were given up.
+    #[error(
+        "this data directory is pruned and holds blocks from {history_start} on only, so this can't be done; use a node that keeps everything, or remove the data directory and sync again"
+    )]
+    Pruned {
+        /// The lowest block that is kept.
+        history_start: u32,
+    },
+    /// The output file's disk refused.
+    #[error("can't write the chain file: {0}")]
+    Write(#[source] std::io::Error),
+    /// It is not this chain's or release's store, or it can't be opened.
+    #[error(transparent)]
+    Open(#[from] OpenLedgerError),
+    /// We are broken.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Passes the answer of a [`Watch`] on.
+fn go_on(flow: ControlFlow<()>) -> Result<(), CareError> {
+    if flow.is_break() { Err(CareError::Interrupted) } else { Ok(()) }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+/// The lowest block that pruning left; 0 where nothing was pruned.
+fn history_start(store: &impl Read) -> Result<u32, StoreError> {
+    const HISTORY_START: &[u8] = b"history_start";
+    let Some(value) = store.get(Family::Meta, HISTORY_START)? else { return Ok(0) };
+    let height = value.try_into().map_err(|_| StoreError::corrupt("the start of history"))?;
+    Ok(u32::from_le_bytes(height))
+}
+
+/// Refuses what another release or another chain wrote; what says nothing is taken for ours.
+fn check_owner(store: &impl Read, genesis: &Genesis) -> Result<(), OpenLedgerError> {
+    if let Some(value) = store.get(Family::Meta, meta::SCHEMA)? {
+        let found = records::read_schema(&value)?;
+        if found != SCHEMA {
+            return Err(OpenLedgerError::OtherSchema { found, known: SCHEMA });
+        }
+    }
+    if let Some(value) = store.get(Family::Meta, meta::CHAIN)? {
+        let found = keys::read_block_id(&value)?;
+        let expected = genesis.params().chain_id;
+        if found != expected {
+            return Err(OpenLedgerError::OtherChain { found, expected });
+        }
+    }
+    Ok(())
+}
+
+/// A stored body, judged without state at the height that it claims: it belongs to its header.
+fn open_stored(params: &Params, id: &BlockId, bytes: &[u8]) -> Result<CheckedBlock, StoreError> {
+    let damaged = |what: &dyn fmt::Display| StoreError::corrupt(format_args!("block {id}: {what}"));
+    let block = Block::from_bytes(bytes).map_err(|error| damaged(&error))?;
+    if block.header.id() != *id {
+        return Err(damaged(&"its header is another"));
+    }
+    let (header, height) = (block.header, block.coinbase.height);
+    open_block(params, &header, height, block).map_err(|error| damaged(&error))
+}
+
+/// The best chain's block at a height from 1 up, judged without state.
+fn block_at(
+    store: &impl Read,
+    params: &Params,
+    height: u32,
+) -> Result<(BlockId, CheckedBlock), StoreError> {
+    let gone = |what| StoreError::corrupt(format_args!("{what} at height {height} is missing"));
+    let id = store.get(Family::Heights, &keys::height(height))?;
+    let id = keys::read_block_id(&id.ok_or_else(|| gone("the block id"))?)?;
+    let bytes = store.get(Family::Blocks, &keys::block(&id))?.ok_or_else(|| gone("the body"))?;
+    let block = open_stored(params, &id, &bytes)?;
+    if block.height() != height {
+        return Err(StoreError::corrupt(format_args!("block {id} is not of height {height}")));
+    }
+    Ok((id, block))
+}

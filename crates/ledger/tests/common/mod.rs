@@ -152,6 +152,10 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
+    pub(crate) fn starting_from(store: MemoryStore) -> Self {
+        Self { store, states: Mutex::default() }
+    }
+
     pub(crate) fn states(&self) -> Vec<(MemoryStore, Durability)> {
         self.states.lock().unwrap().clone()
     }

@@ -1,0 +1,373 @@
+//! Everything stored compared with everything else, and nothing changed.
+//!
+//! Headers are judged again from genesis, heights and tips compared with them; the coins are
+//! summed and compared with the committed state; then, as deep as asked, the newest blocks are
+//! undone in memory, or all of them replayed, and what they spent and did to the indexes is
+//! compared with what is stored. What can't be read is a finding like any other.
+
+use core::fmt;
+use std::collections::BTreeSet;
+
+use ashlar_consensus::{Genesis, HeaderState};
+use ashlar_primitives::BlockId;
+use rand::CryptoRng;
+
+use super::{
+    CareError, Progress, Stage, Watch, check_owner,
+    coins::sum_coins,
+    count,
+    forest::{Forest, Known},
+    go_on, history_start, open_stored,
+    replay::{replay, undo},
+    scan::Scan,
+};
+use crate::{
+    headers::{header_state, read_record, stored_times},
+    keys::{self, meta},
+    ledger::OpenLedgerError,
+    records::{HeaderRecord, IndexRecord, StateRecord},
+    store::{Family, Read, StoreError},
+    tree::inherited_code,
+};
+
+/// Most findings that a report lists; the others are counted.
+pub const MAX_FINDINGS: usize = 100;
+
+/// Between two looks at progress while headers and heights are read.
+const WATCH_HEADERS: u64 = 1_024;
+
+/// How many of the blocks are judged with their bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// So many newest ones, undone from the tip.
+    Blocks(u32),
+    /// All of them, replayed from genesis, signatures included; and bodies of other branches.
+    Full,
+}
+
+/// What mends a damage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Remedy {
+    /// `ashlar-node reindex`: what is damaged follows from stored bodies, or is fetched again.
+    Reindex,
+    /// A backup, or a new synchronisation.
+    Resync,
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Reindex => "run `ashlar-node reindex`",
+            Self::Resync => "restore a backup, or remove the data directory and sync again",
+        })
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Where, and what.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: Remedy,
+}
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Height and block at which the state says that the chain stands, where it can be read.
+    pub tip: Option<(u32, BlockId)>,
+    /// Headers that were judged again.
+    pub headers: u64,
+    /// Coins that were summed.
+    pub coins: u64,
+    /// Blocks that were undone or replayed.
+    pub blocks: u64,
+    /// What is wrong, in the order of finding; up to [`MAX_FINDINGS`].
+    pub findings: Vec<Finding>,
+    /// How many more there are.
+    pub unlisted: u64,
+}
+
+impl Report {
+    /// Whether nothing is wrong.
+    pub fn is_sound(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    /// The one thing to do about all of it; `None` where nothing is wrong.
+    pub fn remedy(&self) -> Option<Remedy> {
+        self.findings.iter().map(|finding| finding.remedy).max()
+    }
+}
+
+/// A check on its way.
+pub(super) struct Check<'a, R> {
+    pub(super) store: &'a R,
+    pub(super) genesis: &'a Genesis,
+    pub(super) report: Report,
+    /// What mends what is found.
+    remedy: Remedy,
+    watch: &'a mut Watch<'a>,
+}
+
+/// Compares everything; changes nothing. `rng` is `verify_signatures`'.
+///
+/// # Errors
+/// [`CareError::Interrupted`]; [`CareError::Open`] where the store is another chain's or
+/// release's; [`CareError::Pruned`] for [`Depth::Full`] on a pruned store; [`CareError::Store`]
+/// where the disk fails. Damage is no error: it is in the [`Report`].
+pub fn check<'a, R: Read>(
+    store: &'a R,
+    genesis: &'a Genesis,
+    depth: Depth,
+    rng: &mut (impl CryptoRng + ?Sized),
+    watch: &'a mut Watch<'a>,
+) -> Result<Report, CareError> {
+    check_owner(store, genesis)?;
+    let history_start = history_start(store)?;
+    if depth == Depth::Full && history_start > 0 {
+        return Err(CareError::Pruned { history_start });
+    }
+    if store.get(Family::Meta, meta::REINDEX)?.is_some_and(|phase| phase == [0]) {
+        return Err(OpenLedgerError::Reindexing.into());
+    }
+    // What a pruned store has lost can't be made anew from the bodies that are left.
+    let remedy = if history_start > 0 { Remedy::Resync } else { Remedy::Reindex };
+    let mut check = Check { store, genesis, report: Report::default(), remedy, watch };
+    let headers = check.headers(depth);
+    check.settle(headers)?;
+    let Some(state) = check.state()? else { return Ok(check.report) };
+    let tip = check.heights(&state, history_start);
+    let tip = check.settle(tip)?.flatten();
+    let summed = sum_coins(&mut check, &state);
+    check.settle(summed)?;
+    if let Some(tip) = tip {
+        let indexes = check.indexes();
+        let indexes = check.settle(indexes)?.unwrap_or_default();
+        let judged = match depth {
+            Depth::Blocks(blocks) => {
+                let lowest = tip.height.saturating_sub(blocks).saturating_add(1);
+                undo(&mut check, &state, &tip, lowest.max(history_start).max(1), indexes)
+            }
+            Depth::Full => replay(&mut check, &state, &tip, indexes, rng),
+        };
+        check.settle(judged)?;
+    }
+    Ok(check.report)
+}
+
+impl<R: Read> Check<'_, R> {
+    /// Something is wrong.
+    pub(super) fn found(&mut self, what: impl fmt::Display) {
+        if self.report.findings.len() < MAX_FINDINGS {
+            let finding = Finding { what: what.to_string(), remedy: self.remedy };
+            self.report.findings.push(finding);
+        } else {
+            self.report.unlisted = self.report.unlisted.saturating_add(1);
+        }
+    }
+
+    pub(super) fn tell(&mut self, stage: Stage, done: u64, total: u64) -> Result<(), CareError> {
+        go_on((self.watch)(Progress { stage, done, total }))
+    }
+
+    /// What can't be read is a finding; `None` then.
+    pub(super) fn settle<T>(&mut self, part: Result<T, CareError>) -> Result<Option<T>, CareError> {
+        match part {
+            Ok(value) => Ok(Some(value)),
+            Err(CareError::Store(StoreError::Corrupt { what })) => {
+                self.found(what);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn state(&mut self) -> Result<Option<StateRecord>, CareError> {
+        let state = self.store.get(Family::Meta, meta::STATE).and_then(|value| {
+            let value = value.ok_or_else(|| StoreError::corrupt("the state record is missing"))?;
+            StateRecord::from_value(&value)
+        });
+        self.settle(state.map_err(CareError::from))
+    }
+
+    /// Which indexes claim to be complete.
+    fn indexes(&mut self) -> Result<IndexRecord, CareError> {
+        let value = self.store.get(Family::Meta, meta::INDEXES)?;
+        Ok(value.map(|value| IndexRecord::from_value(&value)).transpose()?.unwrap_or_default())
+    }
+
+    /// Records against the rules and each other, tips, and in full all bodies.
+    fn headers(&mut self, depth: Depth) -> Result<(), CareError> {
+        let mut known = Vec::new();
+        let mut has_body = Vec::new();
+        for entry in Scan::new(self.store, Family::Headers) {
+            let (key, value) = entry?;
+            let id = keys::read_block_id(&key)?;
+            match HeaderRecord::from_value(&value) {
+                Ok(record) if record.header.id() == id => {
+                    if id != self.genesis.params().chain_id {
+                        known.push(Known::new(id, record.header.parent));
+                        has_body.push(record.has_body);
+                    }
+                }
+                Ok(_) => self.found(format_args!("the record of header {id} holds another header")),
+                Err(error) => self.found(error),
+            }
+            if count(known.len()) % WATCH_HEADERS == 0 {
+                self.tell(Stage::ReadHeaders, count(known.len()), 0)?;
+            }
+        }
+        if depth == Depth::Full {
+            self.bodies(&known, &has_body)?;
+        }
+        self.tree(Forest::new(known))
+    }
+
+    /// Each stored body belongs to its header; each header that claims one has it.
+    fn bodies(&mut self, known: &[Known], has_body: &[bool]) -> Result<(), CareError> {
+        let params = self.genesis.params();
+        let total = count(has_body.iter().filter(|has_body| **has_body).count());
+        let mut missing: BTreeSet<BlockId> = BTreeSet::new();
+        let claimed = known.iter().zip(has_body).filter(|(_, has_body)| **has_body);
+        missing.extend(claimed.map(|(known, _)| known.id));
+        let mut done: u64 = 0;
+        for entry in Scan::new(self.store, Family::Blocks) {
+            let (key, value) = entry?;
+            let id = keys::read_block_id(&key)?;
+            if id == params.chain_id {
+                continue;
+            }
+            missing.remove(&id);
+            if let Err(error) = open_stored(params, &id, &value) {
+                self.found(error_text(error)?);
+            }
+            done = done.saturating_add(1);
+            self.tell(Stage::ReadBodies, done, total)?;
+        }
+        for id in missing {
+            self.found(format_args!("the body of block {id} is missing"));
+        }
+        Ok(())
+    }
+
+    fn tree(&mut self, mut forest: Forest) -> Result<(), CareError> {
+        let (store, genesis) = (self.store, self.genesis);
+        let total = count(forest.len());
+        let mut tips = BTreeSet::new();
+        let root = (&genesis.state().header, (1, None));
+        let has_children = forest.visit(store, genesis.params(), root, |linked| {
+            self.report.headers = self.report.headers.saturating_add(1);
+            if self.report.headers % WATCH_HEADERS == 0 {
+                self.tell(Stage::JudgeHeaders, self.report.headers, total)?;
+            }
+            let (state, record) = (&linked.state, &linked.record);
+            let (parent_arrival, parent_failed): (u64, Option<&'static str>) = linked.inherited;
+            let id = state.id;
+            if !agrees(state, record) {
+                self.found(format_args!(
+                    "the record of header {id} at height {} is not what the rules make of it",
+                    state.height
+                ));
+            }
+            if record.arrival > 0 && parent_arrival == 0 {
+                self.found(format_args!("block {id} is said to be whole, and its parent is not"));
+            }
+            let is_pruned = record.arrival > 0;
+            if parent_arrival > 0 && record.has_body && !is_pruned {
+                self.found(format_args!("block {id} is whole, and said not to be"));
+            }
+            if parent_failed.is_some() && record.failed.is_none() {
+                // Blocks above a failed one learn of it when they are looked at.
+                let inherited = parent_failed.map(inherited_code);
+                return Ok((record.arrival, inherited));
+            }
+            if linked.is_tip {
+                tips.insert(id);
+            }
+            Ok::<_, CareError>((record.arrival, record.failed))
+        })?;
+        for id in forest.unlinked() {
+            self.found(format_args!("no valid way leads from genesis to header {id}"));
+        }
+        if !has_children {
+            tips.insert(genesis.params().chain_id);
+        }
+        self.tips(&tips)
+    }
+
+    fn tips(&mut self, tips: &BTreeSet<BlockId>) -> Result<(), CareError> {
+        let mut stored = BTreeSet::new();
+        for entry in Scan::new(self.store, Family::Tips) {
+            stored.insert(keys::read_block_id(&entry?.0)?);
+        }
+        for id in stored.difference(tips) {
+            self.found(format_args!("header {id} is listed as a tip, and is none"));
+        }
+        for id in tips.difference(&stored) {
+            self.found(format_args!("header {id} is a tip, and is not listed as one"));
+        }
+        Ok(())
+    }
+
+    /// One block for each height up to the state's tip, each the child of the one below, with a
+    /// body from the start of history on; the tip's header state.
+    fn heights(
+        &mut self,
+        state: &StateRecord,
+        history_start: u32,
+    ) -> Result<Option<HeaderState>, CareError> {
+        let lost = || StoreError::corrupt(format_args!("no header of the tip {}", state.tip));
+        let tip = read_record(self.store, &state.tip)?.ok_or_else(lost)?;
+        self.report.tip = Some((tip.height, state.tip));
+        let mut expected: u32 = 0;
+        let mut below = BlockId::ZERO;
+        let mut is_chain = true;
+        for entry in Scan::new(self.store, Family::Heights) {
+            let (key, value) = entry?;
+            let (height, id) = (keys::read_height(&key)?, keys::read_block_id(&value)?);
+            if height > tip.height {
+                self.found(format_args!("height {height} lies above the tip and has a block"));
+                continue;
+            }
+            let record = read_record(self.store, &id)?;
+            let is_child = record.as_ref().is_some_and(|r| r.header.parent == below);
+            if height != expected || !is_child {
+                self.found(format_args!("the chain breaks at height {expected}: no block there"));
+                is_chain = false;
+                break;
+            }
+            if height > 0
+                && height >= history_start
+                && record.is_some_and(|record| !record.has_body)
+            {
+                self.found(format_args!("block {id} at height {height} is said to have no body"));
+            }
+            if u64::from(height) % WATCH_HEADERS == 0 {
+                self.tell(Stage::ReadHeights, height.into(), tip.height.into())?;
+            }
+            below = id;
+            expected = height.saturating_add(1);
+        }
+        if !is_chain || below != state.tip || expected != tip.height.saturating_add(1) {
+            self.found(format_args!("the heights do not lead to the tip {}", state.tip));
+            return Ok(None);
+        }
+        let times = stored_times(self.store, &tip.header)?;
+        Ok(Some(header_state(state.tip, &tip, times)))
+    }
+}
+
+/// Damage in words; other errors stay errors.
+pub(super) fn error_text(error: StoreError) -> Result<String, StoreError> {
+    match error {
+        StoreError::Corrupt { what } => Ok(what),
+        other => Err(other),
+    }
+}
+
+fn agrees(state: &HeaderState, record: &HeaderRecord) -> bool {
+    (state.height, state.work, state.clock, state.lag)
+        == (record.height, record.work, record.clock, record.lag)
+}

@@ -1,0 +1,94 @@
+//! The coin set against the state that the chain commits to.
+
+use ashlar_consensus::UtxoAccumulator;
+use ashlar_primitives::Amount;
+
+use super::{CareError, Stage, check::Check, check::error_text, count, scan::Scan};
+use crate::{
+    keys::{self, meta},
+    records::{self, IndexRecord, StateRecord},
+    store::{Family, Read, StoreError},
+};
+
+/// Between two looks at progress.
+const WATCH_COINS: u64 = 4_096;
+
+/// Sums all coins and compares sum, number and value with the state record, and the index by lock
+/// with the coins.
+pub(super) fn sum_coins<R: Read>(
+    check: &mut Check<'_, R>,
+    state: &StateRecord,
+) -> Result<(), CareError> {
+    let indexes = check.store.get(Family::Meta, meta::INDEXES)?;
+    let indexes = indexes.map(|value| IndexRecord::from_value(&value)).transpose()?;
+    let has_index = indexes.is_some_and(|indexes| indexes.locks);
+    let mut utxo = UtxoAccumulator::empty();
+    let mut value = Amount::ZERO;
+    let mut number: u64 = 0;
+    for entry in Scan::new(check.store, Family::Coins) {
+        let (key, bytes) = entry?;
+        let outpoint = keys::read_coin(&key)?;
+        let coin = match records::read_coin(&bytes) {
+            Ok(coin) => coin,
+            Err(error) => {
+                let what = error_text(error)?;
+                check.found(format_args!("coin {}:{}: {what}", outpoint.txid, outpoint.index));
+                continue;
+            }
+        };
+        utxo.add(&outpoint, &coin);
+        value = value.checked_add(coin.output.value).unwrap_or(value);
+        number = number.saturating_add(1);
+        if has_index {
+            let key = keys::lock_coin(&coin.output.lock, &outpoint);
+            if check.store.get(Family::LockCoins, &key)?.is_none() {
+                let txid = outpoint.txid;
+                check.found(format_args!("the address index lacks coin {txid}:{}", outpoint.index));
+            }
+        }
+        if number % WATCH_COINS == 0 {
+            check.tell(Stage::SumCoins, number, state.totals.coins)?;
+        }
+    }
+    check.report.coins = number;
+    if utxo != state.utxo {
+        check.found(format_args!(
+            "the stored coins sum up to {}, and the state says {}: a coin is missing, too many, or another",
+            utxo.commitment(),
+            state.utxo.commitment()
+        ));
+    }
+    if (number, value) != (state.totals.coins, state.totals.value) {
+        check.found(format_args!(
+            "{number} coins worth {} grains are stored, and the state says {} worth {}",
+            value.grains(),
+            state.totals.coins,
+            state.totals.value.grains()
+        ));
+    }
+    if has_index {
+        let rows = count_family(check, Family::LockCoins)?;
+        if rows != number {
+            check.found(format_args!(
+                "the address index names {rows} coins, and there are {number}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// How many entries a family has.
+pub(super) fn count_family<R: Read>(
+    check: &mut Check<'_, R>,
+    family: Family,
+) -> Result<u64, CareError> {
+    let mut rows: u64 = 0;
+    for entry in Scan::new(check.store, family) {
+        entry.map_err(StoreError::from)?;
+        rows = rows.saturating_add(count(1));
+        if rows % WATCH_COINS == 0 {
+            check.tell(Stage::CountIndexes, rows, 0)?;
+        }
+    }
+    Ok(rows)
+}

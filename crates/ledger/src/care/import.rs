@@ -1,0 +1,170 @@
+//! A chain file into the ledger, each block judged as if a peer had sent it.
+
+use std::io;
+
+use ashlar_primitives::{BlockId, Decode as _, Header};
+use rand::CryptoRng;
+use thiserror::Error;
+
+use super::{CareError, Progress, Stage, Watch, go_on};
+use crate::{
+    chain_file::{ChainFileError, Reader},
+    ledger::Ledger,
+    offer::TakenIn,
+    store::{Store, StoreError},
+};
+
+/// Blocks and bytes that are taken in before the tip moves: what is synced at once.
+const WINDOW_BLOCKS: usize = 512;
+const WINDOW_BYTES: usize = 16 << 20;
+
+/// What an import did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Blocks that were not here before.
+    pub new: u32,
+    /// Blocks that were.
+    pub known: u32,
+}
+
+/// Why an import ends before its end. Blocks before the fault are kept.
+#[derive(Debug, Error)]
+pub enum ImportError {
+    /// What is to read is no good.
+    #[error(transparent)]
+    File(#[from] ChainFileError),
+    /// A block breaks a rule, or can't be judged now (`time-too-new`, `unknown-parent`).
+    #[error("block number {number} of the chain file, {id}, is refused: {code}")]
+    Refused {
+        /// From 1.
+        number: u32,
+        /// As its header says; zero where it has none.
+        id: BlockId,
+        /// Of PROTOCOL.md §8, or `invalidated`.
+        code: &'static str,
+    },
+    /// Without its header nobody can tell which blocks lie below it.
+    #[error("the block {id} up to which signatures are assumed good is not in the chain file")]
+    AssumedNotThere {
+        /// [`crate::Settings::assume_valid`].
+        id: BlockId,
+    },
+    /// Interrupted, or we are broken.
+    #[error(transparent)]
+    Care(#[from] CareError),
+}
+
+impl From<StoreError> for ImportError {
+    fn from(error: StoreError) -> Self {
+        Self::Care(error.into())
+    }
+}
+
+/// Takes in the headers of a file up to the block that [`crate::Settings::assume_valid`] names:
+/// to be called with a reader of its own before [`import`], where that is set.
+pub fn import_headers<S: Store, R: io::Read>(
+    ledger: &mut Ledger<S>,
+    file: &mut Reader<R>,
+    total_blocks: u32,
+    now_seconds: u64,
+    watch: &mut Watch<'_>,
+) -> Result<(), ImportError> {
+    let Some(named) = ledger.settings.assume_valid else { return Ok(()) };
+    while ledger.header_state(&named)?.is_none() {
+        let not_there = ImportError::AssumedNotThere { id: named };
+        let bytes = file.next_block()?.ok_or(not_there)?;
+        let number = file.blocks();
+        let refused = |id, code| ImportError::Refused { number, id, code };
+        let header = bytes.get(..Header::LEN).map(Header::from_bytes);
+        let Some(Ok(header)) = header else { return Err(refused(BlockId::ZERO, "malformed")) };
+        if let Err(refusal) = ledger.accept_header(&header, now_seconds)? {
+            return Err(refused(header.id(), refusal.code()));
+        }
+        let (done, total) = (number.into(), total_blocks.into());
+        go_on(watch(Progress { stage: Stage::ImportHeaders, done, total }))?;
+    }
+    Ok(())
+}
+
+/// Reads a whole chain file. What is known already is passed over, so that an interrupted import
+/// goes on. `total_blocks` is for progress alone; `rng` is `verify_signatures`'.
+pub fn import<S: Store, R: io::Read>(
+    ledger: &mut Ledger<S>,
+    file: &mut Reader<R>,
+    total_blocks: u32,
+    now_seconds: u64,
+    rng: &mut (impl CryptoRng + ?Sized),
+    watch: &mut Watch<'_>,
+) -> Result<Imported, ImportError> {
+    let mut imported = Imported::default();
+    let mut window = Window::default();
+    // What an interrupted import took in and did not connect.
+    window.settle(ledger, &mut imported, total_blocks, rng, watch)?;
+    while let Some(bytes) = file.next_block()? {
+        let number = file.blocks();
+        match ledger.take_in(&bytes, now_seconds)? {
+            TakenIn::Known => imported.known = imported.known.saturating_add(1),
+            TakenIn::Stored(id) => window.push(number, id, bytes.len()),
+            TakenIn::Refused { code } => {
+                // A block below it may be the cause, and connects or fails first.
+                window.settle(ledger, &mut imported, total_blocks, rng, watch)?;
+                let header = bytes.get(..Header::LEN).map(Header::from_bytes);
+                let id = header.and_then(Result::ok).map_or(BlockId::ZERO, |h| h.id());
+                return Err(ImportError::Refused { number, id, code });
+            }
+        }
+        if window.is_full() {
+            window.settle(ledger, &mut imported, total_blocks, rng, watch)?;
+        } else if window.blocks.is_empty() {
+            let (done, total) = (number.into(), total_blocks.into());
+            go_on(watch(Progress { stage: Stage::ImportBlocks, done, total }))?;
+        }
+    }
+    window.settle(ledger, &mut imported, total_blocks, rng, watch)?;
+    Ok(imported)
+}
+
+/// Blocks that were taken in since the tip moved last.
+#[derive(Default)]
+struct Window {
+    blocks: Vec<(u32, BlockId)>,
+    bytes: usize,
+}
+
+impl Window {
+    fn push(&mut self, number: u32, id: BlockId, bytes: usize) {
+        self.blocks.push((number, id));
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    const fn is_full(&self) -> bool {
+        self.blocks.len() >= WINDOW_BLOCKS || self.bytes >= WINDOW_BYTES
+    }
+
+    /// Moves the tip as far as it goes and asks what became of the blocks.
+    fn settle<S: Store>(
+        &mut self,
+        ledger: &mut Ledger<S>,
+        imported: &mut Imported,
+        total_blocks: u32,
+        rng: &mut (impl CryptoRng + ?Sized),
+        watch: &mut Watch<'_>,
+    ) -> Result<(), ImportError> {
+        let flow = ledger.settle_watched(rng, &mut |height| {
+            let (done, total) = (height.into(), total_blocks.into());
+            watch(Progress { stage: Stage::ImportBlocks, done, total })
+        })?;
+        if flow.is_break() {
+            ledger.flush()?;
+        }
+        go_on(flow)?;
+        for (number, id) in std::mem::take(&mut self.blocks) {
+            if let Some(code) = ledger.failed_code(&id)? {
+                return Err(ImportError::Refused { number, id, code });
+            }
+            imported.new = imported.new.saturating_add(1);
+        }
+        self.bytes = 0;
+        Ok(())
+    }
+}

@@ -1,0 +1,549 @@
+//! Planted damage is found and mended; the chain goes through a file and comes back the same.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use core::ops::ControlFlow;
+use std::sync::Arc;
+
+use ashlar_ledger::{
+    Batch, Durability, Family, Ledger, MemoryStore, Offered, OpenLedgerError, Read, Settings,
+    Store,
+    care::{
+        self, CareError, Depth, ImportError, Imported, Progress, Remedy, Report,
+        reindex::{self, Begun, Reindexed},
+    },
+    chain_file::{ChainFileError, Reader, Writer},
+};
+use ashlar_primitives::{BlockId, Encode as _};
+use ashlar_testkit::builder::{Chain, Plan, lock};
+use common::*;
+
+fn go_on(_: Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn check(store: &impl Read, chain: &Chain, depth: Depth) -> Report {
+    care::check(store, chain.genesis(), depth, &mut rand::rng(), &mut go_on).unwrap()
+}
+
+fn try_reindex<S: Store>(
+    store: &Arc<S>,
+    chain: &Chain,
+    watch: &mut care::Watch<'_>,
+) -> Result<Reindexed, CareError> {
+    if let Begun::Empty(families) = reindex::begin(&**store, chain.genesis())? {
+        for family in families {
+            store.clear(family)?;
+        }
+    }
+    reindex::run(store, chain.genesis(), Settings::default(), &mut rand::rng(), watch)
+}
+
+fn reindex<S: Store>(store: &Arc<S>, chain: &Chain) -> Reindexed {
+    try_reindex(store, chain, &mut go_on).unwrap()
+}
+
+/// A store with everything in it that a node meets: payments, a branch that was the best once, a
+/// light branch, a heavier one that failed in its middle, one that the operator took away, and
+/// headers without bodies.
+struct World {
+    chain: Chain,
+    store: MemoryStore,
+    tip: BlockId,
+    abandoned: BlockId,
+    taken: BlockId,
+}
+
+fn world() -> World {
+    let mut chain = rich_chain();
+    let fork = start(&mut chain, 6, 1);
+    let abandoned = extend_with_payments(&mut chain, &fork, 3, 2);
+    let light = extend_with_payments(&mut chain, &fork, 1, 3);
+    let tip = extend_with_payments(&mut chain, &fork, 14, 4);
+    let taken = extend_with_payments(&mut chain, &tip, 2, 5);
+    let bodiless = extend_with_payments(&mut chain, &tip, 1, 6);
+    let pay = chain.pay(&fork, 1, lock(2), 500, 10);
+    let bad = chain.spoiled(&fork, Plan::of(vec![pay]), |block| {
+        block.coinbase.utxo_commitment = ashlar_primitives::Commitment([9; 32]);
+    });
+    let bad_id = bad.header.id();
+    chain.adopt_unjudged(bad);
+    let mut heavier = bad_id;
+    for _ in 0..20 {
+        heavier = chain.extend_unjudged(&heavier);
+    }
+
+    let store = Arc::new(MemoryStore::new());
+    let mut ledger = open(&store, &chain, &Settings::default());
+    for branch in [&abandoned, &light, &tip] {
+        offer_branch(&mut ledger, &chain, branch);
+    }
+    store_branch(&mut ledger, &chain, &heavier);
+    settle(&mut ledger);
+    assert_eq!(ledger.failed_code(&bad_id).unwrap(), Some("bad-utxo-commitment"));
+    offer_branch_ignoring(&mut ledger, &chain, &taken);
+    let first = chain.block(&taken).header().parent;
+    ledger.invalidate(&first).unwrap();
+    settle(&mut ledger);
+    ledger.accept_header(chain.block(&bodiless).header(), NOW).unwrap().unwrap();
+    ledger.flush().unwrap();
+    assert_eq!(ledger.view().tip().id, tip);
+    drop(ledger);
+    World { chain, store: Arc::into_inner(store).unwrap(), tip, abandoned, taken }
+}
+
+fn offer_branch_ignoring(ledger: &mut Ledger<MemoryStore>, chain: &Chain, tip: &BlockId) {
+    for block in chain.branch(tip) {
+        offer(ledger, &block);
+    }
+}
+
+/// All families of both stores, but for the undo records of branches that the chain left: a
+/// reindex has not been there.
+fn assert_same(world: &World, store: &impl Read, what: &str) {
+    for family in Family::ALL {
+        let mut before = dump(&world.store, family);
+        let after = dump(store, family);
+        if family == Family::Undo {
+            let on_chain: Vec<_> =
+                world.chain.branch(&world.tip).iter().map(|b| b.id().0.to_vec()).collect();
+            before.retain(|(id, _)| on_chain.contains(id));
+            assert!(before.len() < dump(&world.store, family).len());
+        }
+        assert_eq!(before, after, "{what}: {}", family.name());
+    }
+}
+
+#[test]
+fn a_sound_store_is_found_sound_and_left_alone() {
+    let world = world();
+    let before: Vec<_> = Family::ALL.map(|family| dump(&world.store, family)).into();
+    for (depth, blocks) in [(Depth::Blocks(5), 5), (Depth::Blocks(1_000), 20), (Depth::Full, 20)] {
+        let report = check(&world.store, &world.chain, depth);
+        assert!(report.is_sound(), "{depth:?}: {:#?}", report.findings);
+        assert_eq!((report.blocks, report.tip), (blocks, Some((20, world.tip))));
+        assert_eq!(report.coins, dump(&world.store, Family::Coins).len() as u64);
+    }
+    let after: Vec<_> = Family::ALL.map(|family| dump(&world.store, family)).into();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn a_reindex_gives_what_was_there() {
+    let world = world();
+    let store = Arc::new(world.store.clone());
+    let done = reindex(&store, &world.chain);
+    assert_eq!((done.height, done.tip), (20, world.tip));
+    assert_eq!((done.lost_bodies, done.found_headers, done.dropped_headers), (0, 0, 0));
+    assert_same(&world, &*store, "reindex");
+    assert!(check(&*store, &world.chain, Depth::Full).is_sound());
+    assert!(dump(&world.store, Family::Undo).iter().any(|e| e.0 == world.abandoned.0));
+}
+
+/// Writes past the ledger.
+fn plant(store: &MemoryStore, family: Family, key: Vec<u8>, value: Option<Vec<u8>>) {
+    let batch = Batch { writes: vec![(family, key, value)] };
+    store.commit(batch, Durability::Later).unwrap();
+}
+
+/// One byte of the middle entry of a family is another.
+fn alter(store: &MemoryStore, family: Family, byte: usize) {
+    let entries = dump(store, family);
+    let (key, mut value) = entries[entries.len() / 2].clone();
+    value[byte] ^= 1;
+    plant(store, family, key, Some(value));
+}
+
+fn remove(store: &MemoryStore, family: Family) {
+    let entries = dump(store, family);
+    plant(store, family, entries[entries.len() / 2].0.clone(), None);
+}
+
+#[test]
+fn whatever_follows_from_bodies_is_found_damaged_and_mended() {
+    let world = world();
+    let on_chain = world.chain.branch(&world.tip)[9].id();
+    let undo = |store: &MemoryStore| store.get(Family::Undo, &on_chain.0).unwrap().unwrap();
+    type Damage<'a> = Box<dyn Fn(&MemoryStore) + 'a>;
+    let meta = |name: &str| name.as_bytes().to_vec();
+    let damages: Vec<(&str, Damage<'_>)> = vec![
+        ("a coin gone", Box::new(|store| remove(store, Family::Coins))),
+        ("a coin's value", Box::new(|store| alter(store, Family::Coins, 0))),
+        ("a coin's height", Box::new(|store| alter(store, Family::Coins, 45))),
+        ("all coins gone", Box::new(|store| store.clear(Family::Coins).unwrap())),
+        (
+            "a coin too many",
+            Box::new(|store| {
+                let (_, coin) = dump(store, Family::Coins).remove(0);
+                plant(store, Family::Coins, vec![7; 34], Some(coin));
+            }),
+        ),
+        ("undo gone", Box::new(|store| plant(store, Family::Undo, on_chain.0.to_vec(), None))),
+        (
+            "undo altered",
+            Box::new(|store| {
+                let mut value = undo(store);
+                value[8 + 34] ^= 1;
+                plant(store, Family::Undo, on_chain.0.to_vec(), Some(value));
+            }),
+        ),
+        (
+            "undo cut",
+            Box::new(|store| {
+                let mut value = undo(store);
+                value.pop();
+                plant(store, Family::Undo, on_chain.0.to_vec(), Some(value));
+            }),
+        ),
+        ("a height gone", Box::new(|store| remove(store, Family::Heights))),
+        ("a height's block", Box::new(|store| alter(store, Family::Heights, 3))),
+        (
+            "a height above",
+            Box::new(|store| {
+                let above = 21_u32.to_be_bytes().to_vec();
+                plant(store, Family::Heights, above, Some(vec![1; 32]));
+            }),
+        ),
+        ("a tip gone", Box::new(|store| remove(store, Family::Tips))),
+        (
+            "a tip too many",
+            Box::new(|store| plant(store, Family::Tips, on_chain.0.to_vec(), Some(vec![]))),
+        ),
+        ("the state gone", Box::new(|store| plant(store, Family::Meta, meta("state"), None))),
+        (
+            "a lane of the state",
+            Box::new(|store| {
+                let mut value = store.get(Family::Meta, b"state").unwrap().unwrap();
+                value[100] ^= 1;
+                plant(store, Family::Meta, meta("state"), Some(value));
+            }),
+        ),
+        (
+            "a counter",
+            Box::new(|store| {
+                let mut value = store.get(Family::Meta, b"state").unwrap().unwrap();
+                *value.last_mut().unwrap() ^= 1;
+                plant(store, Family::Meta, meta("state"), Some(value));
+            }),
+        ),
+        ("a transaction's place gone", Box::new(|store| remove(store, Family::Transactions))),
+        ("a transaction's place", Box::new(|store| alter(store, Family::Transactions, 0))),
+        ("an address's coin gone", Box::new(|store| remove(store, Family::LockCoins))),
+        (
+            "an address's coin too many",
+            Box::new(|store| plant(store, Family::LockCoins, vec![1; 67], Some(vec![]))),
+        ),
+        ("an address's history gone", Box::new(|store| remove(store, Family::LockHistory))),
+        ("an address's history", Box::new(|store| alter(store, Family::LockHistory, 40))),
+        (
+            "an address's history too long",
+            Box::new(|store| {
+                plant(store, Family::LockHistory, vec![1; 41], Some(vec![0; 48]));
+            }),
+        ),
+        (
+            "a header's work",
+            Box::new(|store| {
+                let mut value = store.get(Family::Headers, &on_chain.0).unwrap().unwrap();
+                value[84] ^= 1;
+                plant(store, Family::Headers, on_chain.0.to_vec(), Some(value));
+            }),
+        ),
+        (
+            "a good block's mark as failed",
+            Box::new(|store| {
+                let mut value = store.get(Family::Headers, &world.tip.0).unwrap().unwrap();
+                assert_eq!(value.pop(), Some(0));
+                value.extend([1, 12, 0, 0, 0, 0, 0, 0, 0]);
+                value.extend(b"bad-coinbase");
+                plant(store, Family::Headers, world.tip.0.to_vec(), Some(value));
+            }),
+        ),
+    ];
+    for (what, damage) in damages {
+        let store = Arc::new(world.store.clone());
+        damage(&store);
+        let report = check(&*store, &world.chain, Depth::Full);
+        // A mark is a verdict, which only a new judgement can tell from a wrong one.
+        if what != "a good block's mark as failed" {
+            assert!(!report.is_sound(), "{what} was not found");
+            assert_eq!(report.remedy(), Some(Remedy::Reindex), "{what}");
+        }
+        let done = reindex(&store, &world.chain);
+        assert_eq!(done.tip, world.tip, "{what}");
+        assert_same(&world, &*store, what);
+    }
+}
+
+#[test]
+fn a_header_that_is_lost_is_found_again_in_its_body() {
+    let world = world();
+    let store = Arc::new(world.store.clone());
+    let lost = world.chain.branch(&world.tip)[9].id();
+    plant(&store, Family::Headers, lost.0.to_vec(), None);
+    assert!(!check(&*store, &world.chain, Depth::Blocks(1)).is_sound());
+    let done = reindex(&store, &world.chain);
+    assert_eq!((done.tip, done.found_headers), (world.tip, 1));
+    assert!(check(&*store, &world.chain, Depth::Full).is_sound());
+    for family in Family::ALL {
+        // It arrived anew; nothing else is different.
+        if family != Family::Headers && family != Family::Undo {
+            assert_eq!(dump(&*store, family), dump(&world.store, family), "{}", family.name());
+        }
+    }
+    // All of them at once, as where the family can't be read: what the operator took away is
+    // back, for nothing else knew of that.
+    store.clear(Family::Headers).unwrap();
+    let done = reindex(&store, &world.chain);
+    assert_eq!((done.tip, done.height), (world.taken, 22));
+    assert!(check(&*store, &world.chain, Depth::Full).is_sound());
+}
+
+#[test]
+fn a_damaged_body_is_let_go_and_its_block_connects_when_it_comes_again() {
+    let world = world();
+    let place = 9;
+    let damaged = Arc::clone(&world.chain.branch(&world.tip)[place]);
+    let id = damaged.id();
+    for what in ["gone", "altered", "cut"] {
+        let store = Arc::new(world.store.clone());
+        let mut bytes = damaged.to_bytes();
+        match what {
+            "altered" => bytes[200] ^= 1,
+            _ => bytes.truncate(100),
+        }
+        plant(&store, Family::Blocks, id.0.to_vec(), (what != "gone").then_some(bytes));
+        for depth in [Depth::Blocks(15), Depth::Full] {
+            let report = check(&*store, &world.chain, depth);
+            assert_eq!(report.remedy(), Some(Remedy::Reindex), "{what}, {depth:?}");
+            assert!(
+                report
+                    .findings
+                    .iter()
+                    .any(|f| f.what.contains("height 10") || f.what.contains(&id.to_string())),
+                "{what}: {:?}",
+                report.findings
+            );
+        }
+        let done = reindex(&store, &world.chain);
+        assert_eq!(done.lost_bodies, u64::from(what != "gone"));
+        assert_eq!(done.height, place as u32, "{what}");
+        assert!(check(&*store, &world.chain, Depth::Full).is_sound(), "{what}");
+        let mut ledger = open(&store, &world.chain, &Settings::default());
+        assert_eq!(ledger.wanted_bodies(1).unwrap(), [(10, id)]);
+        assert_eq!(offer(&mut ledger, &damaged), Offered::Accepted);
+        assert_eq!(ledger.view().tip().id, world.tip);
+        drop(ledger);
+        assert!(check(&*store, &world.chain, Depth::Full).is_sound(), "{what}");
+    }
+}
+
+#[test]
+fn a_reindex_broken_off_anywhere_goes_on() {
+    let world = world();
+    let store = Arc::new(world.store.clone());
+    let mut interruptions = 0;
+    // Each try gets one look further than the one before.
+    for patience in 0_u32.. {
+        let mut looks = 0;
+        let mut watch = |_| {
+            looks += 1;
+            if looks > patience { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        match try_reindex(&store, &world.chain, &mut watch) {
+            Ok(done) => {
+                assert_eq!(done.tip, world.tip);
+                break;
+            }
+            Err(error) => assert!(matches!(error, CareError::Interrupted), "{error}"),
+        }
+        interruptions += 1;
+    }
+    assert!(interruptions > 5, "{interruptions}");
+    assert_same(&world, &*store, "interrupted");
+}
+
+#[test]
+fn a_reindex_killed_after_any_commit_goes_on() {
+    let world = world();
+    let recorder = Arc::new(Recorder::starting_from(world.store.clone()));
+    reindex(&recorder, &world.chain);
+    let states = recorder.states();
+    assert!(states.len() > 10, "{}", states.len());
+    let mut refused = 0;
+    for (state, _) in &states {
+        // An ordinary opening refuses it, or makes the same of it.
+        let opened = Arc::new(state.clone());
+        match Ledger::open(Arc::clone(&opened), world.chain.genesis(), Settings::default()) {
+            Ok(mut ledger) => {
+                settle(&mut ledger);
+                ledger.flush().unwrap();
+                drop(ledger);
+                assert_same(&world, &*opened, "opened");
+            }
+            Err(error) => {
+                assert!(matches!(error, OpenLedgerError::Reindexing), "{error}");
+                let checked = care::check(
+                    &*opened,
+                    world.chain.genesis(),
+                    Depth::Full,
+                    &mut rand::rng(),
+                    &mut go_on,
+                );
+                assert!(matches!(checked, Err(CareError::Open(OpenLedgerError::Reindexing))));
+                refused += 1;
+            }
+        }
+        let store = Arc::new(state.clone());
+        assert_eq!(reindex(&store, &world.chain).tip, world.tip);
+        assert_same(&world, &*store, "killed");
+        // No body was ever away.
+        assert_eq!(dump(state, Family::Blocks), dump(&world.store, Family::Blocks));
+    }
+    assert!(refused > 3 && refused < states.len());
+}
+
+#[test]
+fn another_chains_store_is_refused() {
+    let world = world();
+    let other = Chain::new(ashlar_testkit::builder::genesis(&[(lock(1), 5)]));
+    let store = Arc::new(world.store.clone());
+    let is_refused = |error: CareError| {
+        assert!(matches!(error, CareError::Open(OpenLedgerError::OtherChain { .. })), "{error}");
+    };
+    is_refused(try_reindex(&store, &other, &mut go_on).unwrap_err());
+    let depth = Depth::Blocks(1);
+    let checked = care::check(&*store, other.genesis(), depth, &mut rand::rng(), &mut go_on);
+    is_refused(checked.unwrap_err());
+    let exported = care::export(&*store, other.genesis(), Vec::new(), &mut go_on);
+    is_refused(exported.unwrap_err());
+    assert_eq!(dump(&*store, Family::Meta), dump(&world.store, Family::Meta));
+}
+
+// --- the chain file
+
+fn export(store: &impl Read, chain: &Chain) -> Vec<u8> {
+    let mut file = Vec::new();
+    care::export(store, chain.genesis(), &mut file, &mut go_on).unwrap();
+    file
+}
+
+fn reader<'a>(chain: &Chain, file: &'a [u8]) -> Reader<&'a [u8]> {
+    let params = chain.genesis().params();
+    Reader::new(file, &params.chain_id, params.max_block_bytes).unwrap()
+}
+
+fn import<S: Store>(
+    ledger: &mut Ledger<S>,
+    chain: &Chain,
+    file: &[u8],
+    watch: &mut care::Watch<'_>,
+) -> Result<Imported, ImportError> {
+    care::import(ledger, &mut reader(chain, file), 0, NOW, &mut rand::rng(), watch)
+}
+
+#[test]
+fn the_chain_goes_through_a_file() {
+    let world = world();
+    let file = export(&world.store, &world.chain);
+    let store = Arc::new(MemoryStore::new());
+    let mut ledger = open(&store, &world.chain, &Settings::default());
+    let imported = import(&mut ledger, &world.chain, &file, &mut go_on).unwrap();
+    assert_eq!(imported, Imported { new: 20, known: 0 });
+    assert_view(&ledger, &world.chain, &world.tip);
+    // Once more changes nothing.
+    let again = import(&mut ledger, &world.chain, &file, &mut go_on).unwrap();
+    assert_eq!(again, Imported { new: 0, known: 20 });
+    drop(ledger);
+    assert_is_replay(&*store, &world.chain, &world.tip, &Settings::default());
+    assert_eq!(export(&*store, &world.chain), file);
+}
+
+#[test]
+fn an_import_broken_off_anywhere_goes_on() {
+    let world = world();
+    let file = export(&world.store, &world.chain);
+    let store = Arc::new(MemoryStore::new());
+    let mut interruptions = 0;
+    loop {
+        let mut looks = 0;
+        let mut watch = |_| {
+            looks += 1;
+            if looks > 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let mut ledger = open(&store, &world.chain, &Settings::default());
+        // Looks at what is known already are free, or no try would get beyond it.
+        let known = ledger.view().tip().height;
+        let mut patient = |progress: Progress| match progress.done <= known.into() {
+            true => ControlFlow::Continue(()),
+            false => watch(progress),
+        };
+        match import(&mut ledger, &world.chain, &file, &mut patient) {
+            Ok(_) => break,
+            Err(ImportError::Care(CareError::Interrupted)) => interruptions += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(interruptions > 3, "{interruptions}");
+    assert_is_replay(&*store, &world.chain, &world.tip, &Settings::default());
+}
+
+#[test]
+fn an_import_judges_each_block_and_keeps_what_is_good() {
+    let world = world();
+    let mut chain = rich_chain();
+    let good = start(&mut chain, 5, 1);
+    let pay = chain.pay(&good, 1, lock(2), 500, 10);
+    let overpaying = chain.spoiled(&good, Plan::of(vec![pay]), |block| {
+        block.coinbase.outputs[0].value = ashlar_primitives::Amount::from_grains(600_000_000);
+    });
+    let write = |last: &[u8]| {
+        let mut writer = Writer::new(Vec::new(), &chain.genesis_id()).unwrap();
+        for block in chain.branch(&good) {
+            writer.push(&block.to_bytes()).unwrap();
+        }
+        writer.push(last).unwrap();
+        writer.finish().unwrap()
+    };
+    let mut other_root = overpaying.to_bytes();
+    other_root[100] ^= 1;
+    let orphan = world.chain.block(&world.tip).to_bytes();
+    for (last, expected) in [
+        (overpaying.to_bytes(), "coinbase-overpays"),
+        (orphan, "unknown-parent"),
+        (vec![0; 90], "bad-version"),
+    ] {
+        let mut ledger = open(&Arc::new(MemoryStore::new()), &chain, &Settings::default());
+        let error = import(&mut ledger, &chain, &write(&last), &mut go_on).unwrap_err();
+        let ImportError::Refused { number: 6, code, .. } = error else { panic!("{error}") };
+        assert_eq!(code, expected);
+        assert_view(&ledger, &chain, &good);
+    }
+    // A file cut short: what was whole is in.
+    let file = export(&world.store, &world.chain);
+    let mut ledger = open(&Arc::new(MemoryStore::new()), &world.chain, &Settings::default());
+    let error = import(&mut ledger, &world.chain, &file[..file.len() / 2], &mut go_on);
+    assert!(matches!(error, Err(ImportError::File(ChainFileError::Truncated { .. }))));
+    let mut ledger_goes_on = ledger;
+    import(&mut ledger_goes_on, &world.chain, &file, &mut go_on).unwrap();
+    assert_eq!(ledger_goes_on.view().tip().id, world.tip);
+}
+
+#[test]
+fn an_import_assumes_signatures_only_below_a_block_of_the_file() {
+    let world = world();
+    let file = export(&world.store, &world.chain);
+    let try_with = |named: BlockId| {
+        let settings = Settings { assume_valid: Some(named), ..Settings::default() };
+        let mut ledger = open(&Arc::new(MemoryStore::new()), &world.chain, &settings);
+        let mut headers = reader(&world.chain, &file);
+        care::import_headers(&mut ledger, &mut headers, 0, NOW, &mut go_on)?;
+        import(&mut ledger, &world.chain, &file, &mut go_on)?;
+        Ok::<_, ImportError>(ledger.view().tip().id)
+    };
+    assert_eq!(try_with(world.tip).unwrap(), world.tip);
+    assert_eq!(try_with(world.chain.branch(&world.tip)[3].id()).unwrap(), world.tip);
+    let error = try_with(BlockId([1; 32])).unwrap_err();
+    assert!(matches!(error, ImportError::AssumedNotThere { .. }), "{error}");
+}
