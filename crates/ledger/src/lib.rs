@@ -42,6 +42,6 @@ pub use moved::{MovedBlock, Published};
 pub use moves::CATCHING_UP_BLOCKS;
 pub use offer::Offered;
 #[cfg(feature = "rocksdb")]
-pub use rocks::{RocksOptions, RocksStore};
+pub use rocks::{RocksOptions, RocksReader, RocksStore};
 pub use store::{Announced, Batch, Direction, Durability, Family, Marker, Read, Store, StoreError};
 pub use view::View;

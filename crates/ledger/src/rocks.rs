@@ -119,18 +119,100 @@ impl RocksStore {
         let lock = lock(directory)?;
         let marker = MarkerFile::open(directory)?;
         refuse_remains(directory)?;
-        let cache = Cache::new_lru_cache(options.cache_bytes);
-        let common = common_options(options, &cache);
-        let families = Family::ALL.map(|family| {
-            ColumnFamilyDescriptor::new(family.name(), family_options(family, &common, &cache))
-        });
-        let default = ColumnFamilyDescriptor::new("default", common.clone());
-        let families = families.into_iter().chain([default]);
+        let (common, families) = all_options(options);
         let db = DB::open_cf_descriptors(&common, directory, families)
             .map_err(|error| unopenable(directory, error.to_string()))?;
         let open = Open { db, marker, directory: directory.to_owned(), _lock: lock };
         Ok(Self { open: Arc::new(open) })
     }
+
+    /// Empties families of a database that nobody has open, without reading what may be damaged
+    /// in them: their files go, and the next opening makes them anew.
+    ///
+    /// # Errors
+    /// Those of [`RocksStore::open`].
+    pub fn discard(
+        directory: &Path,
+        options: &RocksOptions,
+        families: &[Family],
+    ) -> Result<(), StoreError> {
+        let _lock = lock(directory)?;
+        refuse_remains(directory)?;
+        let (mut common, descriptors) = all_options(options);
+        // Files that are damaged or missing are no obstacle: theirs are the ones to go.
+        common.set_paranoid_checks(false);
+        let mut db = DB::open_cf_descriptors(&common, directory, descriptors)
+            .map_err(|error| unopenable(directory, error.to_string()))?;
+        for family in families {
+            db.drop_cf(family.name()).map_err(doing("emptying a family"))?;
+        }
+        Ok(())
+    }
+}
+
+/// A database opened for reading alone: whatever is asked of it, its files stay as they are.
+pub struct RocksReader {
+    db: DB,
+    _lock: File,
+}
+
+impl core::fmt::Debug for RocksReader {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "RocksReader({})", self.db.path().display())
+    }
+}
+
+impl RocksReader {
+    /// Opens the database in `directory`, which must be there.
+    ///
+    /// # Errors
+    /// Those of [`RocksStore::open`].
+    pub fn open(directory: &Path, options: &RocksOptions) -> Result<Self, StoreError> {
+        if !directory.join("CURRENT").exists() {
+            return Err(unopenable(directory, "there is none".to_owned()));
+        }
+        let lock = lock(directory)?;
+        let (common, families) = all_options(options);
+        // The log may hold the newest steps; they are read, and stay in it.
+        let db = DB::open_cf_descriptors_read_only(&common, directory, families, false)
+            .map_err(|error| unopenable(directory, error.to_string()))?;
+        Ok(Self { db, _lock: lock })
+    }
+}
+
+impl Read for RocksReader {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        get(&self.db, &ReadOptions::default(), family, key)
+    }
+
+    fn get_many(
+        &self,
+        family: Family,
+        keys: &[Vec<u8>],
+    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        get_many(&self.db, &ReadOptions::default(), family, keys)
+    }
+
+    fn scan(
+        &self,
+        family: Family,
+        range: KeyRange<'_>,
+        limit: usize,
+        direction: Direction,
+    ) -> Result<Vec<Entry>, StoreError> {
+        scan(&self.db, ReadOptions::default(), family, range, limit, direction)
+    }
+}
+
+/// Options of the database and of each of its families, with one cache for all.
+fn all_options(options: &RocksOptions) -> (Options, Vec<ColumnFamilyDescriptor>) {
+    let cache = Cache::new_lru_cache(options.cache_bytes);
+    let common = common_options(options, &cache);
+    let families = Family::ALL.map(|family| {
+        ColumnFamilyDescriptor::new(family.name(), family_options(family, &common, &cache))
+    });
+    let default = ColumnFamilyDescriptor::new("default", common.clone());
+    (common, families.into_iter().chain([default]).collect())
 }
 
 fn unopenable(directory: &Path, message: String) -> StoreError {

@@ -547,3 +547,141 @@ fn an_import_assumes_signatures_only_below_a_block_of_the_file() {
     let error = try_with(BlockId([1; 32])).unwrap_err();
     assert!(matches!(error, ImportError::AssumedNotThere { .. }), "{error}");
 }
+
+// --- on disk
+
+#[cfg(feature = "rocksdb")]
+mod disk {
+    use std::{fs, path::Path};
+
+    use ashlar_ledger::{RocksOptions, RocksReader, RocksStore};
+
+    use super::*;
+
+    /// The world's families in a database, in tables, bodies in blobs and all.
+    fn write(world: &World, folder: &Path) {
+        let store = RocksStore::open(folder, &RocksOptions::small()).unwrap();
+        for family in Family::ALL {
+            let writes = dump(&world.store, family);
+            let writes = writes.into_iter().map(|(key, value)| (family, key, Some(value)));
+            store.commit(Batch { writes: writes.collect() }, Durability::Synced).unwrap();
+        }
+    }
+
+    /// A copy of a database whose families are tables, not a log.
+    fn in_tables(folder: &Path) -> tempfile::TempDir {
+        let copies = tempfile::tempdir().unwrap();
+        let store = RocksStore::open(folder, &RocksOptions::small()).unwrap();
+        store.checkpoint(&copies.path().join("copy")).unwrap();
+        copies
+    }
+
+    fn reindex_on_disk(folder: &Path, chain: &Chain) -> Reindexed {
+        let options = RocksOptions::small();
+        let begun = {
+            let store = RocksStore::open(folder, &options).unwrap();
+            reindex::begin(&store, chain.genesis()).unwrap()
+        };
+        if let Begun::Empty(families) = begun {
+            RocksStore::discard(folder, &options, &families).unwrap();
+        }
+        let store = Arc::new(RocksStore::open(folder, &options).unwrap());
+        let settings = Settings::default();
+        reindex::run(&store, chain.genesis(), settings, &mut rand::rng(), &mut go_on).unwrap()
+    }
+
+    #[test]
+    fn a_reader_changes_no_file_and_a_reindex_gives_what_was_there() {
+        let world = world();
+        let folder = tempfile::tempdir().unwrap();
+        write(&world, folder.path());
+        let files = |folder: &Path| {
+            let mut files: Vec<_> = fs::read_dir(folder)
+                .unwrap()
+                .map(|entry| entry.unwrap())
+                // RocksDB's own log of what it does, and lock files.
+                .filter(|entry| !entry.file_name().to_string_lossy().starts_with("LOG"))
+                .map(|entry| (entry.path(), fs::read(entry.path()).unwrap()))
+                .collect();
+            files.sort();
+            files
+        };
+        let before = files(folder.path());
+        {
+            let store = RocksReader::open(folder.path(), &RocksOptions::small()).unwrap();
+            let report = check(&store, &world.chain, Depth::Full);
+            assert!(report.is_sound(), "{:?}", report.findings);
+            assert!(!export(&store, &world.chain).is_empty());
+            // And nobody else may open it meanwhile.
+            assert!(RocksStore::open(folder.path(), &RocksOptions::small()).is_err());
+        }
+        assert!(before == files(folder.path()));
+
+        let done = reindex_on_disk(folder.path(), &world.chain);
+        assert_eq!(done.tip, world.tip);
+        let store = RocksReader::open(folder.path(), &RocksOptions::small()).unwrap();
+        assert_same(&world, &store, "on disk");
+    }
+
+    #[test]
+    fn rotten_bits_in_any_table_are_found_and_those_that_follow_from_bodies_are_mended() {
+        let world = world();
+        let folder = tempfile::tempdir().unwrap();
+        write(&world, folder.path());
+        let sound = in_tables(folder.path());
+        let names: Vec<_> = fs::read_dir(sound.path().join("copy"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.ends_with(".sst"))
+            .collect();
+        assert!(names.len() >= Family::ALL.len(), "{names:?}");
+        let (mut mended, mut beyond) = (0, 0);
+        for name in &names {
+            let copy = in_tables(folder.path());
+            let path = copy.path().join("copy");
+            let table = path.join(name);
+            let mut bytes = fs::read(&table).unwrap();
+            bytes[10] ^= 0x10;
+            fs::remove_file(&table).unwrap();
+            fs::write(&table, bytes).unwrap();
+            let found = {
+                let store = RocksReader::open(&path, &RocksOptions::small()).unwrap();
+                care::check(
+                    &store,
+                    world.chain.genesis(),
+                    Depth::Full,
+                    &mut rand::rng(),
+                    &mut go_on,
+                )
+            };
+            let is_found = found.map_or(true, |report| !report.is_sound());
+            assert!(is_found, "{name}");
+            let options = RocksOptions::small();
+            let begun = {
+                let store = RocksStore::open(&path, &options).unwrap();
+                reindex::begin(&store, world.chain.genesis())
+            };
+            let Ok(Begun::Empty(families)) = begun else {
+                // What names chain and schema can't be read.
+                beyond += 1;
+                continue;
+            };
+            RocksStore::discard(&path, &options, &families).unwrap();
+            let store = Arc::new(RocksStore::open(&path, &options).unwrap());
+            let settings = Settings::default();
+            let run =
+                reindex::run(&store, world.chain.genesis(), settings, &mut rand::rng(), &mut go_on);
+            let done = run.unwrap();
+            match done.lost_bodies {
+                0 => {
+                    mended += 1;
+                    assert!(check(&*store, &world.chain, Depth::Full).is_sound(), "{name}");
+                    let is_whole = done.tip == world.tip || done.tip == world.taken;
+                    assert!(is_whole || done.height == 0, "{name}: {done:?}");
+                }
+                _ => beyond += 1,
+            }
+        }
+        assert!(mended >= 7 && beyond <= 2, "{mended} mended, {beyond} beyond");
+    }
+}
