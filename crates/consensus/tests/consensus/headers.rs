@@ -5,6 +5,7 @@ use ashlar_consensus::{
     header::is_too_new, judge_header,
 };
 use ashlar_primitives::{BlockId, Header};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::builder::{Chain, mine, required};
 
@@ -135,4 +136,38 @@ fn a_pause_is_not_made_up_for() {
     let (clock, lag) =
         ashlar_consensus::difficulty::advance(&params, parent.clock, parent.lag, year);
     assert_eq!((clock, lag), (year, 1_800 - 10));
+}
+
+#[test]
+fn work_and_median_rise_along_any_valid_chain() {
+    let (params, start) = moving();
+    // Easy enough to mine here, with two doublings up to the limit.
+    let params = Params { bits: 0x201f_ffff, ..params };
+    let (mut relieved, mut hardened) = (0, 0);
+    for seed in 0..12 {
+        let mut random = StdRng::seed_from_u64(seed);
+        // In a hurry, at leisure, or with pauses; never later than an hour.
+        let pace = [5, 20, 400, 3_600][usize::try_from(seed).unwrap() % 4];
+        let mut parent = start.clone();
+        for _ in 0..150 {
+            let earliest = u32::try_from(parent.min_time()).unwrap();
+            let time = random.random_range(earliest..=parent.clock + pace);
+            let bits = parent.required_bits(&params, time);
+            let mut header = Header { parent: parent.id, time, bits, ..Chain::new().header() };
+            mine(&mut header);
+            let next = check_header(&parent, &params, &header).unwrap();
+            let own = Target::from_bits(bits).unwrap().work();
+            assert!(next.work > parent.work);
+            assert_eq!(next.work, parent.work.saturating_add(own));
+            assert!(next.median_time() >= parent.median_time());
+            assert!(next.min_time() > parent.median_time().into());
+            assert_eq!(next.clock, parent.clock.max(time));
+            assert_eq!(next.height, parent.height + 1);
+            assert!((-300 * 1_800..=2 * 1_800).contains(&next.lag));
+            relieved += usize::from(bits != parent.normal_bits(&params));
+            hardened += usize::from(next.normal_bits(&params) < parent.normal_bits(&params));
+            parent = next;
+        }
+    }
+    assert!(relieved > 50 && hardened > 50, "{relieved}, {hardened}");
 }

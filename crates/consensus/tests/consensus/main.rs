@@ -11,3 +11,4 @@ mod headers;
 mod signatures;
 mod state;
 mod transactions;
+mod verdicts;

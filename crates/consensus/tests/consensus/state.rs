@@ -3,7 +3,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use ashlar_consensus::{CheckedBlock, HeaderState, SpentCoins, UtxoDiff, disconnect};
+use ashlar_consensus::{
+    CheckedBlock, HeaderState, SpentCoins, UtxoAccumulator, UtxoDiff, disconnect,
+};
 use ashlar_primitives::{Coin, OutPoint, Transaction};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -98,51 +100,142 @@ fn connecting_and_disconnecting_is_nothing() {
     }
 }
 
+/// A set of coins on the way, and what led to the next.
+struct Stop {
+    coins: BTreeMap<OutPoint, Coin>,
+    utxo: UtxoAccumulator,
+    diff: UtxoDiff,
+}
+
+/// Up and down at random, on ever new branches, the same payments coming again at other heights:
+/// what a reorganisation makes of the coins. The last stop leads nowhere. Also, how many payments
+/// moved.
+fn wander(seed: u64, moves: usize) -> (Vec<Stop>, usize) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let owner = Owner::new(1);
+    let mut chain = Chain::new();
+    let mut done: Vec<Done> = (0..6).map(|_| extend(&mut chain, &owner, &mut random)).collect();
+    let mut waiting: Vec<(Vec<Transaction>, u64)> = Vec::new();
+    let (mut stops, mut moved) = (Vec::new(), 0);
+    for _ in 0..moves {
+        let (coins, utxo) = (chain.coins.clone(), chain.state.utxo.clone());
+        let diff = if random.random() && done.len() > 4 {
+            let Done { parent, block, undo } = done.pop().unwrap();
+            let fees = block.coinbase().outputs.iter().map(|it| it.value.grains()).sum::<u64>();
+            let subsidy = chain.params.subsidy(block.height()).grains();
+            waiting.push((block.to_block().transactions, fees - subsidy));
+            chain.disconnect(&block, &undo, parent)
+        } else {
+            // One block later than it was, where there is room for one more.
+            let step = match waiting.pop().filter(|(again, _)| all_there(&chain, again)) {
+                Some((again, fees)) if random.random() => {
+                    moved += again.len();
+                    extend_with(&mut chain, &owner, again, fees)
+                }
+                Some(later) => {
+                    waiting.push(later);
+                    extend_with(&mut chain, &owner, vec![], 0)
+                }
+                None => extend(&mut chain, &owner, &mut random),
+            };
+            let diff = disconnect(&step.block, &step.undo).reversed();
+            done.push(step);
+            diff
+        };
+        stops.push(Stop { coins, utxo, diff });
+    }
+    let (coins, utxo) = (chain.coins, chain.state.utxo);
+    stops.push(Stop { coins, utxo, diff: UtxoDiff::default() });
+    (stops, moved)
+}
+
 #[test]
 fn a_diff_is_what_changed_and_reverses() {
-    let mut both_ways = 0;
-    for seed in 0..24 {
-        let mut random = StdRng::seed_from_u64(100 + seed);
-        let owner = Owner::new(1);
-        let mut chain = Chain::new();
-        let mut done: Vec<Done> = Vec::new();
-        for _ in 0..6 {
-            done.push(extend(&mut chain, &owner, &mut random));
-        }
-        // Up and down at random, on ever new branches, the same payments coming again at other
-        // heights: what a reorganisation makes of the coins.
-        let mut waiting: Vec<(Vec<Transaction>, u64)> = Vec::new();
-        for _ in 0..20 {
-            let mut before = chain.coins.clone();
-            let diff = if random.random() && done.len() > 4 {
-                let Done { parent, block, undo } = done.pop().unwrap();
-                let fees = block.coinbase().outputs.iter().map(|it| it.value.grains()).sum::<u64>();
-                let subsidy = chain.params.subsidy(block.height()).grains();
-                waiting.push((block.to_block().transactions, fees - subsidy));
-                chain.disconnect(&block, &undo, parent)
-            } else {
-                let step = match waiting.pop().filter(|_| random.random_range(0..3) > 0) {
-                    Some((again, fees)) if all_there(&chain, &again) => {
-                        both_ways += again.len();
-                        // One block later than it was.
-                        done.push(extend_with(&mut chain, &owner, vec![], 0));
-                        before = chain.coins.clone();
-                        extend_with(&mut chain, &owner, again, fees)
-                    }
-                    _ => extend(&mut chain, &owner, &mut random),
-                };
-                let diff = disconnect(&step.block, &step.undo).reversed();
-                done.push(step);
-                diff
-            };
-            assert_eq!(diff, difference(&before, &chain.coins));
-            assert_sealed(&chain);
-            let mut back = chain.coins.clone();
-            apply(&diff.reversed(), &mut back);
-            assert_eq!(back, before);
+    let mut moved = 0;
+    for seed in 100..124 {
+        let (stops, payments) = wander(seed, 20);
+        moved += payments;
+        for pair in stops.windows(2) {
+            let Stop { coins, utxo, diff } = &pair[0];
+            assert_eq!(*diff, difference(coins, &pair[1].coins));
+            assert_eq!(diff.applied_to(utxo), pair[1].utxo);
+            assert_eq!(utxo.commitment(), commitment_of(coins));
+            let mut back = pair[1].coins.clone();
+            apply(&diff.clone().reversed(), &mut back);
+            assert_eq!(back, *coins);
+            assert_eq!(diff.clone().reversed().applied_to(&pair[1].utxo), *utxo);
+            assert_eq!(diff.clone().reversed().reversed(), *diff);
         }
     }
-    assert!(both_ways > 20, "too few payments moved to another height: {both_ways}");
+    assert!(moved > 20, "too few payments moved to another height: {moved}");
+}
+
+/// First one diff, then another: what comes and goes leaves no trace, nor what goes and comes back
+/// just as it was.
+fn then(mut first: UtxoDiff, next: &UtxoDiff) -> UtxoDiff {
+    for (outpoint, coin) in &next.spent {
+        if first.created.remove(outpoint).is_none() {
+            first.spent.insert(*outpoint, *coin);
+        }
+    }
+    for (outpoint, coin) in &next.created {
+        if first.spent.get(outpoint) == Some(coin) {
+            first.spent.remove(outpoint);
+        } else {
+            first.created.insert(*outpoint, *coin);
+        }
+    }
+    first
+}
+
+#[test]
+fn diffs_compose() {
+    for seed in 200..212 {
+        let (stops, _) = wander(seed, 16);
+        for (start, from) in stops.iter().enumerate() {
+            let mut whole = UtxoDiff::default();
+            for (last, to) in stops.windows(2).map(|pair| (&pair[0], &pair[1])).skip(start) {
+                whole = then(whole, &last.diff);
+                // One diff for the whole run: on coins, on the accumulator, there and back.
+                assert_eq!(whole, difference(&from.coins, &to.coins));
+                let mut coins = from.coins.clone();
+                apply(&whole, &mut coins);
+                assert_eq!(coins, to.coins);
+                assert_eq!(whole.applied_to(&from.utxo), to.utxo);
+                let back = whole.clone().reversed();
+                assert_eq!(back.applied_to(&to.utxo), from.utxo);
+                assert_eq!(then(whole.clone(), &back), UtxoDiff::default());
+            }
+        }
+        // However the run is cut, and backwards as forwards.
+        for run in stops.windows(3) {
+            let [a, b, c] = [&run[0].diff, &run[1].diff, &run[2].diff];
+            let (left, right) = (then(then(a.clone(), b), c), then(a.clone(), &then(b.clone(), c)));
+            assert_eq!(left, right);
+            let back =
+                then(then(c.clone().reversed(), &b.clone().reversed()), &a.clone().reversed());
+            assert_eq!(left.reversed(), back);
+        }
+    }
+}
+
+#[test]
+fn an_accumulator_is_its_bytes_and_knows_no_order() {
+    let (stops, _) = wander(300, 12);
+    for Stop { coins, utxo, .. } in &stops {
+        let bytes: [u8; 2_048] = utxo.to_bytes().try_into().unwrap();
+        assert_eq!(UtxoAccumulator::from_bytes(&bytes), *utxo);
+        let mut backwards = UtxoAccumulator::empty();
+        for (outpoint, coin) in coins.iter().rev() {
+            backwards.add(outpoint, coin);
+        }
+        assert_eq!(backwards, *utxo);
+    }
+    let mut random = StdRng::seed_from_u64(7);
+    for _ in 0..50 {
+        let bytes: [u8; 2_048] = std::array::from_fn(|_| random.random());
+        assert_eq!(UtxoAccumulator::from_bytes(&bytes).to_bytes(), bytes);
+    }
 }
 
 fn all_there(chain: &Chain, transactions: &[Transaction]) -> bool {

@@ -28,7 +28,7 @@ fn keyed(transactions: &[Transaction]) -> impl Iterator<Item = (Wtxid, &Transact
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..<_>::default() })]
+    #![proptest_config(crate::round_trip::config())]
 
     #[test]
     fn what_is_missing_is_asked_for_and_completes_the_block(

@@ -4,5 +4,6 @@
 
 mod allocation;
 mod compact;
+mod limits;
 mod round_trip;
 mod strategies;

@@ -23,11 +23,23 @@ pub(crate) fn block_id() -> impl Strategy<Value = BlockId> {
     uniform32(any::<u8>()).prop_map(BlockId)
 }
 
+pub(crate) fn amount() -> impl Strategy<Value = Amount> {
+    prop_oneof![any::<u64>(), 0..3_u64, Just(u64::MAX)].prop_map(Amount::from_grains)
+}
+
+pub(crate) fn public_key() -> impl Strategy<Value = PublicKey> {
+    uniform32(any::<u8>()).prop_map(PublicKey)
+}
+
+pub(crate) fn short_id() -> impl Strategy<Value = ShortId> {
+    uniform6(any::<u8>()).prop_map(ShortId)
+}
+
 fn wtxid() -> impl Strategy<Value = Wtxid> {
     uniform32(any::<u8>()).prop_map(Wtxid)
 }
 
-fn signature() -> impl Strategy<Value = Signature> {
+pub(crate) fn signature() -> impl Strategy<Value = Signature> {
     (uniform32(any::<u8>()), uniform32(any::<u8>())).prop_map(|(r, s)| {
         let mut bytes = [0; 64];
         bytes[..32].copy_from_slice(&r);
@@ -36,16 +48,15 @@ fn signature() -> impl Strategy<Value = Signature> {
     })
 }
 
-fn lock() -> impl Strategy<Value = Lock> {
+pub(crate) fn lock() -> impl Strategy<Value = Lock> {
     (any::<u8>(), uniform32(any::<u8>())).prop_map(|(version, program)| Lock { version, program })
 }
 
 pub(crate) fn output() -> impl Strategy<Value = Output> {
-    (any::<u64>(), lock())
-        .prop_map(|(value, lock)| Output { value: Amount::from_grains(value), lock })
+    (amount(), lock()).prop_map(|(value, lock)| Output { value, lock })
 }
 
-fn outpoint() -> impl Strategy<Value = OutPoint> {
+pub(crate) fn outpoint() -> impl Strategy<Value = OutPoint> {
     (uniform32(any::<u8>()), any::<u16>())
         .prop_map(|(txid, index)| OutPoint { txid: Txid(txid), index })
 }
@@ -133,7 +144,7 @@ pub(crate) fn block() -> impl Strategy<Value = Block> {
 }
 
 pub(crate) fn compact_block() -> impl Strategy<Value = CompactBlock> {
-    let short_ids = vec(uniform6(any::<u8>()).prop_map(ShortId), 0..6);
+    let short_ids = vec(short_id(), 0..6);
     let prefilled = vec((any::<prop::sample::Index>(), transaction()), 0..3);
     (header(), coinbase(), any::<u64>(), short_ids, prefilled).prop_map(
         |(header, coinbase, salt, short_ids, prefilled)| {
@@ -155,7 +166,7 @@ pub(crate) fn compact_block() -> impl Strategy<Value = CompactBlock> {
     )
 }
 
-fn status() -> impl Strategy<Value = Status> {
+pub(crate) fn status() -> impl Strategy<Value = Status> {
     let agent = vec(0x20_u8..=0x7e, 0..=64).prop_map(|agent| String::from_utf8(agent).unwrap());
     let work = uniform32(any::<u8>());
     (block_id(), block_id(), any_u32(), work, any_u32(), agent).prop_map(
