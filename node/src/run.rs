@@ -148,10 +148,12 @@ fn open_ledger(
         lock_index: config.lock_index,
         ..ashlar_ledger::Settings::default()
     };
-    let ledger = Ledger::open(store, genesis, settings)?;
+    let mut ledger = Ledger::open(store, genesis, settings)?;
     if let Some(warning) = ledger.warning() {
         warn!("{warning}");
     }
+    // Nobody is shown the middle of a reorganisation that a crash interrupted.
+    ledger.resume(&mut rand::rng())?;
     Ok(ledger)
 }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use ashlar_consensus::{
     BlockError, CheckedBlock, HeaderError, HeaderState, JudgeError, Params, SignatureCheck, State,
-    Walked, header::check_version, judge_header, open_body,
+    Walked, Work, header::check_version, judge_header, open_body,
 };
 use ashlar_primitives::{BlockId, Header};
 use thiserror::Error;
@@ -295,6 +295,8 @@ pub struct Ledger<S: Store> {
     pub(crate) moved: Moved,
     /// What was published and not yet taken.
     pub(crate) news: Option<Moved>,
+    /// The work of the tip that others were told of last, perhaps by an earlier run.
+    pub(crate) told: Work,
     /// At which height memory was last tidied.
     pub(crate) pruned_at: u32,
     pub(crate) warning: Option<OpenWarning>,

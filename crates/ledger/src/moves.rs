@@ -285,14 +285,15 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Tells readers of what was just committed, where it is the end of a reorganisation or has
-    /// more work than what they know: they never see the way down.
+    /// more work than what they, or those before a crash, were told: they never see the way down.
     fn publish(&mut self) -> Result<(), StoreError> {
         let (live, published) = (&self.live.header, &self.published.tip);
-        let is_better = live.work > published.work || self.is_resting();
+        let is_better = live.work > self.told || self.is_resting();
         if live.id == published.id || !is_better {
             return Ok(());
         }
         self.store.announce(Announced { height: live.height, id: live.id })?;
+        self.told = live.work;
         let sequence = self.published.sequence.saturating_add(1);
         self.published = Arc::new(self.make_view(sequence));
         let nothing = Moved::new(self.settings.moved_body_bytes);

@@ -106,7 +106,7 @@ impl<S: Store> Ledger<S> {
     /// Makes every move there is, verifying signatures here and now. What is connected is on disk
     /// and published when this returns.
     pub fn settle_down(&mut self, rng: &mut (impl CryptoRng + ?Sized)) -> Result<(), StoreError> {
-        self.settle_watched(rng, &mut |_| ControlFlow::Continue(())).map(drop)
+        self.move_until(rng, |_| ControlFlow::Continue(())).map(drop)
     }
 
     /// [`Ledger::settle_down`], telling the live height after each move. Broken off, it leaves
@@ -115,6 +115,29 @@ impl<S: Store> Ledger<S> {
         &mut self,
         rng: &mut (impl CryptoRng + ?Sized),
         watch: &mut dyn FnMut(u32) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, StoreError> {
+        self.move_until(rng, |ledger| watch(ledger.live.header.height))
+    }
+
+    /// Finishes a reorganisation that a crash interrupted, verifying signatures here and now: until
+    /// what is published has the work that others were told of before. A driver does so before it
+    /// serves anybody; there is nothing to do after any other stop.
+    pub fn resume(&mut self, rng: &mut (impl CryptoRng + ?Sized)) -> Result<(), StoreError> {
+        if self.published.tip.work >= self.told {
+            return Ok(());
+        }
+        let is_there = |ledger: &Self| match ledger.published.tip.work >= ledger.told {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        self.move_until(rng, is_there).map(drop)
+    }
+
+    /// Asks `watch` after each move whether to go on.
+    fn move_until(
+        &mut self,
+        rng: &mut (impl CryptoRng + ?Sized),
+        mut watch: impl FnMut(&Self) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, StoreError> {
         // Steps end by size alone: time does not pass here.
         const NOW_MS: u64 = 0;
@@ -130,7 +153,7 @@ impl<S: Store> Ledger<S> {
                     self.complete(walked, verified, NOW_MS)?;
                 }
             }
-            if watch(self.live.header.height).is_break() {
+            if watch(self).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }

@@ -3,7 +3,7 @@
 use core::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
-use ashlar_consensus::{Genesis, State};
+use ashlar_consensus::{Genesis, HeaderState, State, Work};
 use ashlar_primitives::{Amount, BlockId, Encode as _};
 
 use crate::{
@@ -31,8 +31,7 @@ impl<S: Store> Ledger<S> {
     /// or dropped as the settings say, which reads the whole chain where one is new.
     ///
     /// A crash half-way through a reorganisation leaves an intermediate tip; the published view
-    /// is of that tip until the driver has called `next_move` to its end, which it does before it
-    /// serves anybody.
+    /// is of that tip until [`Ledger::resume`].
     pub fn open(
         store: Arc<S>,
         genesis: &Genesis,
@@ -84,8 +83,8 @@ impl<S: Store> Ledger<S> {
         }
         headers.load_above(&header, header.height.saturating_sub(settings.headers_in_memory))?;
 
-        let warning = compare_marker(&*store, &headers, header.height)?;
-        if warning.is_none() {
+        let (warning, told) = compare_marker(&*store, &headers, &header)?;
+        if warning.is_none() && header.work >= told {
             // The published view begins here: a crash may have come between step and marker.
             store.announce(Announced { height: header.height, id: tip })?;
         }
@@ -117,6 +116,7 @@ impl<S: Store> Ledger<S> {
             out: None,
             published,
             news: None,
+            told,
             pruned_at,
             warning,
         };
@@ -174,20 +174,26 @@ pub(crate) fn genesis_batch(genesis: &Genesis) -> Result<Batch, StoreError> {
     Ok(batch)
 }
 
-/// Whether the tip that was announced last is still here. A database that lost only the step
-/// which made it the tip has its body, and goes there by itself.
+/// Whether the tip that was announced last is still here, and the work that others were told of.
+/// A database that lost only the step which made it the tip has its body, and goes there by
+/// itself; so does one that stands half-way through a reorganisation.
 fn compare_marker<S: Store>(
     store: &S,
     headers: &Headers<S>,
-    found_height: u32,
-) -> Result<Option<OpenWarning>, StoreError> {
+    found: &HeaderState,
+) -> Result<(Option<OpenWarning>, Work), StoreError> {
+    let found_height = found.height;
     Ok(match store.announced()? {
-        Marker::Absent => None,
-        Marker::Damaged => Some(OpenWarning::MarkerDamaged { found_height }),
-        Marker::Tip(announced) => {
-            let is_here = headers.node(&announced.id)?.is_some_and(|node| node.is_whole());
-            (!is_here).then_some(OpenWarning::WentBack { announced, found_height })
-        }
+        Marker::Absent => (None, found.work),
+        Marker::Damaged => (Some(OpenWarning::MarkerDamaged { found_height }), found.work),
+        Marker::Tip(announced) => match headers.node(&announced.id)? {
+            Some(node) if node.is_whole() => match node.failed {
+                None => (None, node.state.work.max(found.work)),
+                // The operator took it away.
+                Some(_) => (None, found.work),
+            },
+            _ => (Some(OpenWarning::WentBack { announced, found_height }), found.work),
+        },
     })
 }
 

@@ -424,6 +424,38 @@ fn a_database_that_went_back_is_told_and_catches_up() {
 }
 
 #[test]
+fn an_interrupted_reorganisation_is_finished_before_anybody_is_served() {
+    let play = Play::new(Scene::Reorganisation);
+    let short = play.chain.state(&play.other).header.work;
+    let mut resumed = 0;
+    for number in 1..=play.count(Call::Write) {
+        let (moment, effect) = (Moment::After, Effect::Kill);
+        let fault = Fault { call: Call::Write, number, moment, effect };
+        let store = Arc::new(play.play_with(fault).0);
+        // Opened and killed again without a move: what was told is not forgotten.
+        drop(open(&store, &play.chain, &play.settings));
+        let mut ledger = open(&store, &play.chain, &play.settings);
+        let is_half_way = ledger.view().tip().work < short;
+        resumed += usize::from(is_half_way);
+        while ledger.view().tip().id != play.end && is_half_way {
+            let before = ledger.view();
+            let next = ledger.next_move(0).unwrap();
+            if let Move::Verify(walked) = next {
+                let verified =
+                    verify_signatures(walked.checks(), &Default::default(), &mut rand::rng());
+                ledger.complete(walked, verified, 0).unwrap();
+            }
+            let view = ledger.view();
+            assert!(view.sequence() == before.sequence() || view.tip().work > short);
+        }
+        let mut ledger = open(&store, &play.chain, &play.settings);
+        ledger.resume(&mut rand::rng()).unwrap();
+        assert!(ledger.view().tip().work >= short);
+    }
+    assert!(resumed >= 6, "only {resumed} crashes half-way");
+}
+
+#[test]
 fn an_order_of_the_operator_is_on_disk_when_it_returns() {
     let play = Play::new(Scene::Orders);
     let store = Arc::new(play.stage());

@@ -106,11 +106,11 @@ fn verify(
     ashlar_consensus::verify_signatures(walked.checks(), &Default::default(), &mut rand::rng())
 }
 
-/// A heavier branch of which the block at `bad` (from 1) claims too much.
-fn invalid_branch(bad: usize, length: usize) {
+/// A heavier branch, beside an honest one, of which the block at `bad` (from 1) claims too much.
+fn invalid_branch(honest_len: usize, bad: usize, length: usize) {
     let mut chain = rich_chain();
     let root = start(&mut chain, 3, 1);
-    let honest = extend_with_payments(&mut chain, &root, 2, 2);
+    let honest = extend_with_payments(&mut chain, &root, honest_len as u64, 2);
     let before_bad = extend_with_payments(&mut chain, &root, bad as u64 - 1, 3);
     let spoiled = chain.spoiled(&before_bad, Plan::default(), |block| {
         block.coinbase.outputs[0].value = Amount::from_grains(600_000_000);
@@ -125,13 +125,14 @@ fn invalid_branch(bad: usize, length: usize) {
     ledger.take_published().unwrap();
     store_branch(&mut ledger, &chain, &tip);
 
-    let (mut invalid, mut best_height) = (0, 0);
+    let (mut invalid, mut judged, mut best_height) = (0, 0, 0);
     loop {
         match ledger.next_move(0).unwrap() {
             Move::Idle => break,
             Move::Progress => {}
             Move::Verify(walked) => {
                 let verified = verify(&walked);
+                judged += usize::from(walked.id() == bad_id);
                 match ledger.complete(walked, verified, 0).unwrap() {
                     Completed::Connected => {}
                     Completed::Invalid(error) => {
@@ -144,13 +145,13 @@ fn invalid_branch(bad: usize, length: usize) {
         }
         best_height = best_height.max(ledger.view().tip().height);
     }
-    assert_eq!(invalid, 1, "the bad block is judged once");
+    assert_eq!((judged, invalid), (1, 1), "the bad block is judged once");
     assert_eq!(ledger.failed_code(&bad_id).unwrap(), Some("coinbase-overpays"));
     if tip != bad_id {
         assert_eq!(ledger.failed_code(&tip).unwrap(), Some("invalid-parent"));
     }
     // The valid beginning of the branch stays where it has more work.
-    let expected = if bad - 1 > 2 { before_bad } else { honest };
+    let expected = if bad - 1 > honest_len { before_bad } else { honest };
     assert_view(&ledger, &chain, &expected);
     assert_eq!(best_height, chain.state(&expected).header.height);
     assert_is_replay(&*store, &chain, &expected, &settings);
@@ -171,10 +172,48 @@ fn invalid_branch(bad: usize, length: usize) {
 
 #[test]
 fn an_invalid_block_in_a_heavier_branch_leads_back() {
-    invalid_branch(1, 3);
-    invalid_branch(2, 6);
-    invalid_branch(3, 3);
-    invalid_branch(5, 20);
+    invalid_branch(2, 1, 3);
+    invalid_branch(2, 2, 6);
+    invalid_branch(2, 3, 3);
+    invalid_branch(2, 5, 20);
+}
+
+#[test]
+fn an_invalid_block_far_up_a_heavier_branch_leads_back() {
+    // The branch is judged from the fork on, its good beginning lighter than the honest chain; in
+    // the last one heavier, so that it stays.
+    for (honest, bad) in [(600, 1), (600, 50), (600, 500), (60, 500)] {
+        invalid_branch(honest, bad, 610);
+    }
+}
+
+#[test]
+fn orders_reach_a_thousand_blocks_down() {
+    let mut chain = rich_chain();
+    let root = start(&mut chain, 3, 1);
+    let main = chain.extend_by(&root, 1_000);
+    let side = chain.extend_by(&root, 990);
+    let settings = Settings { headers_in_memory: 100, ..Settings::default() };
+    let store = Arc::new(MemoryStore::new());
+    let mut ledger = open(&store, &chain, &settings);
+    store_branch(&mut ledger, &chain, &main);
+    settle(&mut ledger);
+    store_branch(&mut ledger, &chain, &side);
+    settle(&mut ledger);
+    assert_view(&ledger, &chain, &main);
+    ledger.take_published().unwrap();
+
+    let first = chain.branch(&main)[3].id();
+    ledger.invalidate(&first).unwrap();
+    settle(&mut ledger);
+    assert_view(&ledger, &chain, &side);
+    let moved = ledger.take_published().unwrap();
+    assert_eq!((moved.disconnected.len(), moved.connected.len()), (1_000, 990));
+    ledger.reconsider(&first).unwrap();
+    settle(&mut ledger);
+    assert_view(&ledger, &chain, &main);
+    let moved = ledger.take_published().unwrap();
+    assert_eq!((moved.disconnected.len(), moved.connected.len()), (990, 1_000));
 }
 
 #[test]
