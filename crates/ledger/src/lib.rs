@@ -30,6 +30,7 @@ pub mod rocks;
 mod route;
 mod step;
 pub mod store;
+pub mod stored;
 pub mod tree;
 pub mod view;
 
@@ -44,4 +45,5 @@ pub use offer::Offered;
 #[cfg(feature = "rocksdb")]
 pub use rocks::{RocksOptions, RocksReader, RocksStore};
 pub use store::{Announced, Batch, Direction, Durability, Family, Marker, Read, Store, StoreError};
+pub use stored::Stored;
 pub use view::View;

@@ -163,6 +163,10 @@ pub(crate) fn read_undo(bytes: &[u8]) -> Result<SpentCoins, StoreError> {
         let (outpoint, coin) = element.split_at(OutPoint::LEN);
         let damaged = |error| StoreError::corrupt(format_args!("an undo record: {error}"));
         let outpoint = OutPoint::from_bytes(outpoint).map_err(damaged)?;
+        // In the order in which they are written, so that no two records say the same.
+        if spent.coins.last_key_value().is_some_and(|(last, _)| *last >= outpoint) {
+            return Err(StoreError::corrupt("an undo record: coins are out of order"));
+        }
         spent.coins.insert(outpoint, Coin::from_bytes(coin).map_err(damaged)?);
     }
     Ok(spent)
