@@ -12,7 +12,7 @@ const ALWAYS_NOTICED: usize = 4;
 /// four letters, is none.
 pub fn address(data: &[u8]) {
     let mut steer = Steer::new(data);
-    if steer.byte() % 2 == 0 {
+    if steer.flag() {
         let prefix_len = steer.below(18);
         let text = String::from_utf8_lossy(steer.take_rest()).into_owned();
         let prefix: String = text.chars().take(prefix_len).collect();

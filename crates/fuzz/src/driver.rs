@@ -10,10 +10,13 @@ use std::{
 
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 
-use crate::Target;
+use crate::{MAX_LEN, Target};
 
 /// Changes to one input at most.
 const MAX_CHANGES: usize = 6;
+
+/// Bytes of an input out of nothing at most.
+const MAX_INVENTED: usize = 512;
 
 /// Numbers at which limits break.
 const EDGES: [u64; 12] = [
@@ -94,7 +97,7 @@ pub fn run(target: &Target, seed: u64, until: Until) -> Result<Summary, Box<Cras
         if is_over {
             return Ok(Summary { corpus: corpus.len(), executions, elapsed: started.elapsed() });
         }
-        let input = invent(&mut rng, &corpus, target.max_len);
+        let input = invent(&mut rng, &corpus);
         execute(target, &input)?;
         executions += 1;
     }
@@ -109,15 +112,15 @@ fn execute(target: &Target, input: &[u8]) -> Result<(), Box<Crash>> {
 }
 
 /// An input out of nothing, or one of the corpus changed in a few places.
-fn invent(rng: &mut StdRng, corpus: &[Vec<u8>], max_len: usize) -> Vec<u8> {
+fn invent(rng: &mut StdRng, corpus: &[Vec<u8>]) -> Vec<u8> {
     let mut input = match corpus.choose(rng) {
         Some(input) if rng.random_range(0..8) > 0 => input.clone(),
-        _ => (0..rng.random_range(0..=max_len)).map(|_| rng.random()).collect(),
+        _ => (0..rng.random_range(0..=MAX_INVENTED)).map(|_| rng.random()).collect(),
     };
     for _ in 0..rng.random_range(1..=MAX_CHANGES) {
         change(rng, &mut input, corpus);
     }
-    input.truncate(max_len);
+    input.truncate(MAX_LEN);
     input
 }
 

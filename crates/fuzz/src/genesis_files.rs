@@ -31,7 +31,7 @@ const FIELDS: [&str; 15] = [
 /// Half of the inputs are text as it is, half steer changes to a good file.
 pub fn genesis_file(data: &[u8]) {
     let mut steer = Steer::new(data);
-    let text = if steer.byte() % 2 == 0 {
+    let text = if steer.flag() {
         String::from_utf8_lossy(steer.take_rest()).into_owned()
     } else {
         changed(&mut steer)

@@ -32,7 +32,7 @@ fn command(arguments: &[String]) -> Result<(), String> {
     match arguments {
         [list] if list == "list" => {
             for target in TARGETS {
-                println!("{} {}", target.name, target.max_len);
+                println!("{}", target.name);
             }
             Ok(())
         }

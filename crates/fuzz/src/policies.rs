@@ -1,7 +1,11 @@
 //! Policies: their ids, their limits, and who satisfies them.
 
 use ashlar_consensus::{error::WitnessFault, witness::satisfy};
-use ashlar_primitives::{Decode as _, Encode as _, Policy, PolicyId, PublicKey, Signature};
+use ashlar_primitives::{
+    Amount, Coin, Decode as _, Encode as _, Lock, Output, Policy, PolicyId, PublicKey, Signature,
+    Witness,
+};
+use ashlar_testkit::model::witness as model;
 use sha2::{Digest as _, Sha256};
 
 use crate::steer::Steer;
@@ -60,8 +64,8 @@ fn asked(policy: &Policy, height: u64, youngest: u64, so_far: &mut Asked) {
     }
 }
 
-/// What decodes is what keeps the limits; hiding a branch keeps the id; evaluation agrees with a
-/// list of what the policy asks for.
+/// What decodes is what keeps the limits; hiding a branch keeps the id; evaluation agrees with
+/// the slow model, and its faults with a list of what the policy asks for.
 pub fn policy(data: &[u8]) {
     let mut steer = Steer::new(data);
     let policy = node(&mut steer, 1);
@@ -102,6 +106,15 @@ pub fn policy(data: &[u8]) {
     let hashes: Vec<_> = hashes.collect();
 
     let found = satisfy(&policy, height, youngest, &signatures, &preimages);
+    assert_eq!(policy.id(), model::policy_id(&policy));
+    let output = Output { value: Amount::from_grains(1), lock: Lock::policy(policy.id()) };
+    let coin = Coin { output, height: youngest, is_coinbase: false };
+    let witness = Witness::Policy {
+        policy: policy.clone(),
+        signatures: signatures.clone(),
+        preimages: preimages.clone(),
+    };
+    assert_eq!(found.clone().ok(), model::check(height, &[witness], &[coin]).ok());
     let enough = signatures.len() >= want.keys.len() && hashes.starts_with(&want.digests);
     let left_over = signatures.len() > want.keys.len() || preimages.len() > want.digests.len();
     if !want.is_met || !enough {

@@ -5,14 +5,18 @@ use std::{cell::OnceCell, ops::Bound, sync::Arc};
 use ashlar_consensus::CheckedBlock;
 use ashlar_ledger::{
     Batch, Direction, Durability, Family, Ledger, MemoryStore, OpenLedgerError, Read, Settings,
-    Store, StoreError, Stored, view::QueryError,
+    Store, StoreError, Stored,
+    chain_file::{ChainFileError, Reader, Writer},
+    view::QueryError,
 };
-use ashlar_primitives::BlockId;
+use ashlar_primitives::{BlockId, Header};
 use ashlar_testkit::builder::{Chain, GENESIS_TIME, Plan, genesis, lock};
 use rand::{SeedableRng as _, rngs::StdRng};
 
 use crate::steer::Steer;
 
+/// Of the chain whose files are read here.
+const MAX_BLOCK_BYTES: usize = 400;
 /// Late enough for every block of the scene.
 const NOW_SECONDS: u64 = GENESIS_TIME as u64 + 100_000;
 
@@ -26,6 +30,55 @@ pub fn record(data: &[u8]) {
         Err(StoreError::Corrupt { what }) => assert!(!what.is_empty()),
         Err(other) => panic!("damage is told as {other}"),
     }
+}
+
+/// A file as it is, or a good one steered from blocks of any content and then damaged: read back
+/// whole, or refused; never more in memory than what is there.
+pub fn chain_file(data: &[u8]) {
+    let chain_id = BlockId([7; 32]);
+    let mut steer = Steer::new(data);
+    if steer.flag() {
+        if let Ok(blocks) = read_chain_file(steer.take_rest(), &chain_id) {
+            assert!(blocks.iter().all(|block| block.len() <= MAX_BLOCK_BYTES));
+        }
+        return;
+    }
+    let mut blocks = Vec::new();
+    for _ in 0..steer.below(6) {
+        let length = Header::LEN + steer.below(MAX_BLOCK_BYTES - Header::LEN + 1);
+        blocks.push(vec![steer.byte(); length]);
+    }
+    let mut writer = Writer::new(Vec::new(), &chain_id).unwrap();
+    for block in &blocks {
+        writer.push(block).unwrap();
+    }
+    let whole = writer.finish().unwrap();
+    assert_eq!(read_chain_file(&whole, &chain_id).unwrap(), blocks);
+    let mut damaged = whole.clone();
+    for _ in 0..=steer.below(3) {
+        let place = steer.below(damaged.len());
+        match steer.byte() % 4 {
+            0 => damaged.truncate(place),
+            1 => damaged.insert(place, steer.byte()),
+            _ => damaged[place] ^= 1 << steer.below(8),
+        }
+        if damaged.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(read_chain_file(&damaged, &chain_id).is_ok(), damaged == whole);
+}
+
+fn read_chain_file(bytes: &[u8], chain_id: &BlockId) -> Result<Vec<Vec<u8>>, ChainFileError> {
+    let max = u32::try_from(MAX_BLOCK_BYTES).unwrap();
+    let mut reader = Reader::new(bytes, chain_id, max)?;
+    let mut blocks = Vec::new();
+    while let Some(block) = reader.next_block()? {
+        blocks.push(block);
+    }
+    assert_eq!(reader.position_bytes(), u64::try_from(bytes.len()).unwrap());
+    assert!(reader.next_block()?.is_none());
+    Ok(blocks)
 }
 
 /// A chain with payments and a shorter branch, and the stores of a node that is nearly at its end.

@@ -9,7 +9,7 @@ use std::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use serde_json::Value;
 
-use crate::{Target, driver::corpus_directory};
+use crate::{MAX_LEN, Target, driver::corpus_directory};
 
 /// Seeds of one target at most, and what they may weigh together.
 const MAX_SEEDS: usize = 40;
@@ -87,8 +87,8 @@ fn of_vectors(name: &str) -> Vec<Vec<u8>> {
 }
 
 /// Spread over the whole list, within [`MAX_SEEDS`] and [`MAX_BYTES`].
-fn thinned(mut seeds: Vec<Vec<u8>>, max_len: usize) -> Vec<Vec<u8>> {
-    seeds.retain(|seed| seed.len() <= max_len);
+fn thinned(mut seeds: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    seeds.retain(|seed| seed.len() <= MAX_LEN);
     let step = seeds.len().div_ceil(MAX_SEEDS).max(1);
     let mut bytes = 0;
     seeds
@@ -104,10 +104,10 @@ fn thinned(mut seeds: Vec<Vec<u8>>, max_len: usize) -> Vec<Vec<u8>> {
 
 /// The seeds of a target.
 pub fn seeds(target: &Target) -> Vec<Vec<u8>> {
-    let mut seeds = thinned(of_vectors(target.name), target.max_len);
+    let mut seeds = thinned(of_vectors(target.name));
     let mut rng = StdRng::seed_from_u64(0);
     for length in LENGTHS {
-        let mut seed: Vec<u8> = (0..length.min(target.max_len)).map(|_| rng.random()).collect();
+        let mut seed: Vec<u8> = (0..length).map(|_| rng.random()).collect();
         // Odd first bytes: the steered half of targets that have one for text as well.
         seed[0] |= 1;
         seeds.push(seed);

@@ -37,8 +37,10 @@ const MAX_WAKEUPS: usize = 10_000;
 /// What there is to talk about.
 struct Scene {
     chain: Chain,
-    /// The best valid one.
+    /// The best valid one that is talked about.
     tip: BlockId,
+    /// On top of it, heavier than whatever a session can make: how the world goes on.
+    later: BlockId,
     /// Of several branches; the last is wrong, with more work than the best.
     tips: Vec<BlockId>,
     blocks: Vec<Block>,
@@ -90,7 +92,8 @@ impl Scene {
             })
             .to_vec();
         let blocks = all.into_values().collect();
-        Self { chain, tip, tips, blocks, transactions, stores }
+        let later = chain.extend_by(&tip, 8);
+        Self { chain, tip, later, tips, blocks, transactions, stores }
     }
 
     fn status(&self, tip: &BlockId) -> Status {
@@ -317,7 +320,7 @@ impl<'s> Session<'s> {
         let kind = steer.byte() % 24;
         if peers.is_empty() || (kind == 0 && peers.len() < MAX_PEERS) {
             let direction =
-                if steer.byte() % 4 == 0 { Direction::Inbound } else { Direction::Outbound };
+                if steer.below(4) == 0 { Direction::Inbound } else { Direction::Outbound };
             self.connect(direction);
             return;
         }
@@ -352,7 +355,7 @@ impl<'s> Session<'s> {
                 let call = self.question(steer);
                 self.call(call);
             }
-            19 | 20 => drop(self.run_job(steer.byte() % 4 == 0)),
+            19 | 20 => drop(self.run_job(steer.below(4) == 0)),
             21 => while self.run_job(false) {},
             // Data as it comes from the wire.
             22 => {
@@ -391,7 +394,7 @@ impl<'s> Session<'s> {
             _ => return block,
         }
         // Only easy bits can be solved here.
-        if steer.byte() % 4 > 0 && block.header.bits == 0x207f_ffff { seal(block) } else { block }
+        if steer.below(4) > 0 && block.header.bits == 0x207f_ffff { seal(block) } else { block }
     }
 
     fn announcement(&self, steer: &mut Steer<'_>) -> CompactBlock {
@@ -452,7 +455,7 @@ impl<'s> Session<'s> {
             0..=2 => Request::Status(self.status(steer)),
             3 => {
                 let locator = (0..count).map(|_| self.some_id(steer)).collect();
-                let stop = (steer.byte() % 2 == 0).then(|| self.some_id(steer));
+                let stop = (steer.flag()).then(|| self.some_id(steer));
                 Request::Headers { locator, stop }
             }
             4 => Request::Blocks { ids: (0..count).map(|_| self.some_id(steer)).collect() },
@@ -473,10 +476,9 @@ impl<'s> Session<'s> {
         if self.asked.is_empty() {
             return;
         }
-        let place = if steer.byte() % 4 == 0 { steer.below(self.asked.len()) } else { 0 };
+        let place = if steer.below(4) == 0 { steer.below(self.asked.len()) } else { 0 };
         let (id, _, request) = self.asked.remove(place).unwrap();
-        let tip =
-            if steer.byte() % 2 == 0 { self.scene.tip } else { *steer.pick(&self.scene.tips) };
+        let tip = if steer.flag() { self.scene.tip } else { *steer.pick(&self.scene.tips) };
         let mut answer = self.scene.honest(&tip, &request);
         match steer.byte() % 16 {
             0 => answer = self.scene.honest(&tip, &self.request(steer)),
@@ -529,7 +531,7 @@ impl<'s> Session<'s> {
                 let batch = self.batch(steer).into_iter();
                 let checked = batch.filter_map(|tx| check_transaction(tx).ok()).map(Arc::new);
                 let checked = checked.collect();
-                if steer.byte() % 4 == 0 {
+                if steer.below(4) == 0 {
                     Call::TestTransactions(checked)
                 } else {
                     Call::SubmitTransactions(checked)
@@ -558,22 +560,23 @@ impl<'s> Session<'s> {
         assert!(self.inbound.is_empty(), "requests without answer: {:?}", self.inbound);
     }
 
-    /// Everybody leaves, and one honest peer comes.
+    /// Everybody leaves, and one honest peer comes. Its chain is the heaviest: while a heavier one is
+    /// only told and its bodies are kept back, a node waits for them.
     fn recover(&mut self) {
         for peer in self.peers.clone() {
             self.lose(peer);
         }
         self.asked.clear();
         let honest = self.connect(Direction::Outbound);
-        let best = self.scene.chain.state(&self.scene.tip).header.work;
+        let best = self.scene.later;
         for _ in 0..60 {
             while let Some((id, _, request)) = self.asked.pop_front() {
-                let answer = self.scene.honest(&self.scene.tip, &request);
+                let answer = self.scene.honest(&best, &request);
                 self.tell(Input::Response(id, answer));
                 while self.run_job(false) {}
             }
             assert!(!self.cut.contains(&honest), "an honest peer was cut");
-            if self.engine.ledger().view().tip().work >= best {
+            if self.engine.ledger().view().tip().id == best {
                 return;
             }
             self.advance(5_000);
@@ -611,7 +614,7 @@ fn check_gossip(data: &GossipData) {
 
 /// No panic, no store error, bounded outputs, only messages that can be sent; one verdict for each
 /// ticket, one reply for each call, one answer or refusal for each request; and whatever came
-/// before, one honest peer then leads the node to the best valid chain and is not cut.
+/// before, one honest peer then leads the node to the heaviest chain and is not cut.
 pub fn p2p_session(data: &[u8]) {
     SCENE.with(|scene| {
         let scene = scene.get_or_init(Scene::new);

@@ -59,6 +59,11 @@ impl<'a> Steer<'a> {
         number % bound
     }
 
+    /// One of two: the first one after the end.
+    pub fn flag(&mut self) -> bool {
+        self.below(2) == 0
+    }
+
     /// True once in so many times, and never after the end.
     pub fn one_in(&mut self, times: usize) -> bool {
         !self.is_done() && self.below(times) == times - 1

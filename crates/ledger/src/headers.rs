@@ -238,7 +238,18 @@ pub(crate) fn read_record(
     id: &BlockId,
 ) -> Result<Option<HeaderRecord>, StoreError> {
     let value = store.get(Family::Headers, &keys::block(id))?;
-    value.map(|value| HeaderRecord::from_value(&value)).transpose()
+    value.map(|value| record_of(id, &value)).transpose()
+}
+
+/// The record under an id. That it holds this id's header and no other's is checked here, so that a
+/// walk from parent to parent ends whatever a disk gives back: hashes make no circles.
+pub(crate) fn record_of(id: &BlockId, value: &[u8]) -> Result<HeaderRecord, StoreError> {
+    let record = HeaderRecord::from_value(value)?;
+    if record.header.id() == *id {
+        Ok(record)
+    } else {
+        Err(StoreError::corrupt(format_args!("the header stored for block {id} is another's")))
+    }
 }
 
 /// The times of a header and up to ten ancestors, all read from `store`.

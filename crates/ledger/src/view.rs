@@ -9,7 +9,7 @@ use ashlar_primitives::{
 };
 
 use crate::{
-    headers::{header_state, missing, read_record, stored_times},
+    headers::{header_state, missing, read_record, record_of, stored_times},
     keys,
     records::{self, HeaderRecord, HistoryRecord, IndexRecord, Totals, TransactionRecord},
     store::{Direction, Entry, Family, Read, StoreError},
@@ -420,7 +420,7 @@ impl View {
         for (id, value) in sorted.into_iter().zip(values) {
             let id = keys::read_block_id(&id)?;
             let value = value.ok_or_else(|| missing(&id))?;
-            found.insert(id, HeaderRecord::from_value(&value)?.header);
+            found.insert(id, record_of(&id, &value)?.header);
         }
         Ok(ids.iter().filter_map(|id| found.get(id).copied()).collect())
     }

@@ -35,6 +35,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("ashlar-testkit", &["ashlar-primitives", "ashlar-consensus", "ashlar-ledger"]),
     (
+        "ashlar-fuzz",
+        &[
+            "ashlar-primitives",
+            "ashlar-consensus",
+            "ashlar-ledger",
+            "ashlar-mempool",
+            "ashlar-engine",
+            "ashlar-testkit",
+        ],
+    ),
+    (
         "ashlar-simulator",
         &[
             "ashlar-primitives",
