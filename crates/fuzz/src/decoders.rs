@@ -16,8 +16,9 @@ use ashlar_primitives::{
 
 use crate::steer::Steer;
 
-/// Memory that decoding may take at its peak, for each byte of input.
-const BYTES_PER_BYTE: u64 = 32;
+/// Memory that decoding may take at its peak, for each byte of input: a value of the smallest
+/// encoding is eight times as large, and a list that grows holds its old room and the new one.
+const BYTES_PER_BYTE: u64 = 24;
 /// The same beside that: half-read values of fixed size, however short the input.
 const BYTES_AT_LEAST: u64 = 8_192;
 

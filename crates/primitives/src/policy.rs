@@ -104,9 +104,12 @@ impl Policy {
                 let k = u8::decode(reader)?;
                 let n = usize::from(u8::decode(reader)?);
                 check_threshold(usize::from(k), n)?;
-                let children = (0..n)
-                    .map(|_| Self::decode_node(reader, depth.saturating_add(1), nodes))
-                    .collect::<Result<_, _>>()?;
+                // Exactly so many, at most 16: a collected list sets aside room for four at least, so
+                // that thresholds of one child would cost forty times their bytes.
+                let mut children = Vec::with_capacity(n);
+                for _ in 0..n {
+                    children.push(Self::decode_node(reader, depth.saturating_add(1), nodes)?);
+                }
                 Self::Threshold { k, children }
             }
             tag => return Err(DecodeError::UnknownTag { what: "policy", tag }),
