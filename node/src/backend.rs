@@ -13,6 +13,7 @@ use tokio::sync::{Notify, Semaphore, broadcast, oneshot, watch};
 
 use crate::{
     clock::Clock,
+    disk::Room,
     lanes::{Item, Lanes, MAX_CALLS},
 };
 
@@ -27,6 +28,7 @@ pub(crate) struct NodeBackend {
     events: broadcast::Sender<ChainEvent>,
     network: NetworkHandle,
     clock: Arc<Clock>,
+    room: Room,
     stop: Arc<Notify>,
     mining: Mutex<MiningState>,
 }
@@ -38,6 +40,7 @@ impl NodeBackend {
         events: broadcast::Sender<ChainEvent>,
         network: NetworkHandle,
         clock: Arc<Clock>,
+        room: Room,
         stop: Arc<Notify>,
     ) -> Self {
         Self {
@@ -47,6 +50,7 @@ impl NodeBackend {
             events,
             network,
             clock,
+            room,
             stop,
             mining: Mutex::default(),
         }
@@ -122,7 +126,7 @@ impl Backend for NodeBackend {
     }
 
     fn warnings(&self) -> Vec<String> {
-        Vec::new()
+        self.room.warning().into_iter().collect()
     }
 
     fn stop(&self) {

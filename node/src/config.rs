@@ -10,6 +10,8 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::{disk::DEFAULT_MIN_FREE, size::ByteSize};
+
 /// The configuration file looked for in the data directory.
 pub(crate) const CONFIG_FILE: &str = "ashlar.toml";
 const DEFAULT_LISTEN: &str = "/ip4/0.0.0.0/tcp/9333";
@@ -85,6 +87,10 @@ pub(crate) struct RunArguments {
     /// Keep the index of coins and history by address [default: true].
     #[arg(long, env = "ASHLAR_LOCK_INDEX", num_args = 0..=1, default_missing_value = "true")]
     lock_index: Option<bool>,
+    /// Free disk space that a start asks for, such as 500MB; the node stops when a quarter of it is
+    /// left [default: 1GiB].
+    #[arg(long, env = "ASHLAR_MIN_FREE", value_name = "SIZE")]
+    min_free: Option<ByteSize>,
     /// How much memory to take.
     #[arg(long, env = "ASHLAR_PROFILE")]
     profile: Option<Profile>,
@@ -115,6 +121,7 @@ struct ConfigFile {
     mine_threads: Option<usize>,
     transaction_index: Option<bool>,
     lock_index: Option<bool>,
+    min_free: Option<ByteSize>,
     profile: Option<Profile>,
     dev_clock: Option<bool>,
     log: Option<String>,
@@ -138,6 +145,7 @@ pub(crate) struct Config {
     pub(crate) mine_threads: usize,
     pub(crate) transaction_index: bool,
     pub(crate) lock_index: bool,
+    pub(crate) min_free: ByteSize,
     pub(crate) profile: Profile,
     pub(crate) dev_clock: bool,
     pub(crate) log: String,
@@ -177,6 +185,7 @@ impl Config {
             mine_threads: flags.mine_threads.or(file.mine_threads).unwrap_or(1),
             transaction_index: flags.transaction_index.or(file.transaction_index).unwrap_or(true),
             lock_index: flags.lock_index.or(file.lock_index).unwrap_or(true),
+            min_free: flags.min_free.or(file.min_free).unwrap_or(DEFAULT_MIN_FREE),
             profile: flags.profile.or(file.profile).unwrap_or_default(),
             dev_clock: flags.dev_clock.or(file.dev_clock).unwrap_or(false),
             log: flags.log.or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
@@ -224,6 +233,7 @@ pub(crate) fn sample() -> String {
          # mine_threads = 1\n\
          # transaction_index = true\n\
          # lock_index = true\n\
+         # min_free = \"{DEFAULT_MIN_FREE}\"\n\
          # profile = \"default\"       # or \"small\"\n\
          # dev_clock = false\n\
          # log = \"{DEFAULT_LOG}\"\n\

@@ -12,17 +12,21 @@ use tracing::{debug, info, warn};
 
 use crate::{
     clock::Clock,
+    disk::{DiskError, Watch},
     lanes::{Item, Lanes, ReplySender},
 };
 
-/// Longest that the engine's thread sleeps: keeps a jump of the machine's clock from mattering.
-const MAX_SLEEP_MS: u64 = 60_000;
+/// Longest that the engine's thread sleeps: an idle node looks at its disk so often, and a jump of
+/// the machine's clock does not matter.
+const MAX_SLEEP_MS: u64 = 10_000;
 
 /// Why the engine's thread ended by itself.
 #[derive(Debug, Error)]
 pub(crate) enum DriverError {
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     #[error("the engine's thread died; its last words are in the log above")]
     Died,
 }
@@ -35,6 +39,7 @@ pub(crate) struct Driver {
     pub(crate) network: NetworkHandle,
     pub(crate) views: watch::Sender<Arc<View>>,
     pub(crate) events: broadcast::Sender<ChainEvent>,
+    pub(crate) disk: Watch,
 }
 
 impl Driver {
@@ -46,7 +51,7 @@ impl Driver {
         thread::Builder::new().name("engine".to_owned()).spawn(move || {
             let outcome = Running { driver: self, pool, replies: BTreeMap::new(), calls: 0 }.run();
             // Nobody listens any more where the process is already ending for another reason.
-            drop(ended.send(outcome.map_err(DriverError::from)));
+            drop(ended.send(outcome));
         })?;
         Ok(receiver)
     }
@@ -69,10 +74,10 @@ struct Running {
 }
 
 impl Running {
-    fn run(mut self) -> Result<(), StoreError> {
+    fn run(mut self) -> Result<(), DriverError> {
         let mut outputs = Outputs::new();
         loop {
-            let input = match self.driver.lanes.take(self.sleep()) {
+            let input = match self.driver.lanes.take(Some(self.sleep())) {
                 None => Input::Tick,
                 Some(Item::Input(input)) => input,
                 Some(Item::Call(call, reply)) => {
@@ -81,8 +86,12 @@ impl Running {
                     self.replies.insert(id, reply);
                     Input::Call(id, call)
                 }
-                Some(Item::Stop) => return self.driver.engine.close(),
+                Some(Item::Stop) => return Ok(self.driver.engine.close()?),
             };
+            if let Err(low) = self.driver.disk.look() {
+                self.driver.engine.close()?;
+                return Err(low.into());
+            }
             let handled = self.driver.engine.handle(self.driver.clock.now(), input, &mut outputs);
             // What was decided before a fault of the disk may still be told.
             for output in outputs.drain(..) {
@@ -93,10 +102,11 @@ impl Running {
     }
 
     /// Until the engine's next wake-up.
-    fn sleep(&self) -> Option<Duration> {
-        let until = self.driver.engine.next_wakeup()?;
-        let sleep_ms = until.saturating_sub(self.driver.clock.monotonic_ms());
-        Some(Duration::from_millis(sleep_ms.min(MAX_SLEEP_MS)))
+    fn sleep(&self) -> Duration {
+        let now_ms = self.driver.clock.monotonic_ms();
+        let until = self.driver.engine.next_wakeup();
+        let sleep_ms = until.map_or(MAX_SLEEP_MS, |until| until.saturating_sub(now_ms));
+        Duration::from_millis(sleep_ms.min(MAX_SLEEP_MS))
     }
 
     fn perform(&mut self, output: Output) {

@@ -8,6 +8,7 @@ mod backend;
 mod clock;
 mod config;
 mod datadir;
+mod disk;
 mod driver;
 mod init;
 mod lanes;
@@ -15,6 +16,7 @@ mod logging;
 mod mining;
 mod remote;
 mod run;
+mod size;
 
 use std::process::ExitCode;
 

@@ -34,6 +34,7 @@ use crate::{
     clock::Clock,
     config::{Config, Profile, RunArguments},
     datadir::{self, Datadir},
+    disk::{Room, Watch},
     driver::{Driver, DriverError},
     lanes::Lanes,
     logging, mining,
@@ -93,6 +94,8 @@ pub(crate) fn lower_priority() {
 
 async fn serve(config: Config) -> Result<(), Failure> {
     let directory = Datadir::open(&config.datadir)?;
+    let room = Room::new(&config.datadir, config.min_free);
+    room.check_start()?;
     let genesis = read_genesis(&config, &directory)?;
     let params = Arc::new(genesis.params().clone());
     if config.dev_clock && params.difficulty_half_life != 0 {
@@ -104,7 +107,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
 
     let ledger = open_ledger(&config, &directory, &genesis)?;
     info!(height = ledger.view().tip().height, tip = %ledger.view().tip().id, "ledger opened");
-    let parts = start(&config, &directory, &params, ledger, pay_to).await?;
+    let parts = start(&config, &directory, &params, ledger, room, pay_to).await?;
     watch_over(parts, &directory).await
 }
 
@@ -173,6 +176,7 @@ async fn start(
     directory: &Datadir,
     params: &Arc<Params>,
     ledger: Ledger<RocksStore>,
+    room: Room,
     pay_to: Option<Lock>,
 ) -> Result<Parts, Failure> {
     let clock = Arc::new(Clock::new(config.dev_clock));
@@ -198,6 +202,7 @@ async fn start(
         network: network.clone(),
         views,
         events: events.clone(),
+        disk: Watch::new(room.clone()),
     };
     let engine_ended = driver.spawn()?;
 
@@ -208,6 +213,7 @@ async fn start(
         events,
         network.clone(),
         clock,
+        room,
         Arc::clone(&stop),
     ));
     let rpc = start_server(rpc_config(config, directory), Arc::clone(&backend)).await?;

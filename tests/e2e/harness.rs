@@ -37,7 +37,7 @@ pub(crate) fn binaries() -> PathBuf {
     own.parent().and_then(Path::parent).unwrap().to_owned()
 }
 
-fn binary(name: &str) -> PathBuf {
+pub(crate) fn binary(name: &str) -> PathBuf {
     let path = binaries().join(name);
     assert!(
         path.exists(),
@@ -94,6 +94,18 @@ impl Net {
             child: None,
         };
         node.start(peers);
+        node
+    }
+
+    /// A new node in a directory chosen by the test.
+    pub(crate) fn node_in(&self, datadir: &Path, flags: &[&str]) -> Node {
+        let mut node = Node {
+            datadir: datadir.to_owned(),
+            genesis: dev_genesis(),
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            child: None,
+        };
+        node.start(&[]);
         node
     }
 
@@ -209,6 +221,18 @@ impl Node {
 
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
+    /// What an operator should know.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let info = self.call("getblockchaininfo", json!([]));
+        serde_json::from_value(info["warnings"].clone()).unwrap()
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
+        let mut child = self.child.take().expect("runs");
+        wait_for("the node ends by itself", || child.try_wait().unwrap())
     }
 
     /// SIGKILL.

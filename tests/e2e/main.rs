@@ -9,9 +9,11 @@
 
 mod harness;
 
+mod disk;
 mod hostile;
 mod network;
 mod payments;
 mod refusals;
 mod restarts;
 mod script;
+mod torture;

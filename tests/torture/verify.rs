@@ -1,0 +1,190 @@
+//! What must hold after every restart, and how a node can fail it.
+
+use std::{collections::BTreeMap, process::ExitStatus};
+
+use ashlar_primitives::{BlockId, OutPoint};
+use ashlar_rpc::ClientError;
+use thiserror::Error;
+
+use crate::{process::Rpc, tree::Tree};
+
+/// Blocks below the tip that are read back and compared.
+const BLOCKS_READ: usize = 4;
+
+/// A promise that the node broke.
+#[derive(Debug, Error)]
+pub enum Loss {
+    /// It must open whatever a fault left.
+    #[error("the node does not start: {log}")]
+    DoesNotStart {
+        /// Its last words.
+        log: String,
+    },
+    /// It serves, but a call brought nothing.
+    #[error("{method} failed on a node that nothing was done to: {error}")]
+    NoAnswer {
+        /// Which call.
+        method: &'static str,
+        /// What came instead.
+        error: ClientError,
+    },
+    /// The tip is no block that was ever fed.
+    #[error("the tip {tip} is no block that anybody made")]
+    UnknownTip {
+        /// The tip.
+        tip: BlockId,
+    },
+    /// What was told is gone.
+    #[error(
+        "the tip {wanted} (height {wanted_height}) was acknowledged; after the restart it is {found} (height {found_height})"
+    )]
+    TipLost {
+        /// What was acknowledged.
+        wanted: BlockId,
+        /// Its height.
+        wanted_height: u32,
+        /// What is there.
+        found: BlockId,
+        /// Its height.
+        found_height: u32,
+    },
+    /// A figure of the state is not the model's.
+    #[error("{what} at the tip {tip} is {found}, by the model {expected}")]
+    WrongState {
+        /// Which figure.
+        what: &'static str,
+        /// Where.
+        tip: BlockId,
+        /// By the node.
+        found: String,
+        /// By the model.
+        expected: String,
+    },
+    /// Nothing that is fed breaks a rule.
+    #[error("the valid block {id} is marked invalid")]
+    MarkedInvalid {
+        /// The end of the branch.
+        id: BlockId,
+    },
+    /// A block was answered otherwise than its place in the tree says.
+    #[error("block {id} (number {place}) was answered {found:?}, expected {expected:?}")]
+    WrongAnswer {
+        /// Which block.
+        id: BlockId,
+        /// How many were fed before it.
+        place: usize,
+        /// The answer.
+        found: Option<String>,
+        /// What it should be.
+        expected: Option<String>,
+    },
+    /// A disk that failed is to be named, and the node is to end with an error.
+    #[error("the node ended with {status} and names no disk: {log}")]
+    IllEnd {
+        /// How it ended.
+        status: ExitStatus,
+        /// Its last words.
+        log: String,
+    },
+    /// It neither serves nor ends.
+    #[error("the node does not {what}: {log}")]
+    Hangs {
+        /// What it was to do.
+        what: &'static str,
+        /// Its last words.
+        log: String,
+    },
+    /// A command on the stopped node found a fault.
+    #[error("`ashlar-node {command}` on the stopped node: {output}")]
+    Command {
+        /// Which.
+        command: &'static str,
+        /// What it printed.
+        output: String,
+    },
+}
+
+/// A call that must be answered.
+pub fn answered<T>(method: &'static str, result: Result<T, ClientError>) -> Result<T, Loss> {
+    result.map_err(|error| Loss::NoAnswer { method, error })
+}
+
+fn same<T: PartialEq + core::fmt::Debug>(
+    what: &'static str,
+    tip: BlockId,
+    found: &T,
+    expected: &T,
+) -> Result<(), Loss> {
+    if found == expected {
+        return Ok(());
+    }
+    let (found, expected) = (format!("{found:?}"), format!("{expected:?}"));
+    Err(Loss::WrongState { what, tip, found, expected })
+}
+
+/// Compares all that a node without peers says with the tree: totals and commitment, every
+/// unspent coin, the newest blocks, the transaction index. Returns its tip.
+pub fn everything(tree: &Tree, rpc: &Rpc) -> Result<BlockId, Loss> {
+    let info = answered("getblockchaininfo", rpc.info())?;
+    let tip = info.bestblockhash.0;
+    let expected = tree.expected(&tip).ok_or(Loss::UnknownTip { tip })?;
+    same("the height", tip, &info.blocks, &expected.height)?;
+    same("the commitment", tip, &info.utxo_commitment.0, &expected.commitment)?;
+    same("the number of coins", tip, &info.coins, &expected.coins)?;
+    same("the supply", tip, &info.supply, &expected.supply)?;
+    for end in answered("getchaintips", rpc.tips())? {
+        if end.status == "invalid" {
+            return Err(Loss::MarkedInvalid { id: end.hash.0 });
+        }
+    }
+    coins(tree, rpc, tip)?;
+    newest_blocks(tree, rpc, tip)?;
+    Ok(tip)
+}
+
+fn coins(tree: &Tree, rpc: &Rpc, tip: BlockId) -> Result<(), Loss> {
+    let found = answered("getaddressutxos", rpc.coins(&tree.addresses()))?;
+    let found: BTreeMap<OutPoint, (u64, u32, bool)> = found
+        .into_iter()
+        .map(|coin| {
+            let outpoint = OutPoint { txid: coin.txid.0, index: coin.vout };
+            (outpoint, (coin.value, coin.height, coin.coinbase))
+        })
+        .collect();
+    let expected: BTreeMap<OutPoint, (u64, u32, bool)> = tree
+        .coins(&tip)
+        .into_iter()
+        .map(|(outpoint, coin)| {
+            (outpoint, (coin.output.value.grains(), coin.height, coin.is_coinbase))
+        })
+        .collect();
+    if found == expected {
+        return Ok(());
+    }
+    let differs = |(outpoint, coin): &(&OutPoint, &(u64, u32, bool)),
+                   other: &BTreeMap<OutPoint, (u64, u32, bool)>| {
+        other.get(outpoint) != Some(coin)
+    };
+    let wrong: Vec<_> = found.iter().filter(|entry| differs(entry, &expected)).take(3).collect();
+    let missing: Vec<_> = expected.iter().filter(|entry| differs(entry, &found)).take(3).collect();
+    same("the set of coins (first that differ)", tip, &wrong, &missing)
+}
+
+fn newest_blocks(tree: &Tree, rpc: &Rpc, tip: BlockId) -> Result<(), Loss> {
+    let branch = tree.branch(&tip);
+    let newest = branch.len().saturating_sub(BLOCKS_READ);
+    for (height, id) in (1..).zip(&branch).skip(newest) {
+        same("a block's id", tip, &answered("getblockhash", rpc.id_at(height))?, id)?;
+        same("a block's bytes", tip, &answered("getblock", rpc.block(*id))?, &tree.bytes(id))?;
+        for transaction in tree.transactions(id).iter().take(2) {
+            let found = answered("gettransaction", rpc.confirmed(transaction.txid()))?;
+            same("a transaction's block", tip, &found, &Some(*id))?;
+        }
+    }
+    Ok(())
+}
+
+/// What the commands on a stopped node say of it.
+pub fn stopped(_tree: &Tree, _launch: &crate::process::Launch) -> Result<(), Loss> {
+    Ok(())
+}
