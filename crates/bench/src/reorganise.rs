@@ -34,7 +34,7 @@ const PART: &str = "reorganise";
 const MEMORY_LIMIT_MIB: f64 = 512.0;
 
 /// Payments in each block: few, so that what is measured is the depth.
-const PAYMENTS_PER_BLOCK: usize = 4;
+const PAYMENTS_PER_BLOCK: usize = 10;
 
 /// Names of the files that the child reads.
 const GENESIS_FILE: &str = "genesis.json";

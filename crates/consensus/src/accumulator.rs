@@ -38,7 +38,8 @@ impl UtxoAccumulator {
         self.combine(outpoint, coin, u16::wrapping_sub);
     }
 
-    fn combine(&mut self, outpoint: &OutPoint, coin: &Coin, operation: fn(u16, u16) -> u16) {
+    /// Generic, so that the loop over the lanes is compiled with the operation in it.
+    fn combine(&mut self, outpoint: &OutPoint, coin: &Coin, operation: impl Fn(u16, u16) -> u16) {
         let mut stream = [0; STATE_BYTES];
         blake3::Hasher::new_from_context_key(&CONTEXT)
             .update(&coin.element(outpoint))
