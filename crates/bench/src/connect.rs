@@ -10,7 +10,8 @@ use std::{
 };
 
 use ashlar_consensus::{CheckedBlock, Genesis};
-use ashlar_ledger::{Ledger, Offered, chain_file};
+use ashlar_ledger::{Batch, Durability, Ledger, Offered, Settings, chain_file};
+use ashlar_primitives::{Decode as _, Header};
 
 use crate::{
     Outcome, bounds,
@@ -20,7 +21,7 @@ use crate::{
     payments::Payments,
     recorder::Recorder,
     report::{Figure, Row},
-    timing::{median, rate},
+    timing::median_of,
 };
 
 const PART: &str = "connect";
@@ -63,12 +64,70 @@ impl Workload {
         writer.finish()?;
         Ok(())
     }
+}
 
-    fn row(&self, what: impl Into<String>, time: Duration) -> Row {
-        let blocks = rate(self.blocks.len(), time);
-        let row = Row::new(PART, what, Figure::new(rate(self.payments, time), UNIT));
-        row.note(format!("{blocks:.1} blocks/s"))
+/// The times of one round: each path beside its bounds, so that a machine that others use too
+/// slows down all of them alike.
+#[derive(Debug)]
+struct Round {
+    verify: Duration,
+    hash: Duration,
+    accumulate: Duration,
+    /// With no index, with both.
+    paths: [Paths; 2],
+}
+
+#[derive(Debug)]
+struct Paths {
+    write: Duration,
+    connect_all: Duration,
+    connect_known: Duration,
+    import_all: Duration,
+    import_assumed: Duration,
+}
+
+impl Round {
+    fn measure(
+        bench: &Bench<'_>,
+        workload: &Workload,
+        file: &Path,
+        commits: &[Commits; 2],
+    ) -> Outcome<Self> {
+        let checks: Vec<_> = workload.made.iter().flat_map(|made| made.checks.clone()).collect();
+        let paths = |indexes: bool| {
+            let commits = commits[usize::from(indexes)].clone();
+            Outcome::Ok(Paths {
+                write: bounds::write(bench.scratch()?.path(), commits)?,
+                connect_all: connected(bench, workload, indexes, Trust::Nothing)?,
+                connect_known: connected(bench, workload, indexes, Trust::Mempool)?,
+                import_all: imported(bench, workload, indexes, file, false)?,
+                import_assumed: imported(bench, workload, indexes, file, true)?,
+            })
+        };
+        Ok(Self {
+            verify: bounds::verify_in_batches(&checks),
+            hash: bounds::hash(&workload.made),
+            accumulate: bounds::accumulate(&workload.made),
+            paths: [paths(false)?, paths(true)?],
+        })
     }
+}
+
+/// A time of a round.
+type Pick = fn(&Round, usize) -> Duration;
+
+/// All paths: name, time, name of the bound, its time.
+const PATHS: [(&str, Pick, &str, Pick); 4] = [
+    ("connect, all signatures", |r, i| r.paths[i].connect_all, "signatures alone", |r, _| r.verify),
+    ("connect, signatures known", |r, i| r.paths[i].connect_known, NO_SIGNATURES, no_signatures),
+    ("import, all signatures", |r, i| r.paths[i].import_all, "signatures alone", |r, _| r.verify),
+    ("import, assumed valid", |r, i| r.paths[i].import_assumed, NO_SIGNATURES, no_signatures),
+];
+
+const NO_SIGNATURES: &str = "hashes + accumulator + writes";
+
+fn no_signatures(round: &Round, indexes: usize) -> Duration {
+    round.hash + round.accumulate + round.paths[indexes].write
 }
 
 /// Measures this part.
@@ -77,35 +136,41 @@ pub fn run(bench: &mut Bench<'_>) -> Outcome<()> {
     let files = bench.scratch()?;
     let file = files.path().join("workload.chain");
     workload.write(&file)?;
-    let repeats = bench.scale.repeats;
+    let commits = [recorded(bench, &workload, false)?, recorded(bench, &workload, true)?];
+    let rounds = (1..=bench.scale.repeats)
+        .map(|round| {
+            eprintln!("{PART}: round {round} of {}", bench.scale.repeats);
+            Round::measure(bench, &workload, &file, &commits)
+        })
+        .collect::<Outcome<Vec<_>>>()?;
 
-    let checks: Vec<_> = workload.made.iter().flat_map(|made| made.checks.clone()).collect();
-    let verify = median(repeats, || Ok(bounds::verify_in_batches(&checks)))?;
-    let hash = median(repeats, || Ok(bounds::hash(&workload.made)))?;
-    let accumulate = median(repeats, || Ok(bounds::accumulate(&workload.made)))?;
-    bench.report.push(workload.row("bound: signatures in batches of 1,024, all cores", verify));
-    bench.report.push(workload.row("bound: txids, wtxids, merkle roots, all cores", hash));
-    bench.report.push(workload.row("bound: accumulator, all cores", accumulate));
-
-    for indexes in [false, true] {
-        let with = if indexes { "both indexes" } else { "no indexes" };
-        let write = median(repeats, || written_alone(bench, &workload, indexes))?;
-        bench.report.push(workload.row(format!("bound: database writes alone, {with}"), write));
-        let signatures = ("signatures alone", Figure::new(rate(workload.payments, verify), UNIT));
-        let rest = Figure::new(rate(workload.payments, hash + accumulate + write), UNIT);
-        let rest = ("hashes + accumulator + writes", rest);
-
-        for (trust, told, (peer, figure)) in [
-            (Trust::Nothing, "all signatures", &signatures),
-            (Trust::Mempool, "signatures known from the mempool", &rest),
-        ] {
-            let time = median(repeats, || connected(bench, &workload, indexes, trust))?;
-            let row = workload.row(format!("connect, {told}, {with}"), time);
-            bench.report.push(row.against(*peer, figure.clone()));
+    let time = |pick: Pick, indexes| {
+        median_of(rounds.iter().map(|round| pick(round, indexes).as_secs_f64()))
+    };
+    let per_second = |seconds: f64| Figure::new(workload.payments as f64 / seconds, UNIT);
+    let row = |what: String, seconds: f64| {
+        let blocks = workload.blocks.len() as f64 / seconds;
+        Row::new(PART, what, per_second(seconds)).note(format!("{blocks:.1} blocks/s"))
+    };
+    let alone: [(&str, Pick); 3] = [
+        ("bound: signatures in batches of 1,024, all cores", |r, _| r.verify),
+        ("bound: txids, wtxids, merkle roots, all cores", |r, _| r.hash),
+        ("bound: accumulator, all cores", |r, _| r.accumulate),
+    ];
+    for (what, pick) in alone {
+        bench.report.push(row(what.to_owned(), time(pick, 0)));
+    }
+    for (indexes, with) in ["no indexes", "both indexes"].into_iter().enumerate() {
+        let write = time(|round, indexes| round.paths[indexes].write, indexes);
+        bench.report.push(row(format!("bound: database writes alone, {with}"), write));
+        for (what, pick, peer, bound) in PATHS {
+            let ratios = rounds.iter().map(|round| {
+                bound(round, indexes).as_secs_f64() / pick(round, indexes).as_secs_f64()
+            });
+            let row = row(format!("{what}, {with}"), time(pick, indexes));
+            let bound = per_second(time(bound, indexes));
+            bench.report.push(row.against_paired(peer, bound, median_of(ratios)));
         }
-        let time = median(repeats, || imported(bench, &workload, indexes, &file))?;
-        let row = workload.row(format!("import, all signatures, {with}"), time);
-        bench.report.push(row.against(signatures.0, signatures.1));
     }
     Ok(())
 }
@@ -124,8 +189,11 @@ fn connected(
     driver.connect(&workload.blocks)
 }
 
-/// The same entries as [`connected`] commits, in the same batches, and nothing else.
-fn written_alone(bench: &Bench<'_>, workload: &Workload, indexes: bool) -> Outcome<Duration> {
+/// What was committed, in order.
+type Commits = Vec<(Batch, Durability)>;
+
+/// What [`connected`] commits.
+fn recorded(bench: &Bench<'_>, workload: &Workload, indexes: bool) -> Outcome<Commits> {
     let scratch = bench.scratch()?;
     let recorder = Arc::new(Recorder::new(drive::store(scratch.path())?));
     let settings = drive::settings(indexes);
@@ -134,24 +202,40 @@ fn written_alone(bench: &Bench<'_>, workload: &Workload, indexes: bool) -> Outco
     driver.connect(&workload.lead)?;
     recorder.take();
     driver.connect(&workload.blocks)?;
-    let commits = recorder.take();
-    drop((driver, recorder));
-    bounds::write(bench.scratch()?.path(), commits)
+    Ok(recorder.take())
 }
 
-/// From the chain file, each block read, decoded, opened and judged as from a peer.
+/// From the chain file, each block read, decoded, opened and judged as from a peer; `assumed`:
+/// signatures up to the last block are not, which takes its headers beforehand.
 fn imported(
     bench: &Bench<'_>,
     workload: &Workload,
     indexes: bool,
     file: &Path,
+    assumed: bool,
 ) -> Outcome<Duration> {
     let scratch = bench.scratch()?;
     let store = drive::store(scratch.path())?;
-    let mut ledger = Ledger::open(store, &workload.genesis, drive::settings(indexes))?;
+    let last = workload.blocks.last().map(|block| block.id());
+    let assume_valid = last.filter(|_| assumed);
+    let settings = Settings { assume_valid, ..drive::settings(indexes) };
+    let mut ledger = Ledger::open(store, &workload.genesis, settings)?;
     let params = workload.genesis.params();
-    let from = BufReader::new(File::open(file)?);
-    let mut reader = chain_file::Reader::new(from, &params.chain_id, params.max_block_bytes)?;
+    let open = || {
+        let from = BufReader::new(File::open(file)?);
+        Outcome::Ok(chain_file::Reader::new(from, &params.chain_id, params.max_block_bytes)?)
+    };
+    let mut spent = Duration::ZERO;
+    if assumed {
+        let start = Instant::now();
+        let mut reader = open()?;
+        while let Some(bytes) = reader.next_block()? {
+            let header = Header::from_bytes(&bytes[..Header::LEN])?;
+            ledger.accept_header(&header, drive::now_seconds())??;
+        }
+        spent = start.elapsed();
+    }
+    let mut reader = open()?;
     let mut start = Instant::now();
     let mut height = 0;
     while let Some(bytes) = reader.next_block()? {
@@ -164,5 +248,5 @@ fn imported(
         }
         height += 1;
     }
-    Ok(start.elapsed())
+    Ok(spent + start.elapsed())
 }

@@ -93,6 +93,12 @@ impl Row {
         Self { peer: Some(Peer { what: what.into(), figure }), ratio, ..self }
     }
 
+    /// The same where the ratio is the median of several, each of one round.
+    #[must_use]
+    pub fn against_paired(self, what: impl Into<String>, figure: Figure, ratio: f64) -> Self {
+        Self { ratio: Some(ratio), ..self.against(what, figure) }
+    }
+
     /// The same, a failure where the ratio is larger.
     #[must_use]
     pub fn at_most(self, limit: f64) -> Self {

@@ -2,26 +2,63 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
+
 use crate::Outcome;
 
-/// How long `work` takes, and what it made.
-pub fn timed<T>(work: impl FnOnce() -> Outcome<T>) -> Outcome<(Duration, T)> {
-    let start = Instant::now();
-    let made = work()?;
-    Ok((start.elapsed(), made))
+/// What some work took.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    /// As a clock on the wall shows it.
+    pub wall: Duration,
+    /// Of processor time, all threads of this process together: nearly the same whatever else
+    /// the machine does.
+    pub processor: Duration,
 }
 
-/// The median of `repeats` (at least one) runs, each of which tells its own time, so that what a
-/// run prepares is not counted.
-pub fn median(repeats: usize, mut run: impl FnMut() -> Outcome<Duration>) -> Outcome<Duration> {
-    let mut times = (0..repeats.max(1)).map(|_| run()).collect::<Outcome<Vec<_>>>()?;
-    times.sort_unstable();
-    Ok(times[times.len() / 2])
+/// A running [`Taken`].
+#[derive(Clone, Copy, Debug)]
+pub struct Watch {
+    wall: Instant,
+    processor: Duration,
 }
 
-/// So many of something in that time, a second.
-pub fn rate(count: usize, time: Duration) -> f64 {
-    count as f64 / time.as_secs_f64()
+impl Watch {
+    /// From now on.
+    pub fn start() -> Self {
+        Self { wall: Instant::now(), processor: processor_time() }
+    }
+
+    /// Up to now.
+    pub fn taken(&self) -> Taken {
+        let processor = processor_time().saturating_sub(self.processor);
+        Taken { wall: self.wall.elapsed(), processor }
+    }
+}
+
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// The median of `repeats` (at least one) runs by each clock. A run tells its own time, so that
+/// what it prepares is not counted.
+pub fn median(repeats: usize, mut run: impl FnMut() -> Outcome<Taken>) -> Outcome<Taken> {
+    let runs = (0..repeats.max(1)).map(|_| run()).collect::<Outcome<Vec<_>>>()?;
+    let by = |clock: fn(&Taken) -> Duration| {
+        Duration::from_secs_f64(median_of(runs.iter().map(|taken| clock(taken).as_secs_f64())))
+    };
+    Ok(Taken { wall: by(|taken| taken.wall), processor: by(|taken| taken.processor) })
+}
+
+/// The middle one of some values.
+///
+/// # Panics
+/// Of none.
+pub fn median_of(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<_> = values.collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 #[cfg(test)]
@@ -29,10 +66,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_middle_one_counts() {
-        let mut times = [9, 1, 5].into_iter().map(Duration::from_secs);
-        let middle = median(3, || Ok(times.next().unwrap())).unwrap();
-        assert_eq!(middle, Duration::from_secs(5));
-        assert!((rate(10, middle) - 2.0).abs() < 1e-9);
+    fn the_middle_one_counts_by_each_clock() {
+        let mut times = [(9, 1), (1, 3), (5, 2)].into_iter();
+        let middle = median(3, || {
+            let (wall, processor) = times.next().unwrap();
+            let [wall, processor] = [wall, processor].map(Duration::from_secs);
+            Ok(Taken { wall, processor })
+        });
+        let Taken { wall, processor } = middle.unwrap();
+        assert_eq!((wall.as_secs(), processor.as_secs()), (5, 2));
     }
 }
