@@ -87,7 +87,7 @@ impl<S: Store> Engine<S> {
 
     /// A prefix of what was asked, at most 8 MiB unless the first is larger.
     fn serve_blocks(&self, ids: &[BlockId]) -> Result<Vec<Block>, StoreError> {
-        let mut size_bytes = 4_usize;
+        let mut size_bytes = size_of::<u16>();
         let mut blocks = Vec::new();
         for id in ids.iter().take(wire::MAX_BLOCK_IDS) {
             let Some(block) = self.known_block(id)? else { break };
@@ -116,14 +116,11 @@ impl<S: Store> Engine<S> {
             return Ok(Some(Vec::new()));
         }
         let Some(block) = self.known_block(id)? else { return Ok(Some(Vec::new())) };
-        let wanted: Option<Vec<Transaction>> = indexes
+        // However large: a part of one block and its count may always be answered.
+        Ok(indexes
             .iter()
             .map(|&index| block.transactions.get(usize::try_from(index).ok()?).cloned())
-            .collect();
-        Ok(wanted.filter(|transactions| {
-            let bytes = transactions.iter().map(Transaction::encoded_len);
-            bytes.fold(4_usize, usize::saturating_add) <= wire::MAX_ANSWER_BYTES
-        }))
+            .collect())
     }
 
     /// Best feerate first. Refused where it was answered a moment ago.
@@ -143,7 +140,7 @@ impl<S: Store> Engine<S> {
 
     /// Those that are here, up to 1 MiB with their count.
     fn serve_transactions(&self, wtxids: &[Wtxid]) -> Vec<Transaction> {
-        let mut size_bytes = 2_usize;
+        let mut size_bytes = size_of::<u16>();
         let mut found = Vec::new();
         for wtxid in wtxids.iter().take(wire::MAX_TRANSACTION_IDS) {
             let Some(entry) = self.mempool.get_by_wtxid(wtxid) else { continue };

@@ -290,9 +290,9 @@ impl Chain {
                 let inputs: u64 = transaction.inputs.iter().map(value).sum();
                 let outputs: u64 = transaction.outputs.iter().map(|o| o.value.grains()).sum();
                 fees += inputs.saturating_sub(outputs);
+                let txid = transaction.txid();
                 for (index, output) in (0..).zip(&transaction.outputs) {
-                    let outpoint = OutPoint { txid: transaction.txid(), index };
-                    values.insert(outpoint, output.value.grains());
+                    values.insert(OutPoint { txid, index }, output.value.grains());
                 }
             }
             Amount::from_grains(params.subsidy(height).grains() + fees)

@@ -5,6 +5,7 @@
 mod blocks;
 mod calls;
 mod hostile;
+mod limits;
 mod mutated;
 mod sync;
 mod transactions;
