@@ -279,21 +279,22 @@ impl<S: Store> Story<'_, S> {
         self.pair.reconsider(&id)
     }
 
-    /// Headers now; bodies whenever, in any order. Their branch may then become the best.
+    /// Headers now; bodies whenever, in any order, some much later. Their branches may become the
+    /// best meanwhile.
     fn late_bodies(&mut self) -> Result<(), Difference> {
-        let mut late = std::mem::take(&mut self.late);
-        let tip = late.last().copied();
-        late.shuffle(&mut self.random);
-        self.tell(format!("{} late bodies, of the branch {tip:?}", late.len()));
-        for id in &late {
+        self.late.shuffle(&mut self.random);
+        let kept = self.random.random_range(0..=self.late.len());
+        let come = self.late.split_off(kept);
+        self.tell(format!("{} late bodies", come.len()));
+        for id in &come {
             let (bytes, now) = (self.world.at(id).bytes.clone(), self.now());
             self.pair.offer(&bytes, now)?;
         }
-        if let Some(tip) = tip
-            && self.one_in(2)
+        if let Some(id) = come.iter().max_by_key(|id| self.world.at(id).link.height)
+            && self.random.random_bool(0.5)
         {
-            let branch = self.outweigh(tip);
-            self.tell(format!("  and {} more on it", branch.len()));
+            let branch = self.outweigh(*id);
+            self.tell(format!("  and {} blocks on {id}", branch.len()));
             self.deliver(&branch)?;
         }
         let (depth, count) = (self.random.random_range(0..6), self.random.random_range(1..=4));
@@ -305,7 +306,7 @@ impl<S: Store> Story<'_, S> {
             let header = self.header(id);
             self.pair.header(&header, now)?;
         }
-        self.late = branch;
+        self.late.extend(branch);
         self.pair.settle()
     }
 
