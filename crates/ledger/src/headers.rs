@@ -87,8 +87,40 @@ impl<S: Store> Headers<S> {
     pub(crate) fn receive_body(&mut self, id: &BlockId) -> Result<(), StoreError> {
         self.load(id)?;
         let Some(parent) = self.tree.get(id).map(|node| node.header.parent) else { return Ok(()) };
-        let parent_is_whole = self.node(&parent)?.is_some_and(|parent| parent.is_whole());
+        let parent_is_whole = self.close_gap(&parent)?;
         self.dirty.extend(self.tree.receive_body(id, parent_is_whole));
+        Ok(())
+    }
+
+    /// Whether a block is whole. Where its gap was closed while it was not in memory, nobody could
+    /// tell it: then it is told now, with those below it.
+    fn close_gap(&mut self, id: &BlockId) -> Result<bool, StoreError> {
+        let mut waiting = Vec::new();
+        let mut at = *id;
+        while let Some(node) = self.node(&at)?
+            && !node.is_whole()
+        {
+            if !node.has_body {
+                return Ok(false);
+            }
+            waiting.push(at);
+            at = node.header.parent;
+        }
+        for id in waiting.iter().rev() {
+            self.load(id)?;
+            self.notice_whole(id)?;
+        }
+        Ok(true)
+    }
+
+    /// Tells a block in memory that it is whole, where it has a body and its parent is.
+    fn notice_whole(&mut self, id: &BlockId) -> Result<(), StoreError> {
+        let waits = self.tree.get(id).filter(|node| node.has_body && !node.is_whole());
+        if let Some(parent) = waits.map(|node| node.header.parent)
+            && self.node(&parent)?.is_some_and(|parent| parent.is_whole())
+        {
+            self.dirty.extend(self.tree.receive_body(id, true));
+        }
         Ok(())
     }
 
@@ -147,6 +179,7 @@ impl<S: Store> Headers<S> {
     /// that goes on above `floor` or has more work than that chain. All of it must be written.
     pub(crate) fn load_above(&mut self, live: &HeaderState, floor: u32) -> Result<(), StoreError> {
         self.load_chain(floor, live.height)?;
+        let mut seen = BTreeSet::new();
         let mut after = Bound::Unbounded;
         loop {
             let range = (after.as_ref().map(Vec::as_slice), Bound::Unbounded);
@@ -154,7 +187,7 @@ impl<S: Store> Headers<S> {
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = Bound::Excluded(last.clone());
             for (key, _) in page {
-                self.load_branch(&keys::read_block_id(&key)?, floor, live.work)?;
+                self.load_branch(&keys::read_block_id(&key)?, floor, live.work, &mut seen)?;
             }
         }
     }
@@ -180,22 +213,31 @@ impl<S: Store> Headers<S> {
         Ok(())
     }
 
-    /// The branch of a stored tip, down to what is in memory or to the best chain.
-    fn load_branch(&mut self, tip: &BlockId, floor: u32, work: Work) -> Result<(), StoreError> {
+    /// The branch of a stored tip, down to what was `seen` of other branches or to the best chain.
+    /// That some of it is in memory says nothing about what lies below: nodes are brought there one
+    /// by one too.
+    fn load_branch(
+        &mut self,
+        tip: &BlockId,
+        floor: u32,
+        work: Work,
+        seen: &mut BTreeSet<BlockId>,
+    ) -> Result<(), StoreError> {
         let mut id = *tip;
         let mut branch = Vec::new();
-        while self.tree.get(&id).is_none() {
+        while !seen.contains(&id) {
             let record = read_record(&*self.store, &id)?.ok_or_else(|| missing(&id))?;
             let matters = record.height >= floor || record.work > work;
             if (branch.is_empty() && !matters) || self.is_stored_chain(&id, record.height)? {
                 break;
             }
-            branch.push((id, record.clone()));
+            seen.insert(id);
+            branch.push(id);
             id = record.header.parent;
         }
-        for (id, record) in branch.into_iter().rev() {
-            let times = self.times(&record)?;
-            self.tree.insert(to_node(id, &record, times));
+        for id in branch.iter().rev() {
+            self.load(id)?;
+            self.notice_whole(id)?;
         }
         Ok(())
     }

@@ -1,0 +1,102 @@
+//! A ledger that keeps few headers in memory forgets nothing that matters: what happened to a
+//! branch while it was away reaches it when it comes back.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+
+use std::sync::Arc;
+
+use ashlar_ledger::{BodyStored, Ledger, MemoryStore, Settings};
+use ashlar_primitives::BlockId;
+use ashlar_testkit::builder::{Chain, Plan};
+use common::*;
+
+fn forgetful() -> Settings {
+    Settings { headers_in_memory: 1, ..Settings::default() }
+}
+
+fn header(ledger: &mut Ledger<MemoryStore>, chain: &Chain, id: &BlockId) {
+    ledger.accept_header(chain.block(id).header(), NOW).unwrap().unwrap();
+}
+
+fn body(ledger: &mut Ledger<MemoryStore>, chain: &Chain, id: &BlockId) {
+    let stored = ledger.store_body(Arc::clone(chain.block(id))).unwrap();
+    assert_eq!(stored, BodyStored::New);
+    settle(ledger);
+}
+
+/// The bodies of a light side branch come child first, with blocks of the best chain between them,
+/// so that the child is out of memory when its parent's body closes the gap. The branch is whole
+/// all the same, and wins once it is heavier.
+#[test]
+fn a_gap_that_was_closed_far_below_the_tip_is_closed() {
+    for restarts in [false, true] {
+        let mut chain = rich_chain();
+        let genesis = chain.genesis_id();
+        let main = chain.extend_by(&genesis, 8);
+        let low = chain.extend_by(&genesis, 1);
+        let high = chain.extend_by(&low, 1);
+        let heavier = chain.extend_by(&high, 10);
+
+        let store = Arc::new(MemoryStore::new());
+        let mut ledger = open(&store, &chain, &forgetful());
+        let mut blocks = chain.branch(&main).into_iter();
+        let mut grow = |ledger: &mut Ledger<MemoryStore>| {
+            for block in blocks.by_ref().take(4) {
+                offer(ledger, &block);
+            }
+        };
+        header(&mut ledger, &chain, &low);
+        header(&mut ledger, &chain, &high);
+        grow(&mut ledger);
+        body(&mut ledger, &chain, &high);
+        grow(&mut ledger);
+        body(&mut ledger, &chain, &low);
+        assert_view(&ledger, &chain, &main);
+        if restarts {
+            ledger.flush().unwrap();
+            drop(ledger);
+            ledger = open(&store, &chain, &forgetful());
+        }
+        for block in &chain.branch(&heavier)[2..] {
+            offer(&mut ledger, block);
+        }
+        assert_view(&ledger, &chain, &heavier);
+    }
+}
+
+/// The tip of a long branch is in memory and what lies below it is not; taken away and given back,
+/// all of it is.
+#[test]
+fn an_operators_choice_reaches_all_that_descends_from_a_block() {
+    let mut chain = rich_chain();
+    let genesis = chain.genesis_id();
+    let root = chain.extend_by(&genesis, 1);
+    let fork = chain.extend_by(&root, 2);
+    let bad =
+        chain.spoiled(&fork, Plan::default(), |block| block.coinbase.utxo_commitment.0[0] ^= 1);
+    let bad = chain.adopt_unjudged(bad).id();
+    let above = chain.extend_unjudged(&bad);
+    let main = chain.extend_by(&genesis, 9);
+
+    let store = Arc::new(MemoryStore::new());
+    let mut ledger = open(&store, &chain, &forgetful());
+    offer_branch(&mut ledger, &chain, &fork);
+    offer(&mut ledger, chain.block(&bad));
+    assert_eq!(ledger.failed_code(&bad).unwrap(), Some("bad-utxo-commitment"));
+    offer_branch(&mut ledger, &chain, &main);
+    // The failed block comes back into memory alone, with a child.
+    ledger.accept_header(chain.block(&above).header(), NOW).unwrap().unwrap_err();
+    settle(&mut ledger);
+
+    ledger.invalidate(&root).unwrap();
+    for id in [&root, &fork] {
+        assert_eq!(ledger.failed_code(id).unwrap(), Some("invalidated"));
+    }
+    ledger.reconsider(&root).unwrap();
+    for id in [&root, &fork, &bad, &above] {
+        assert_eq!(ledger.failed_code(id).unwrap(), None);
+    }
+    settle(&mut ledger);
+    assert_view(&ledger, &chain, &main);
+}
