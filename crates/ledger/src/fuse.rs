@@ -122,6 +122,10 @@ impl<S: Store> Store for Fuse<S> {
         self.blown.guard(|| self.store.clear(family))
     }
 
+    fn reclaim(&self) -> Result<(), StoreError> {
+        self.blown.guard(|| self.store.reclaim())
+    }
+
     fn announce(&self, tip: Announced) -> Result<(), StoreError> {
         self.blown.guard(|| self.store.announce(tip))
     }

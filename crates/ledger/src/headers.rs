@@ -124,6 +124,27 @@ impl<S: Store> Headers<S> {
         Ok(())
     }
 
+    /// The body is deleted by `batch`, which then says so.
+    pub(crate) fn drop_body(&mut self, id: &BlockId, batch: &mut Batch) -> Result<(), StoreError> {
+        let mut node = self.node(id)?.ok_or_else(|| missing(id))?;
+        node.has_body = false;
+        batch.put(Family::Headers, keys::block(id), node.to_record().to_value());
+        self.tree.drop_body(id);
+        Ok(())
+    }
+
+    /// See [`Tree::reopen`]: `branch` is the lowest block without body and all above it on the
+    /// way to a tip, lowest first.
+    pub(crate) fn reopen(&mut self, branch: &[BlockId]) -> Result<(), StoreError> {
+        for id in branch {
+            self.load(id)?;
+        }
+        if let Some(lowest) = branch.first() {
+            self.dirty.extend(self.tree.reopen(lowest));
+        }
+        Ok(())
+    }
+
     /// See [`Tree::fail`]. An id that is not known is left alone.
     pub(crate) fn fail(&mut self, id: &BlockId, code: &'static str) -> Result<(), StoreError> {
         self.load(id)?;

@@ -53,7 +53,7 @@ pub(crate) fn rows(
 }
 
 /// [`rows`] of a block that is decoded and no more.
-fn plain_rows(
+pub(crate) fn plain_rows(
     block: &Block,
     height: u32,
     spent: &SpentCoins,
@@ -157,10 +157,7 @@ pub(crate) fn reconcile(
     tip: u32,
     watch: &mut Watch<'_>,
 ) -> Result<ControlFlow<()>, StoreError> {
-    let stored = match store.get(Family::Meta, meta::INDEXES)? {
-        Some(value) => IndexRecord::from_value(&value)?,
-        None => IndexRecord::default(),
-    };
+    let stored = stored(store)?;
     let kept = IndexRecord {
         transactions: stored.transactions && wanted.transactions,
         locks: stored.locks && wanted.locks,
@@ -199,6 +196,14 @@ pub(crate) fn reconcile(
         mark(store, wanted)?;
     }
     Ok(built)
+}
+
+/// Which indexes are complete.
+pub(crate) fn stored(store: &impl Store) -> Result<IndexRecord, StoreError> {
+    match store.get(Family::Meta, meta::INDEXES)? {
+        Some(value) => IndexRecord::from_value(&value),
+        None => Ok(IndexRecord::default()),
+    }
 }
 
 /// These are complete, and no build goes on.

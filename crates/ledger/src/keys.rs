@@ -33,6 +33,12 @@ pub(crate) mod meta {
     pub(crate) const REINDEX: &[u8] = b"reindex";
     /// How far the build of the others has come; absent while none is built.
     pub(crate) const INDEX_BUILD: &[u8] = b"index_build";
+    /// The height from which on the chain's bodies are kept; absent: nothing was ever pruned.
+    pub(crate) const HISTORY_START: &[u8] = b"history_start";
+    /// Bytes of all stored bodies; absent in stores that never counted.
+    pub(crate) const BODY_BYTES: &[u8] = b"body_bytes";
+    /// Bytes of all stored undo records; absent in stores that never counted.
+    pub(crate) const UNDO_BYTES: &[u8] = b"undo_bytes";
 }
 
 /// headers, blocks, undo, tips.

@@ -27,7 +27,8 @@ use crate::{
     headers::Headers,
     keys,
     moved::Moved,
-    records::{INVALIDATED, IndexRecord, Totals},
+    prune::{History, Sweep, length},
+    records::{self, INVALIDATED, IndexRecord, Totals},
     route::{Aimed, Route},
     step::Step,
     store::{Announced, Batch, Durability, Family, Read as _, Store, StoreError},
@@ -56,6 +57,9 @@ pub struct Settings {
     pub transaction_index: bool,
     /// Find coins and history by lock.
     pub lock_index: bool,
+    /// Bodies and undo records are kept within so many bytes, the oldest leave first; never fewer
+    /// blocks than [`ashlar_primitives::wire::Status::recent_blocks`]. `None`: all are kept.
+    pub prune_bytes: Option<u64>,
     /// Changes that a step holds at most while catching up or reorganising, in bytes.
     pub step_bytes: usize,
     /// How long a step stays open at most while catching up or reorganising.
@@ -78,6 +82,7 @@ impl Default for Settings {
         Self {
             transaction_index: true,
             lock_index: true,
+            prune_bytes: None,
             step_bytes: 32 << 20,
             step_ms: 2_000,
             headers_in_memory: 20_000,
@@ -125,6 +130,16 @@ pub enum OpenLedgerError {
     /// Told to stop while an index was built.
     #[error("interrupted while building an index; the next start goes on from there")]
     Interrupted,
+    /// An index can't be switched on: the blocks that it must know are no longer here.
+    #[error(
+        "the {index} index can't be switched on: this data directory is pruned and holds blocks from {history_start} on only. Start with the index off, or remove the data directory and sync again"
+    )]
+    IndexNeedsHistory {
+        /// `transaction` or `address`.
+        index: &'static str,
+        /// The lowest block that is kept.
+        history_start: u32,
+    },
     /// We are broken.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -202,7 +217,7 @@ impl HeaderRefusal {
 pub enum BodyStored {
     /// Kept; `next_move` may now have something to do.
     New,
-    /// Was kept already.
+    /// Was kept already, or was pruned.
     Known,
     /// Not kept: its header is not in the tree, or it is remembered as failed.
     Unwanted,
@@ -300,6 +315,15 @@ pub struct Ledger<S: Store> {
     /// At which height memory was last tidied.
     pub(crate) pruned_at: u32,
     pub(crate) warning: Option<OpenWarning>,
+    /// With what the open step adds to it.
+    pub(crate) history: History,
+    pub(crate) sweep: Sweep,
+    /// Deleted since the store was last asked to give room back.
+    pub(crate) freed_bytes: u64,
+    /// Whether the published view was replaced by one of the same tip.
+    pub(crate) refreshed: bool,
+    /// Whether deleted bodies are wanted again.
+    pub(crate) reopened: bool,
 }
 
 impl<S: Store> core::fmt::Debug for Ledger<S> {
@@ -406,7 +430,8 @@ impl<S: Store> Ledger<S> {
             let aimed =
                 self.ahead.aim(best, |node| Ok(node.is_whole()), |id| self.headers.node(id))?;
             match aimed {
-                Aimed::Clear => break,
+                // What is whole already is not ahead, so nothing on the way is hollow.
+                Aimed::Clear | Aimed::Hollow { .. } => break,
                 Aimed::Blocked { above, code } => self.headers.inherit(&above, code)?,
             }
         }
@@ -514,6 +539,11 @@ impl<S: Store> Ledger<S> {
         Ok(self.headers.node(id)?.is_some_and(|node| node.has_body))
     }
 
+    /// Whether the body is stored, or was and is not wanted again: who offers it is late.
+    pub fn knows_body(&self, id: &BlockId) -> Result<bool, StoreError> {
+        Ok(self.headers.node(id)?.is_some_and(|node| node.knows_body()))
+    }
+
     /// A stored block on any branch, opened again; `None` where there is no body, and for the
     /// genesis block, which is valid by definition and opens by no rule.
     pub fn block(&self, id: &BlockId) -> Result<Option<Arc<CheckedBlock>>, StoreError> {
@@ -540,12 +570,16 @@ impl<S: Store> Ledger<S> {
         match self.headers.node(&id)? {
             None => return Ok(BodyStored::Unwanted),
             Some(node) if node.failed.is_some() => return Ok(BodyStored::Unwanted),
-            Some(node) if node.has_body => return Ok(BodyStored::Known),
+            Some(node) if node.knows_body() => return Ok(BodyStored::Known),
             Some(_) => {}
         }
         self.headers.receive_body(&id)?;
         let mut batch = Batch::default();
-        batch.put(Family::Blocks, keys::block(&id), block.to_bytes());
+        let bytes = block.to_bytes();
+        self.history.body_bytes = self.history.body_bytes.saturating_add(length(&bytes));
+        let total = records::size_value(self.history.body_bytes);
+        batch.put(Family::Meta, keys::meta::BODY_BYTES.to_vec(), total);
+        batch.put(Family::Blocks, keys::block(&id), bytes);
         self.write_headers(batch)?;
         self.bodies.insert(block, self.live.header.height);
         self.look_ahead()?;
@@ -566,9 +600,12 @@ impl<S: Store> Ledger<S> {
     // --- operator
 
     /// Takes a block and its descendants out of the choice, as if it had failed, with the code
-    /// `invalidated`; on disk when this returns. `next_move` then leads away from it. An unknown id and
-    /// the genesis block are left alone.
+    /// `invalidated`; on disk when this returns. `next_move` then leads away from it. An unknown
+    /// id, the genesis block and what [`Ledger::pruned_below`] names are left alone.
     pub fn invalidate(&mut self, id: &BlockId) -> Result<(), StoreError> {
+        if self.pruned_below(id)?.is_some() {
+            return Ok(());
+        }
         let Some(height) = self.headers.node(id)?.map(|node| node.state.height) else {
             return Ok(());
         };

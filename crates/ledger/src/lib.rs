@@ -24,6 +24,7 @@ mod moved;
 mod moves;
 mod offer;
 mod open;
+mod prune;
 pub mod records;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
@@ -42,6 +43,7 @@ pub use memory::MemoryStore;
 pub use moved::{MovedBlock, Published};
 pub use moves::CATCHING_UP_BLOCKS;
 pub use offer::Offered;
+pub use prune::History;
 #[cfg(feature = "rocksdb")]
 pub use rocks::{RocksOptions, RocksReader, RocksStore};
 pub use store::{Announced, Batch, Direction, Durability, Family, Marker, Read, Store, StoreError};

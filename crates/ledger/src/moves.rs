@@ -15,8 +15,9 @@ use crate::{
     index, keys,
     ledger::{Completed, Ledger, Move, WalkedBlock},
     moved::{Moved, MovedBlock, Published},
+    prune::length,
     records::{self, StateRecord, Totals},
-    route::Aimed,
+    route::{Aimed, Route},
     store::{Announced, Batch, Durability, Family, Store, StoreError},
     tree::Node,
     view::View,
@@ -39,11 +40,17 @@ pub(crate) enum Way {
 
 impl<S: Store> Ledger<S> {
     /// The next thing to do towards the best chain. `now_ms` never goes back, and only bounds how
-    /// long a step stays open. One call disconnects at most one block, walks at most one, or
-    /// writes one step.
+    /// long a step stays open. One call disconnects at most one block, walks at most one, writes
+    /// one step, or deletes one bounded batch of what is pruned.
+    ///
+    /// # Errors
+    /// [`StoreError::BelowHistory`] where the best chain can't be reached from here any more.
     pub fn next_move(&mut self, now_ms: u64) -> Result<Move, StoreError> {
         if self.out.is_some() {
             return Ok(Move::Idle);
+        }
+        if self.step.is_empty() && self.prune_step()? {
+            return Ok(Move::Progress);
         }
         loop {
             let Some(target) = self.headers.tree.best_ready().cloned() else {
@@ -54,21 +61,39 @@ impl<S: Store> Ledger<S> {
                 let settled = self.settle(now_ms)?;
                 return Ok(if settled { Move::Progress } else { Move::Idle });
             }
+            let target_height = target.state.height;
             let mut route = std::mem::take(&mut self.route);
             let is_live =
                 |node: &Node| Ok(self.live_id_at(node.state.height)? == Some(node.state.id));
             let aimed = route.aim(target, is_live, |id| self.headers.node(id))?;
             self.route = route;
-            if let Aimed::Blocked { above, code } = aimed {
-                self.headers.inherit(&above, code)?;
-                self.look_ahead()?;
-                continue;
+            match aimed {
+                Aimed::Clear => {}
+                Aimed::Blocked { above, code } => {
+                    self.headers.inherit(&above, code)?;
+                    self.look_ahead()?;
+                    continue;
+                }
+                Aimed::Hollow { from } => {
+                    self.headers.reopen(&from)?;
+                    self.reopened = true;
+                    self.ahead = Route::default();
+                    self.look_ahead()?;
+                    continue;
+                }
             }
-            if let Some(next) = self.route.first()
-                && self.headers.node(&next)?.is_some_and(|node| node.header.parent == live)
+            let next = match self.route.first() {
+                Some(next) => self.headers.node(&next)?,
+                None => None,
+            };
+            if let Some(next) = &next
+                && next.header.parent == live
             {
-                return Ok(Move::Verify(self.walk(&next)?));
+                return Ok(Move::Verify(self.walk(&next.state.id)?));
             }
+            let fork_height =
+                next.map_or(target_height, |next| next.state.height.saturating_sub(1));
+            self.check_reachable(fork_height)?;
             self.disconnect_tip(now_ms)?;
             self.settle(now_ms)?;
             return Ok(Move::Progress);
@@ -159,7 +184,13 @@ impl<S: Store> Ledger<S> {
         self.step.open(now_ms);
         self.step.apply(&diff);
         let undo = SpentCoins { coins: diff.spent.clone() };
-        self.step.write(Family::Undo, keys::block(&id), Some(records::undo_value(&undo)));
+        // A block that was here before left its undo record, which is the same again.
+        let key = keys::block(&id);
+        if self.step.get(&*self.store, Family::Undo, key.clone())?.is_none() {
+            let value = records::undo_value(&undo);
+            self.history.undo_bytes = self.history.undo_bytes.saturating_add(length(&value));
+            self.step.write(Family::Undo, key, Some(value));
+        }
         self.step.write(Family::Heights, keys::height(height), Some(keys::block(&id)));
         self.write_indexes(&block, &undo, &diff, Way::Connect)?;
 
@@ -249,7 +280,7 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Whether the live tip is the best there is.
-    fn is_resting(&self) -> bool {
+    pub(crate) fn is_resting(&self) -> bool {
         let best = self.headers.tree.best_ready();
         best.is_some_and(|best| best.state.id == self.live.header.id)
     }
@@ -262,6 +293,7 @@ impl<S: Store> Ledger<S> {
         if !self.step.is_empty() {
             self.step.drain(&mut batch);
             batch.put(Family::Meta, keys::meta::STATE.to_vec(), self.state_record().to_value());
+            self.history.write_sizes(&mut batch);
         }
         self.headers.write(&mut batch);
         if !batch.is_empty() {
@@ -315,6 +347,8 @@ impl<S: Store> Ledger<S> {
             utxo_commitment: self.live.utxo.commitment(),
             totals: self.totals,
             indexes: self.settings.indexes(),
+            history: self.history,
+            prune_bytes: self.settings.prune_bytes,
         }
     }
 

@@ -20,7 +20,7 @@ pub enum Offered {
     Accepted,
     /// Kept; the best chain is another.
     Side,
-    /// Was kept already; nothing changed.
+    /// Was kept already, or was pruned; nothing changed.
     Known,
     /// Not taken.
     Refused {
@@ -75,7 +75,7 @@ impl<S: Store> Ledger<S> {
         let header = bytes.get(..Header::LEN).map(Header::from_bytes);
         let Some(Ok(header)) = header else { return refused("malformed") };
         let (state, is_new) = match self.judge(&header, now_seconds)? {
-            Judged::Known(node) if node.has_body => return Ok(TakenIn::Known),
+            Judged::Known(node) if node.knows_body() => return Ok(TakenIn::Known),
             Judged::Known(node) => (node.state, false),
             Judged::New(state) => (state, true),
             Judged::Refused { refusal, remember } => {

@@ -16,6 +16,7 @@ use crate::{
     keys::{self, meta},
     ledger::{Ledger, OpenLedgerError, OpenWarning, Settings},
     moved::Moved,
+    prune::{History, Sweep, length},
     records::{self, IndexRecord, SCHEMA, StateRecord, Totals},
     route::Route,
     step::Step,
@@ -78,6 +79,8 @@ impl<S: Store> Ledger<S> {
         if stored_at.as_deref() != Some(tip.as_bytes().as_slice()) {
             return Err(lost().into());
         }
+        let history = History::read(&*store)?;
+        check_indexes(&*store, settings.indexes(), history.start)?;
         if index::reconcile(&*store, settings.indexes(), header.height, watch)?.is_break() {
             return Err(OpenLedgerError::Interrupted);
         }
@@ -98,6 +101,8 @@ impl<S: Store> Ledger<S> {
             utxo_commitment: utxo.commitment(),
             totals,
             indexes: settings.indexes(),
+            history,
+            prune_bytes: settings.prune_bytes,
         });
         let pruned_at = header.height;
         let mut ledger = Self {
@@ -119,6 +124,11 @@ impl<S: Store> Ledger<S> {
             told,
             pruned_at,
             warning,
+            history,
+            sweep: Sweep::from(pruned_at),
+            freed_bytes: 0,
+            refreshed: false,
+            reopened: false,
         };
         ledger.look_ahead()?;
         Ok(ledger)
@@ -161,7 +171,9 @@ pub(crate) fn genesis_batch(genesis: &Genesis) -> Result<Batch, StoreError> {
     };
     let mut batch = Batch::default();
     batch.put(Family::Headers, keys::block(&id), node.to_record().to_value());
-    batch.put(Family::Blocks, keys::block(&id), genesis.block().to_bytes());
+    let body = genesis.block().to_bytes();
+    History { body_bytes: length(&body), ..History::default() }.write_sizes(&mut batch);
+    batch.put(Family::Blocks, keys::block(&id), body);
     batch.put(Family::Heights, keys::height(0), keys::block(&id));
     batch.put(Family::Tips, keys::block(&id), Vec::new());
     for (outpoint, coin) in coins {
@@ -212,4 +224,20 @@ fn check_owner(store: &impl Store, genesis: &Genesis) -> Result<(), OpenLedgerEr
         return Err(OpenLedgerError::OtherChain { found, expected });
     }
     Ok(())
+}
+
+/// An index is made from the whole chain, so it can't begin once a part of that is gone.
+fn check_indexes(
+    store: &impl Store,
+    wanted: IndexRecord,
+    history_start: u32,
+) -> Result<(), OpenLedgerError> {
+    let stored = index::stored(store)?;
+    let needs = |index| Err(OpenLedgerError::IndexNeedsHistory { index, history_start });
+    match history_start {
+        0 => Ok(()),
+        _ if wanted.transactions && !stored.transactions => needs("transaction"),
+        _ if wanted.locks && !stored.locks => needs("address"),
+        _ => Ok(()),
+    }
 }

@@ -84,6 +84,7 @@ pub struct HeaderRecord {
     /// Whether the body is stored.
     pub has_body: bool,
     /// Counts blocks in the order in which they and all their ancestors were here; 0: not yet.
+    /// Stays when a body is pruned.
     pub arrival: u64,
     /// The code with which it is remembered as failed.
     pub failed: Option<&'static str>,
@@ -280,6 +281,24 @@ pub(crate) fn read_schema(bytes: &[u8]) -> Result<u32, StoreError> {
     decode("the schema number", bytes)
 }
 
+/// `meta/history_start`.
+pub(crate) fn height_value(height: u32) -> Vec<u8> {
+    encode(height)
+}
+
+pub(crate) fn read_height(bytes: &[u8]) -> Result<u32, StoreError> {
+    decode("the height where history starts", bytes)
+}
+
+/// `meta/body_bytes` and `meta/undo_bytes`.
+pub(crate) fn size_value(bytes: u64) -> Vec<u8> {
+    encode(bytes)
+}
+
+pub(crate) fn read_size(bytes: &[u8]) -> Result<u64, StoreError> {
+    decode("a count of stored bytes", bytes)
+}
+
 /// `transactions`: where a transaction was confirmed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct TransactionRecord {
@@ -411,6 +430,8 @@ mod tests {
         };
         assert_eq!(hex(&build.to_value()), "010102000000010000000000000003");
         assert_eq!(hex(&schema_value(SCHEMA)), "01000000");
+        assert_eq!(hex(&height_value(0x0102)), "02010000");
+        assert_eq!(hex(&size_value(0x0102)), "0201000000000000");
 
         let mut lanes = [0; UTXO_BYTES];
         lanes[2] = 1;
@@ -473,6 +494,8 @@ mod tests {
         // A length that no memory holds must not be believed.
         let undo = u64::MAX.to_le_bytes();
         assert!(matches!(read_undo(&undo), Err(StoreError::Corrupt { .. })));
+        assert!(matches!(read_height(&[0; 5]), Err(StoreError::Corrupt { .. })));
+        assert!(matches!(read_size(&[0; 7]), Err(StoreError::Corrupt { .. })));
         let mut unknown = header_record().to_value();
         let last = unknown.len() - 1;
         unknown[last] = b'?';

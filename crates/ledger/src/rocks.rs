@@ -16,8 +16,8 @@ use std::{
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DBRecoveryMode, ErrorKind, IteratorMode, LogLevel, Options, ReadOptions, Snapshot, WriteBatch,
-    WriteBufferManager, WriteOptions, checkpoint::Checkpoint,
+    DBRecoveryMode, ErrorKind, FlushOptions, IteratorMode, LogLevel, Options, ReadOptions,
+    Snapshot, WriteBatch, WriteBufferManager, WriteOptions, checkpoint::Checkpoint,
 };
 use self_cell::self_cell;
 
@@ -77,7 +77,19 @@ const BLOOM_BITS_PER_KEY: f64 = 10.0;
 const MIN_BLOB_BYTES: u64 = 4_096;
 
 /// After so many bytes a new blob file begins.
+///
+/// Blobs are never moved: bodies leave in the order in which they came, so that whole files
+/// become garbage, and those RocksDB drops. (Its garbage collection would rewrite a quarter of
+/// all bodies in each compaction, since their keys are hashes and every compaction meets them all.)
 const BLOB_FILE_BYTES: u64 = 256 << 20;
+
+/// Families of which pruning deletes.
+const PRUNED: [Family; 4] =
+    [Family::Blocks, Family::Undo, Family::Transactions, Family::LockHistory];
+
+/// A table of a pruned family with more deletions than this is compacted soon. A node that
+/// deletes a block for each that it stores stays below, and leaves it to ordinary compaction.
+const COMPACT_DELETED_RATIO: f64 = 0.6;
 
 /// RocksDB's own log of what it does: files kept, and bytes of each.
 const INFO_LOG_FILES: usize = 2;
@@ -295,12 +307,14 @@ fn family_options(family: Family, common: &Options, cache: &Cache) -> Options {
             options.set_enable_blob_files(true);
             options.set_min_blob_size(MIN_BLOB_BYTES);
             options.set_blob_file_size(BLOB_FILE_BYTES);
-            options.set_enable_blob_gc(true);
         }
         Family::Headers | Family::LockCoins | Family::LockHistory => {
             options.set_compression_type(DBCompressionType::Lz4);
         }
         Family::Coins | Family::Heights | Family::Tips | Family::Transactions | Family::Meta => {}
+    }
+    if PRUNED.contains(&family) {
+        options.add_compact_on_deletion_collector_factory(0, 0, COMPACT_DELETED_RATIO);
     }
     options
 }
@@ -432,6 +446,17 @@ impl Store for RocksStore {
     fn checkpoint(&self, directory: &Path) -> Result<(), StoreError> {
         let made = Checkpoint::new(&self.open.db).and_then(|at| at.create_checkpoint(directory));
         made.map_err(doing("making a checkpoint"))
+    }
+
+    fn reclaim(&self) -> Result<(), StoreError> {
+        let db = &self.open.db;
+        let mut options = FlushOptions::default();
+        options.set_wait(false);
+        // The deletions reach a table, which is then compacted in the background.
+        for family in PRUNED {
+            db.flush_cf_opt(handle(db, family)?, &options).map_err(doing("flushing"))?;
+        }
+        Ok(())
     }
 
     fn clear(&self, family: Family) -> Result<(), StoreError> {

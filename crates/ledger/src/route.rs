@@ -22,6 +22,9 @@ pub(crate) enum Aimed {
     /// A block on the way failed with this code while those above it were not in memory, so that
     /// they do not know yet: their ids, lowest first.
     Blocked { above: Vec<BlockId>, code: &'static str },
+    /// The way leads through whole blocks whose bodies were deleted: the lowest of them and all
+    /// above it, lowest first.
+    Hollow { from: Vec<BlockId> },
 }
 
 impl Route {
@@ -35,9 +38,13 @@ impl Route {
     ) -> Result<Aimed, StoreError> {
         let target_id = target.state.id;
         let mut way_down = Vec::new();
+        let mut hollow = 0;
         let mut node = target;
         while self.target != Some(node.state.id) && !stop(&node)? {
             way_down.push(node.state.id);
+            if node.is_whole() && !node.has_body {
+                hollow = way_down.len();
+            }
             let child = node.state.id;
             node = lookup(&node.header.parent)?.ok_or_else(|| {
                 StoreError::corrupt(format_args!("the header before {child} is missing"))
@@ -46,6 +53,11 @@ impl Route {
                 way_down.reverse();
                 return Ok(Aimed::Blocked { above: way_down, code });
             }
+        }
+        if hollow > 0 {
+            way_down.truncate(hollow);
+            way_down.reverse();
+            return Ok(Aimed::Hollow { from: way_down });
         }
         if self.target != Some(node.state.id) {
             self.ids.clear();

@@ -104,6 +104,17 @@ pub enum StoreError {
         /// The data directory.
         directory: String,
     },
+    /// A branch with more work leaves the chain below what this pruned node keeps, so that there
+    /// is no way to it. Says nothing about that branch, and marks nothing.
+    #[error(
+        "a branch with more work leaves this chain at block {fork_height}, and this pruned node keeps blocks from {history_start} on only, so it can't follow; the node stops. Nothing is damaged, but this chain is not the best one any more: remove the data directory and sync again, with a larger --prune or without it"
+    )]
+    BelowHistory {
+        /// The last block that both have.
+        fork_height: u32,
+        /// The lowest block that is kept.
+        history_start: u32,
+    },
     /// This kind of store can't do that.
     #[error("{what} is not possible on a store in memory")]
     Unsupported {
@@ -226,6 +237,10 @@ pub trait Store: Read + 'static {
     fn sync(&self) -> Result<(), StoreError>;
     /// A copy of the present state as a directory of its own, which must not exist yet.
     fn checkpoint(&self, directory: &Path) -> Result<(), StoreError>;
+    /// Much was deleted: a hint to give the room back to the system soon, without waiting for it.
+    fn reclaim(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
     /// Removes everything of a family. Not atomic: a crash may leave a part.
     fn clear(&self, family: Family) -> Result<(), StoreError> {
         loop {

@@ -36,9 +36,14 @@ pub struct Node {
 }
 
 impl Node {
-    /// Whether this block and all its ancestors are here.
+    /// Whether this block and all its ancestors are here, or were before they were pruned.
     pub const fn is_whole(&self) -> bool {
         self.arrival > 0
+    }
+
+    /// Whether the body is stored, or was until it was pruned.
+    pub const fn knows_body(&self) -> bool {
+        self.has_body || self.is_whole()
     }
 
     /// What is stored of it.
@@ -213,6 +218,21 @@ impl Tree {
             self.change(id, |node| node.arrival = arrival);
         }
         whole
+    }
+
+    /// A body was deleted. The block stays as whole as it was: the chain has passed it.
+    pub(crate) fn drop_body(&mut self, id: &BlockId) {
+        self.change(id, |node| node.has_body = false);
+    }
+
+    /// A branch matters again after bodies of it were deleted, `id` the lowest of these: it and
+    /// its descendants in memory are no longer whole. Returns the nodes that changed.
+    pub(crate) fn reopen(&mut self, id: &BlockId) -> Vec<BlockId> {
+        let reopened = self.subtree(id, Node::is_whole);
+        for id in &reopened {
+            self.change(id, |node| node.arrival = 0);
+        }
+        reopened
     }
 
     /// Remembers a block as failed, and its descendants in memory with it. Returns the nodes

@@ -11,6 +11,7 @@ use ashlar_primitives::{
 use crate::{
     headers::{header_state, missing, read_record, record_of, stored_times},
     keys,
+    prune::History,
     records::{self, HeaderRecord, HistoryRecord, IndexRecord, Totals, TransactionRecord},
     store::{Direction, Entry, Family, Read, StoreError},
 };
@@ -30,6 +31,8 @@ pub struct View {
     pub(crate) utxo_commitment: Commitment,
     pub(crate) totals: Totals,
     pub(crate) indexes: IndexRecord,
+    pub(crate) history: History,
+    pub(crate) prune_bytes: Option<u64>,
 }
 
 /// A header with what the tree knows of it.
@@ -176,6 +179,16 @@ impl View {
     /// Whether [`View::lock_coins`] and [`View::lock_history`] can answer.
     pub const fn lock_index(&self) -> bool {
         self.indexes.locks
+    }
+
+    /// How much of the past this node keeps. Below [`History::start`] there are no bodies, no
+    /// history of locks and no places of transactions, those of the genesis block apart.
+    pub const fn history(&self) -> History {
+        self.history
+    }
+    /// The budget for bodies and undo records, in bytes; `None`: all are kept from now on.
+    pub const fn prune_bytes(&self) -> Option<u64> {
+        self.prune_bytes
     }
 
     /// The block of the published chain at a height; `None` above the tip.
@@ -366,7 +379,7 @@ impl View {
         let tip = self.record(&id)?.ok_or_else(|| missing(&id))?;
         let status = if tip.failed.is_some() {
             TipStatus::Invalid
-        } else if tip.arrival == 0 {
+        } else if tip.arrival == 0 || !tip.has_body {
             TipStatus::HeadersOnly
         } else if self.snapshot.get(Family::Undo, &keys::block(&id))?.is_some() {
             TipStatus::ValidFork

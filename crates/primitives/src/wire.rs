@@ -97,6 +97,17 @@ impl Status {
     /// Services bit 1: has at least the bodies of the last two days.
     pub const RECENT_BODIES: u32 = 2;
 
+    /// How many blocks below and with its tip a node with recent bodies has at least: two days of
+    /// them, and never fewer than 288. No node prunes more than that away.
+    pub const fn recent_blocks(block_interval: u32) -> u32 {
+        const LEAST: u32 = 288;
+        const TWO_DAYS_SECONDS: u32 = 172_800;
+        match TWO_DAYS_SECONDS.checked_div(block_interval) {
+            Some(blocks) if blocks > LEAST => blocks,
+            _ => LEAST,
+        }
+    }
+
     /// Whether a status may carry this agent: at most [`MAX_AGENT_BYTES`], each 0x20–0x7e, so
     /// that no peer can forge a line of a log.
     pub fn is_agent(text: &[u8]) -> bool {

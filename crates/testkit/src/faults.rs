@@ -205,6 +205,10 @@ impl<S: Store> Store for FaultyStore<S> {
         self.progress.write(|| self.store.checkpoint(directory))
     }
 
+    fn reclaim(&self) -> Result<(), StoreError> {
+        self.progress.write(|| self.store.reclaim())
+    }
+
     fn clear(&self, family: Family) -> Result<(), StoreError> {
         let half = || {
             let all = (Bound::Unbounded, Bound::Unbounded);

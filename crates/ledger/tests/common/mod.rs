@@ -98,6 +98,15 @@ pub(crate) fn dump(store: &(impl Read + ?Sized), family: Family) -> Vec<Entry> {
     store.scan(family, all, usize::MAX, Direction::Forward).unwrap()
 }
 
+/// What of a family follows from the chain up to the tip alone: the counters of stored bytes count
+/// other branches too.
+pub(crate) fn derived(store: &(impl Read + ?Sized), family: Family) -> Vec<Entry> {
+    let counters: [&[u8]; 2] = [b"body_bytes", b"undo_bytes"];
+    let mut entries = dump(store, family);
+    entries.retain(|(key, _)| family != Family::Meta || !counters.contains(&key.as_slice()));
+    entries
+}
+
 /// A store that has seen nothing but the branch to `tip`.
 pub(crate) fn replay(chain: &Chain, tip: &BlockId, settings: &Settings) -> MemoryStore {
     let store = Arc::new(MemoryStore::new());
@@ -118,7 +127,7 @@ pub(crate) fn assert_is_replay(
 ) {
     let straight = replay(chain, tip, settings);
     for family in DERIVED {
-        assert_eq!(dump(store, family), dump(&straight, family), "{}", family.name());
+        assert_eq!(derived(store, family), derived(&straight, family), "{}", family.name());
     }
     let coins: Vec<Vec<u8>> = chain.coins(tip).values().map(|coin| coin.to_bytes()).collect();
     let stored: Vec<Vec<u8>> = dump(store, Family::Coins).into_iter().map(|e| e.1).collect();
