@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use flips::{Flip, Original, Outcome, kind_of, suffer_many};
 
 /// Of the long run, `cargo run --release -p ashlar-ledger --features rocksdb --example flip`.
-const FLIPS: usize = 40;
+const FLIPS: usize = 36;
 
 #[test]
 fn a_flipped_bit_never_gives_other_coins() {
@@ -21,7 +21,7 @@ fn a_flipped_bit_never_gives_other_coins() {
     }
     let counts = suffer_many(&original, FLIPS, 1);
     println!("{counts:#?}");
-    assert!(counts.keys().any(|(_, outcome)| *outcome == "refused"));
+    assert!(counts.keys().any(|(_, outcome)| outcome.starts_with("refused, mended")));
 
     // A log that is damaged early on loses all that follows, and says so.
     let (log, size) = original.files().find(|(file, _)| kind_of(file) == "log").unwrap();

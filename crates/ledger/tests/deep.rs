@@ -2,7 +2,7 @@
 //! readers who never see the middle. No harness: each part runs in a process of its own, so that
 //! the memory it ever used can be read, and so that it can die.
 //!
-//! `cargo test --release -p ashlar-ledger --features rocksdb --test deep -- [DEPTH [FILLER]]`:
+//! `cargo test --release -p ashlar-ledger --features rocksdb --test deep -- --depth N --filler N`:
 //! blocks of each branch, and bytes by which each body is filled up.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -64,13 +64,20 @@ mod disk {
             ["part", "orders", folder] => orders(Path::new(folder)),
             // What a test harness is asked by tools that list tests.
             words if words.contains(&"--list") => {}
+            // A harness is asked for other tests by name.
+            [name, ..] if !name.starts_with('-') && !"deep".contains(name) => {}
             words => {
-                let numbers: Vec<u32> = words.iter().filter_map(|w| w.parse().ok()).collect();
-                let depth = numbers.first().copied().unwrap_or(DEFAULT_DEPTH);
-                let filler = numbers.get(1).copied().unwrap_or(DEFAULT_FILLER_BYTES);
-                all(depth, filler);
+                all(
+                    named(words, "--depth").unwrap_or(DEFAULT_DEPTH),
+                    named(words, "--filler").unwrap_or(DEFAULT_FILLER_BYTES),
+                );
             }
         }
+    }
+
+    fn named(words: &[&str], name: &str) -> Option<u32> {
+        let at = words.iter().position(|word| *word == name)?;
+        words.get(at + 1).map(|word| number(word))
     }
 
     fn number(text: &str) -> u32 {

@@ -5,14 +5,19 @@
 use std::{
     collections::BTreeMap,
     fs,
-    ops::Bound,
+    ops::{Bound, ControlFlow},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use ashlar_ledger::{
     Direction, Family, Ledger, Marker, Offered, OpenLedgerError, Read, RocksOptions, RocksStore,
-    Settings, Store as _, StoreError, store::Entry,
+    Settings, Store as _, StoreError,
+    care::{
+        CareError,
+        reindex::{self, Begun},
+    },
+    store::Entry,
 };
 use ashlar_primitives::{BlockId, Encode as _};
 use ashlar_testkit::builder::{Chain, GENESIS_TIME, Plan, Spend, genesis, key, lock, output};
@@ -57,7 +62,9 @@ pub(crate) enum Outcome {
     Unharmed,
     /// The database went back, said so, and caught up.
     WentBack,
-    /// Clean, in these words.
+    /// Refused cleanly, and whole after the reindex that the message names.
+    Mended,
+    /// Refused cleanly, in these words, and beyond what is stored.
     Refused(String),
 }
 
@@ -179,9 +186,30 @@ impl Original {
             Err(error) => {
                 let text = error.to_string();
                 assert!(text.contains("reindex") || text.contains("sync again"), "{text}");
-                Outcome::Refused(text)
+                let mended =
+                    self.reindex(folder.path()).and_then(|()| Ok(self.use_all(folder.path())?));
+                match mended {
+                    Ok(_) => Outcome::Mended,
+                    Err(error) => {
+                        let text = error.to_string();
+                        assert!(text.contains("sync again"), "{text}");
+                        Outcome::Refused(text)
+                    }
+                }
             }
         }
+    }
+
+    fn reindex(&self, folder: &Path) -> Result<(), CareError> {
+        let genesis = self.chain.genesis();
+        let begun = reindex::begin(&rocks(folder)?, genesis)?;
+        if let Begun::Empty(families) = begun {
+            RocksStore::discard(folder, &RocksOptions::small(), &families)?;
+        }
+        let mut watch = |_| ControlFlow::Continue(());
+        let store = Arc::new(rocks(folder)?);
+        reindex::run(&store, genesis, Settings::default(), &mut rand::rng(), &mut watch)?;
+        Ok(())
     }
 
     /// Whether the database went back.
@@ -271,7 +299,8 @@ pub(crate) fn suffer_many(
         let kind = match outcome {
             Outcome::Unharmed => "unharmed",
             Outcome::WentBack => "went back, warned, caught up",
-            Outcome::Refused(_) => "refused",
+            Outcome::Mended => "refused, mended by a reindex",
+            Outcome::Refused(_) => "refused, to be restored or synced again",
         };
         *counts.entry((kind_of(&flip.file), kind)).or_insert(0) += 1;
     }
