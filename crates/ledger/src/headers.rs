@@ -196,9 +196,27 @@ impl<S: Store> Headers<S> {
         }
     }
 
+    /// The work of what has not failed of the chain of `live`: what another branch must have more
+    /// of to matter. Less than the chain's own where an operator took its end away.
+    pub(crate) fn standing_work(&self, live: &HeaderState) -> Result<Work, StoreError> {
+        let mut at = live.id;
+        while let Some(node) = self.node(&at)? {
+            if node.failed.is_none() {
+                return Ok(node.state.work);
+            }
+            at = node.header.parent;
+        }
+        Ok(live.work)
+    }
+
     /// Brings into memory the chain of `live` from the height `floor` on, and every stored branch
-    /// that goes on above `floor` or has more work than that chain. All of it must be written.
-    pub(crate) fn load_above(&mut self, live: &HeaderState, floor: u32) -> Result<(), StoreError> {
+    /// that goes on above `floor` or has more than `work`. All of it must be written.
+    pub(crate) fn load_above(
+        &mut self,
+        live: &HeaderState,
+        floor: u32,
+        work: Work,
+    ) -> Result<(), StoreError> {
         self.load_chain(floor, live.height)?;
         let mut seen = BTreeSet::new();
         let mut after = Bound::Unbounded;
@@ -208,7 +226,7 @@ impl<S: Store> Headers<S> {
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = Bound::Excluded(last.clone());
             for (key, _) in page {
-                self.load_branch(&keys::read_block_id(&key)?, floor, live.work, &mut seen)?;
+                self.load_branch(&keys::read_block_id(&key)?, floor, work, &mut seen)?;
             }
         }
     }

@@ -606,11 +606,10 @@ impl<S: Store> Ledger<S> {
         if self.pruned_below(id)?.is_some() {
             return Ok(());
         }
-        let Some(height) = self.headers.node(id)?.map(|node| node.state.height) else {
-            return Ok(());
-        };
-        let Some(below) = height.checked_sub(1) else { return Ok(()) };
-        self.load_above(below)?;
+        let Some(node) = self.headers.node(id)? else { return Ok(()) };
+        let Some(parent) = self.headers.node(&node.header.parent)? else { return Ok(()) };
+        // Branches with less work than the chain may be the best of what is left.
+        self.load_above(parent.state.height, parent.state.work)?;
         self.fail(id, INVALIDATED)?;
         self.commit()
     }
@@ -627,7 +626,7 @@ impl<S: Store> Ledger<S> {
             at = node.header.parent;
         }
         if let Some((lowest, height)) = lowest {
-            self.load_above(height)?;
+            self.load_above(height, self.live.header.work)?;
             self.headers.forgive(&lowest)?;
             self.look_ahead()?;
             self.commit()?;
@@ -635,10 +634,10 @@ impl<S: Store> Ledger<S> {
         Ok(())
     }
 
-    /// Brings into memory all that may descend from a block of this height.
-    fn load_above(&mut self, height: u32) -> Result<(), StoreError> {
+    /// Brings into memory all that may descend from a block of this height, and what has more work.
+    fn load_above(&mut self, height: u32, work: Work) -> Result<(), StoreError> {
         self.commit()?;
-        self.headers.load_above(&self.live.header, height)
+        self.headers.load_above(&self.live.header, height, work)
     }
 }
 

@@ -84,7 +84,9 @@ impl<S: Store> Ledger<S> {
         if index::reconcile(&*store, settings.indexes(), header.height, watch)?.is_break() {
             return Err(OpenLedgerError::Interrupted);
         }
-        headers.load_above(&header, header.height.saturating_sub(settings.headers_in_memory))?;
+        let floor = header.height.saturating_sub(settings.headers_in_memory);
+        let work = headers.standing_work(&header)?;
+        headers.load_above(&header, floor, work)?;
 
         let (warning, told) = compare_marker(&*store, &headers, &header)?;
         if warning.is_none() && header.work >= told {

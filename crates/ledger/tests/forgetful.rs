@@ -7,9 +7,10 @@ mod common;
 use std::sync::Arc;
 
 use ashlar_ledger::{BodyStored, Ledger, MemoryStore, Settings};
-use ashlar_primitives::BlockId;
-use ashlar_testkit::builder::{Chain, Plan};
+use ashlar_primitives::{Amount, BlockId};
+use ashlar_testkit::builder::{Chain, Plan, genesis_with};
 use common::*;
+use serde_json::json;
 
 fn forgetful() -> Settings {
     Settings { headers_in_memory: 1, ..Settings::default() }
@@ -99,4 +100,40 @@ fn an_operators_choice_reaches_all_that_descends_from_a_block() {
     }
     settle(&mut ledger);
     assert_view(&ledger, &chain, &main);
+}
+
+/// An empty child that comes so many seconds after its parent.
+fn child(chain: &mut Chain, parent: &BlockId, seconds: u32) -> BlockId {
+    let time = Some(chain.state(parent).header.clock + seconds);
+    chain.extend(parent, Plan { claim: Some(Amount::ZERO), time, ..Plan::default() }).id()
+}
+
+/// Under the tip lies a long chain of light blocks, beside it a short branch of heavy ones, far
+/// below what is in memory. When the operator takes the tip away, the short branch is the best.
+#[test]
+fn what_is_best_without_the_tip_is_found_far_below_it() {
+    for restarts in [false, true] {
+        let moving = [("difficulty_half_life", json!(10)), ("initial_subsidy", json!(0))];
+        let mut chain = Chain::new(genesis_with(&[], &moving));
+        let genesis = chain.genesis_id();
+        let heavy = (0..5).fold(genesis, |tip, _| child(&mut chain, &tip, 1));
+        let mut tip = (0..10).fold(genesis, |tip, _| child(&mut chain, &tip, 20));
+        while chain.state(&tip).header.work <= chain.state(&heavy).header.work {
+            tip = child(&mut chain, &tip, 20);
+        }
+
+        let store = Arc::new(MemoryStore::new());
+        let mut ledger = open(&store, &chain, &forgetful());
+        offer_branch(&mut ledger, &chain, &heavy);
+        offer_branch(&mut ledger, &chain, &tip);
+        assert_eq!(ledger.view().tip().id, tip);
+        ledger.invalidate(&tip).unwrap();
+        if restarts {
+            ledger.flush().unwrap();
+            drop(ledger);
+            ledger = open(&store, &chain, &forgetful());
+        }
+        settle(&mut ledger);
+        assert_eq!(ledger.view().tip().id, heavy);
+    }
 }
