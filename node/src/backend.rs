@@ -1,17 +1,19 @@
 //! What the RPC server asks of this node.
 
 use std::{
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use ashlar_engine::{Answer, Call, CallError};
-use ashlar_ledger::View;
+use ashlar_ledger::{RocksStore, View};
 use ashlar_network::{NetworkError, NetworkHandle};
 use ashlar_rpc::server::{Backend, BackendError, ChainEvent, MiningState, NetworkState};
 use tokio::sync::{Notify, Semaphore, broadcast, oneshot, watch};
 
 use crate::{
+    backup,
     clock::Clock,
     disk::Room,
     lanes::{Item, Lanes, MAX_CALLS},
@@ -31,9 +33,12 @@ pub(crate) struct NodeBackend {
     room: Room,
     stop: Arc<Notify>,
     mining: Mutex<MiningState>,
+    store: Arc<RocksStore>,
+    datadir: PathBuf,
 }
 
 impl NodeBackend {
+    #[expect(clippy::too_many_arguments, reason = "a handle to each running part")]
     pub(crate) fn new(
         lanes: Arc<Lanes>,
         views: watch::Receiver<Arc<View>>,
@@ -42,6 +47,8 @@ impl NodeBackend {
         clock: Arc<Clock>,
         room: Room,
         stop: Arc<Notify>,
+        store: Arc<RocksStore>,
+        datadir: &Path,
     ) -> Self {
         Self {
             lanes,
@@ -53,6 +60,8 @@ impl NodeBackend {
             room,
             stop,
             mining: Mutex::default(),
+            store,
+            datadir: datadir.to_owned(),
         }
     }
 
@@ -119,6 +128,21 @@ impl Backend for NodeBackend {
 
     fn set_mock_time(&self, unix_seconds: Option<u64>) -> Result<(), BackendError> {
         self.clock.set_mock(unix_seconds).map_err(|_| BackendError::RealClock)
+    }
+
+    async fn backup(&self, directory: String) -> Result<(), BackendError> {
+        let (store, datadir) = (Arc::clone(&self.store), self.datadir.clone());
+        let made = tokio::task::spawn_blocking(move || {
+            backup::make(&*store, &datadir, Path::new(&directory))
+        });
+        match made.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) if error.is_about_path() => {
+                Err(BackendError::BadDirectory { reason: error.to_string() })
+            }
+            Ok(Err(error)) => Err(BackendError::BackupFailed { reason: error.to_string() }),
+            Err(_) => Err(BackendError::Stopping),
+        }
     }
 
     fn mining(&self) -> MiningState {

@@ -105,6 +105,37 @@ pub(crate) struct RunArguments {
     log_format: Option<LogFormat>,
 }
 
+/// The flags of commands on a stopped node: those of `run` that concern its ledger.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LedgerArguments {
+    /// The data directory; no node may run on it.
+    #[arg(long, env = "ASHLAR_DATADIR", value_name = "DIR")]
+    pub(crate) datadir: PathBuf,
+    /// Configuration file [default: ashlar.toml in the data directory, where there is one].
+    #[arg(long, env = "ASHLAR_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The chain's genesis file [default: genesis.json in the data directory].
+    #[arg(long, env = "ASHLAR_GENESIS", value_name = "FILE")]
+    genesis: Option<PathBuf>,
+    /// Keep the index of transactions by id [default: true].
+    #[arg(long, env = "ASHLAR_TRANSACTION_INDEX", num_args = 0..=1, default_missing_value = "true")]
+    transaction_index: Option<bool>,
+    /// Keep the index of coins and history by address [default: true].
+    #[arg(long, env = "ASHLAR_LOCK_INDEX", num_args = 0..=1, default_missing_value = "true")]
+    lock_index: Option<bool>,
+    /// How much memory to take.
+    #[arg(long, env = "ASHLAR_PROFILE")]
+    profile: Option<Profile>,
+}
+
+impl From<&LedgerArguments> for RunArguments {
+    fn from(arguments: &LedgerArguments) -> Self {
+        let LedgerArguments { datadir, config, genesis, transaction_index, lock_index, profile } =
+            arguments.clone();
+        Self { datadir, config, genesis, transaction_index, lock_index, profile, ..Self::default() }
+    }
+}
+
 /// The file's keys, all optional.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]

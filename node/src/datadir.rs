@@ -14,7 +14,7 @@ use thiserror::Error;
 pub(crate) const GENESIS_FILE: &str = "genesis.json";
 const LOCK_FILE: &str = "LOCK";
 const KEY_FILE: &str = "node.key";
-const LEDGER_DIRECTORY: &str = "ledger";
+pub(crate) const LEDGER_DIRECTORY: &str = "ledger";
 
 /// A data directory that can't be used.
 #[derive(Debug, Error)]
@@ -52,6 +52,15 @@ impl Datadir {
             Err(TryLockError::WouldBlock) => Err(DatadirError::InUse { path: path.to_owned() }),
             Err(TryLockError::Error(error)) => Err(DatadirError::Io { path: lock_file, error }),
         }
+    }
+
+    /// Whether a node has ever kept its chain in `path`.
+    pub(crate) fn has_ledger(path: &Path) -> bool {
+        path.join(LEDGER_DIRECTORY).is_dir()
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(crate) fn genesis_file(&self) -> PathBuf {

@@ -2,9 +2,12 @@
 //!
 //! It wires rooms together and decides nothing about the chain. Reading order: [`config`] (what
 //! the operator chooses), [`run`] (start, supervision, stop), [`driver`] (the engine's thread and
-//! its two lanes), then [`backend`] and [`mining`], which are callers of the engine like others.
+//! its two lanes), then [`backend`] and [`mining`], which are callers of the engine like others;
+//! [`care`] holds the commands for a node that is stopped.
 
 mod backend;
+mod backup;
+mod care;
 mod clock;
 mod config;
 mod datadir;
@@ -14,6 +17,7 @@ mod init;
 mod lanes;
 mod logging;
 mod mining;
+mod progress;
 mod remote;
 mod run;
 mod size;
@@ -38,6 +42,16 @@ enum Command {
     Init(init::InitArguments),
     /// Call a method of a running node and print the answer.
     Rpc(remote::RpcArguments),
+    /// Compare everything that a stopped node has stored; changes nothing.
+    Check(care::CheckArguments),
+    /// Make everything anew from stored blocks; goes on where it was interrupted.
+    Reindex(care::ReindexArguments),
+    /// Write the chain of a stopped node to one file.
+    Export(care::ExportArguments),
+    /// Take in a file that `export` wrote; goes on where it was interrupted.
+    Import(care::ImportArguments),
+    /// Copy a stopped node's data directory (of a running one: the RPC method `backup`).
+    Backup(care::BackupArguments),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +59,11 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Init(arguments) => init::init(&arguments),
         Command::Rpc(arguments) => remote::call(&arguments),
+        Command::Check(arguments) => care::check(&arguments),
+        Command::Reindex(arguments) => care::reindex(&arguments),
+        Command::Export(arguments) => care::export(&arguments),
+        Command::Import(arguments) => care::import(&arguments),
+        Command::Backup(arguments) => care::backup(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

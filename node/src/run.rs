@@ -38,6 +38,7 @@ use crate::{
     driver::{Driver, DriverError},
     lanes::Lanes,
     logging, mining,
+    progress::{Display, Interrupt},
 };
 
 const AGENT: &str = concat!("ashlar/", env!("CARGO_PKG_VERSION"));
@@ -105,15 +106,16 @@ async fn serve(config: Config) -> Result<(), Failure> {
     info!(version = AGENT, chain = params.name.as_str(), chain_id = %params.chain_id,
         datadir = %config.datadir.display(), "starting");
 
-    let ledger = open_ledger(&config, &directory, &genesis)?;
+    let store = Arc::new(RocksStore::open(&directory.ledger(), &rocks_options(&config))?);
+    let ledger = open_ledger(&config, Arc::clone(&store), genesis).await?;
     info!(height = ledger.view().tip().height, tip = %ledger.view().tip().id, "ledger opened");
-    let parts = start(&config, &directory, &params, ledger, room, pay_to).await?;
+    let parts = start(&config, &directory, &params, ledger, store, room, pay_to).await?;
     watch_over(parts, &directory).await
 }
 
 /// The genesis named, or the directory's own. A named one is kept in the directory, so that the
 /// next start needs no flag; which chain the data is of, the ledger itself knows.
-fn read_genesis(config: &Config, directory: &Datadir) -> Result<Genesis, Failure> {
+pub(crate) fn read_genesis(config: &Config, directory: &Datadir) -> Result<Genesis, Failure> {
     let own = directory.genesis_file();
     let path: &Path = config.genesis.as_deref().unwrap_or(&own);
     let text = fs::read_to_string(path).map_err(|error| match error.kind() {
@@ -136,22 +138,45 @@ fn mining_lock(text: &str, params: &Params) -> Result<Lock, RunError> {
         .map_err(|error| RunError::BadMiningAddress { address: text.to_owned(), error })
 }
 
-fn open_ledger(
-    config: &Config,
-    directory: &Datadir,
-    genesis: &Genesis,
-) -> Result<Ledger<RocksStore>, Failure> {
-    let options = match config.profile {
+/// How much memory the database takes.
+pub(crate) fn rocks_options(config: &Config) -> RocksOptions {
+    match config.profile {
         Profile::Default => RocksOptions::default(),
         Profile::Small => RocksOptions::small(),
-    };
-    let store = Arc::new(RocksStore::open(&directory.ledger(), &options)?);
-    let settings = ashlar_ledger::Settings {
+    }
+}
+
+/// How the ledger is kept.
+pub(crate) fn ledger_settings(config: &Config) -> ashlar_ledger::Settings {
+    ashlar_ledger::Settings {
         transaction_index: config.transaction_index,
         lock_index: config.lock_index,
         ..ashlar_ledger::Settings::default()
+    }
+}
+
+/// Opens the ledger; an index that is built first is told of, and a signal breaks the build off
+/// for the next start to go on with.
+async fn open_ledger(
+    config: &Config,
+    store: Arc<RocksStore>,
+    genesis: Genesis,
+) -> Result<Ledger<RocksStore>, Failure> {
+    let settings = ledger_settings(config);
+    let stop = Interrupt::default();
+    let mut display = Display::lines(stop.clone());
+    let opening = tokio::task::spawn_blocking(move || {
+        Ledger::open_watched(store, &genesis, settings, &mut |progress| display.watch(progress))
+    });
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut opening = pin!(opening);
+    let opened = tokio::select! {
+        opened = &mut opening => opened,
+        _ = interrupt.recv() => { stop.set(); opening.await }
+        _ = terminate.recv() => { stop.set(); opening.await }
     };
-    let mut ledger = Ledger::open(store, genesis, settings)?;
+    let mut ledger = opened??;
     if let Some(warning) = ledger.warning() {
         warn!("{warning}");
     }
@@ -176,6 +201,7 @@ async fn start(
     directory: &Datadir,
     params: &Arc<Params>,
     ledger: Ledger<RocksStore>,
+    store: Arc<RocksStore>,
     room: Room,
     pay_to: Option<Lock>,
 ) -> Result<Parts, Failure> {
@@ -215,6 +241,8 @@ async fn start(
         clock,
         room,
         Arc::clone(&stop),
+        store,
+        directory.path(),
     ));
     let rpc = start_server(rpc_config(config, directory), Arc::clone(&backend)).await?;
     let miner_task =

@@ -9,6 +9,7 @@
 
 mod harness;
 
+mod care;
 mod disk;
 mod hostile;
 mod network;

@@ -10,7 +10,7 @@
 //! Nothing here judges a block: the sum at the end finds what a disk or a wire did to the file,
 //! never what somebody did to it.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use ashlar_primitives::{BlockId, Header};
 use sha2::{Digest as _, Sha256};
@@ -129,6 +129,19 @@ impl<W: Write> Writer<W> {
         self.out.flush()?;
         Ok(self.out)
     }
+}
+
+/// How many blocks the end of a chain file speaks of, for a progress bar: nothing is compared. 0
+/// of a file that is too short to have an end. Leaves the file somewhere.
+pub fn claimed_blocks(file: &mut (impl Read + Seek)) -> io::Result<u32> {
+    const END_BYTES: i64 = 4 + 32;
+    if file.seek(SeekFrom::End(0))? < END_BYTES.unsigned_abs() {
+        return Ok(0);
+    }
+    file.seek(SeekFrom::End(-END_BYTES))?;
+    let mut count = [0; 4];
+    file.read_exact(&mut count)?;
+    Ok(u32::from_le_bytes(count))
 }
 
 /// Reads a chain file, one block in memory at a time. After the last block it has compared the
@@ -286,6 +299,8 @@ mod tests {
     #[test]
     fn what_was_written_is_read() {
         assert_eq!(read(&file(&blocks())).unwrap(), blocks());
+        assert_eq!(claimed_blocks(&mut io::Cursor::new(file(&blocks()))).unwrap(), 3);
+        assert_eq!(claimed_blocks(&mut io::Cursor::new(vec![0; 35])).unwrap(), 0);
         assert_eq!(read(&file(&[])).unwrap(), Vec::<Vec<u8>>::new());
         let mut writer = Writer::new(Vec::new(), &CHAIN).unwrap();
         assert_eq!(writer.push(&[0; 79]).unwrap_err().kind(), io::ErrorKind::InvalidInput);

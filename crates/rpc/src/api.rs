@@ -17,7 +17,7 @@ use crate::types::{
     AddressBalance, AddressHistory, AddressUtxos, Addresses, BlockResult, BlockTemplate,
     BlockchainInfo, ChainTip, FeeEstimate, HeaderResult, MempoolInfo, MempoolResult, MiningInfo,
     NetworkInfo, PeerInfo, PeerName, RawTransactionResult, SubmitResults, TemplateRequest,
-    TestResult, Text, TipEvent, TransactionEvent, TransactionStatus, TxOut, ValidatedAddress,
+    TestResult, Text, Tip, TipEvent, TransactionEvent, TransactionStatus, TxOut, ValidatedAddress,
     Verbosity,
 };
 
@@ -331,6 +331,20 @@ pub trait Api {
     /// - `real-clock`: the node has no development clock.
     #[method(name = "setmocktime")]
     async fn setmocktime(&self, timestamp: u64) -> Result<(), RpcError>;
+
+    /// Copies the data directory of this running node: chain, genesis file and configuration, not
+    /// the node's identity and password. Answers the tip that the copy stands at, or stood at when
+    /// it was begun: it may hold newer blocks. It appears at its place whole and synced, or not at
+    /// all, and is a data directory.
+    ///
+    /// # Parameters
+    /// - `directory`: an absolute path on the node's machine, where nothing may be yet.
+    ///
+    /// # Errors
+    /// - `invalid-parameter`: the path is not absolute, or something is there.
+    /// - `backup-failed`: the disk or the database refused.
+    #[method(name = "backup")]
+    async fn backup(&self, directory: String) -> Result<Tip, RpcError>;
 
     /// Ends the node.
     #[method(name = "stop")]

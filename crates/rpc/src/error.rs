@@ -100,6 +100,12 @@ pub enum RpcError {
     /// `real-clock` −1: only a node with a development clock takes `setmocktime`.
     #[error("the clock of this node can't be set")]
     RealClock,
+    /// `backup-failed` −1: the disk or the database refused; nothing is left of the try.
+    #[error("the backup failed: {reason}")]
+    BackupFailed {
+        /// In their words.
+        reason: String,
+    },
     /// `bad-peer-address` −30: not an address that the node can dial.
     #[error("can't dial {address}: {reason}")]
     BadPeerAddress {
@@ -147,6 +153,7 @@ impl RpcError {
             Self::TimedOut { .. } => "timed-out",
             Self::Stopping => "stopping",
             Self::RealClock => "real-clock",
+            Self::BackupFailed { .. } => "backup-failed",
             Self::BadPeerAddress { .. } => "bad-peer-address",
             Self::NotConnected { .. } => "not-connected",
             Self::UnknownMethod => "unknown-method",
@@ -163,7 +170,10 @@ impl RpcError {
         match self {
             Self::InvalidParameter { .. } | Self::TooMany { .. } => -8,
             Self::InvalidAddress { .. } | Self::NotFound { .. } => -5,
-            Self::Pruned { .. } | Self::IndexOff { .. } | Self::RealClock => -1,
+            Self::Pruned { .. }
+            | Self::IndexOff { .. }
+            | Self::RealClock
+            | Self::BackupFailed { .. } => -1,
             Self::Refused { code, .. } => refusal_number(code),
             Self::WarmingUp { .. } | Self::Stopping => -28,
             Self::NotConnected { .. } => -29,
@@ -194,6 +204,7 @@ impl RpcError {
             Self::TimedOut { .. } => "ask for less at once",
             Self::Stopping => "start the node again",
             Self::RealClock => "start a node of a chain with half-life 0 with --dev-clock",
+            Self::BackupFailed { .. } => "check room and permissions where it was to be made",
             Self::BadPeerAddress { .. } => "give a multiaddress such as /ip4/127.0.0.1/tcp/9333",
             Self::NotConnected { .. } => "getpeerinfo lists the connections",
             Self::Unauthorised => {
@@ -271,6 +282,7 @@ mod tests {
             RpcError::TimedOut { limit_ms: 0 },
             RpcError::Stopping,
             RpcError::RealClock,
+            RpcError::BackupFailed { reason: text() },
             RpcError::BadPeerAddress { address: text(), reason: text() },
             RpcError::NotConnected { who: text() },
             RpcError::UnknownMethod,

@@ -64,7 +64,7 @@ fn introduction() -> String {
          http://127.0.0.1:{port}/\n\
          ```\n\n\
          Bounds: a request of twice the chain's largest block and 1 MiB, an answer of {} MiB, \
-         {} calls in a batch, {} requests at one time, {} s for a call (`generatetoaddress`: \
+         {} calls in a batch, {} requests at one time, {} s for a call (`generatetoaddress`, `backup`: \
          {} s), {} subscriptions on one WebSocket.\n\n\
          Any call may meet the errors `invalid-parameter`, `overloaded`, `timed-out`, `stopping` \
          and `internal`; those beside them stand with each method.\n",

@@ -44,6 +44,11 @@ pub trait Backend: Send + Sync + 'static {
     /// development clock can; others answer [`BackendError::RealClock`].
     fn set_mock_time(&self, unix_seconds: Option<u64>) -> Result<(), BackendError>;
 
+    /// Copies the data directory to a directory that must not exist yet, an absolute path on the
+    /// node's machine: at least the published state, synced. [`BackendError::BadDirectory`],
+    /// [`BackendError::BackupFailed`].
+    fn backup(&self, directory: String) -> impl Future<Output = Result<(), BackendError>> + Send;
+
     /// What this node's own miner does.
     fn mining(&self) -> MiningState;
 
@@ -140,6 +145,18 @@ pub enum BackendError {
     NotConnected {
         /// As given.
         who: String,
+    },
+    /// Not a path that a backup can be made at.
+    #[error("{reason}")]
+    BadDirectory {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The disk or the database refused.
+    #[error("the backup failed: {reason}")]
+    BackupFailed {
+        /// In their words.
+        reason: String,
     },
     /// The clock is the machine's and can't be set.
     #[error("the clock of this node can't be set")]

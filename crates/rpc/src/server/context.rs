@@ -189,6 +189,10 @@ impl From<BackendError> for RpcError {
                 Self::BadPeerAddress { address, reason }
             }
             BackendError::NotConnected { who } => Self::NotConnected { who },
+            BackendError::BadDirectory { reason } => {
+                Self::InvalidParameter { name: "directory", reason }
+            }
+            BackendError::BackupFailed { reason } => Self::BackupFailed { reason },
             BackendError::RealClock => Self::RealClock,
             BackendError::Stopping => Self::Stopping,
         }

@@ -5,7 +5,13 @@ use std::sync::Arc;
 use ashlar_primitives::{BlockId, OutPoint, Txid};
 use jsonrpsee::core::async_trait;
 
-use super::{address, backend::Backend, chain, context::Context, mempool, mining, network};
+use super::{
+    address,
+    backend::Backend,
+    chain,
+    context::{Context, tip_of},
+    mempool, mining, network,
+};
 use crate::{
     api::ApiServer,
     error::RpcError,
@@ -13,7 +19,8 @@ use crate::{
         AddressBalance, AddressHistory, AddressUtxos, Addresses, BlockResult, BlockTemplate,
         BlockchainInfo, ChainTip, FeeEstimate, HeaderResult, MempoolInfo, MempoolResult,
         MiningInfo, NetworkInfo, PeerInfo, PeerName, RawTransactionResult, SubmitResults,
-        TemplateRequest, TestResult, Text, TransactionStatus, TxOut, ValidatedAddress, Verbosity,
+        TemplateRequest, TestResult, Text, Tip, TransactionStatus, TxOut, ValidatedAddress,
+        Verbosity,
     },
 };
 
@@ -178,6 +185,12 @@ impl<B: Backend> ApiServer for Handlers<B> {
     async fn setmocktime(&self, timestamp: u64) -> Answer<()> {
         let time = (timestamp != 0).then_some(timestamp);
         Ok(self.0.backend.set_mock_time(time)?)
+    }
+
+    async fn backup(&self, directory: String) -> Answer<Tip> {
+        let view = self.0.view();
+        self.0.backend.backup(directory).await?;
+        Ok(tip_of(&view))
     }
 
     async fn stop(&self) -> Answer<String> {

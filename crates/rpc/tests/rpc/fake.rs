@@ -335,6 +335,16 @@ impl Backend for Fake {
         Ok(())
     }
 
+    async fn backup(&self, directory: String) -> Result<(), BackendError> {
+        match directory.as_str() {
+            "/full/copy" => Err(BackendError::BackupFailed { reason: "no room".into() }),
+            path if !path.starts_with('/') => {
+                Err(BackendError::BadDirectory { reason: "not absolute".into() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn mining(&self) -> MiningState {
         assert!(!self.broken.load(Ordering::Relaxed), "broken for a test");
         MiningState { threads: 1, hash_rate: 1_000 }

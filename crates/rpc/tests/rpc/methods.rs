@@ -241,6 +241,16 @@ async fn addresses(client: &(impl ApiClient + Sync)) {
     assert!(!invalid.isvalid && invalid.error.is_some());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_answers_the_tip_and_says_why_there_is_none() {
+    let running = start().await;
+    let client = running.client();
+    let tip = client.backup("/somewhere/copy".into()).await.unwrap();
+    assert_eq!(tip.tip_height, client.getblockcount().await.unwrap());
+    assert_eq!(code(client.backup("copy".into()).await), "invalid-parameter");
+    assert_eq!(code(client.backup("/full/copy".into()).await), "backup-failed");
+}
+
 async fn mining(running: &Running, client: &(impl ApiClient + Sync)) {
     let before = client.getblockcount().await.unwrap();
     let ids = client.generatetoaddress(5, address(4), None).await.unwrap();
