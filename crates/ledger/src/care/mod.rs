@@ -136,10 +136,8 @@ fn count(number: usize) -> u64 {
 
 /// The lowest block that pruning left; 0 where nothing was pruned.
 fn history_start(store: &impl Read) -> Result<u32, StoreError> {
-    const HISTORY_START: &[u8] = b"history_start";
-    let Some(value) = store.get(Family::Meta, HISTORY_START)? else { return Ok(0) };
-    let height = value.try_into().map_err(|_| StoreError::corrupt("the start of history"))?;
-    Ok(u32::from_le_bytes(height))
+    let value = store.get(Family::Meta, meta::HISTORY_START)?;
+    Ok(value.map(|value| records::read_height(&value)).transpose()?.unwrap_or(0))
 }
 
 /// Refuses what another release or another chain wrote; what says nothing is taken for ours.

@@ -206,6 +206,10 @@ fn rebuild_headers<S: Store>(
     let has_children = link(store, genesis, known, last_arrival, reindexed, &mut out, watch)?;
     out.flush()?;
     let mut batch = genesis_batch(genesis)?;
+    // The ledger counts what is stored when it opens.
+    for size in [meta::BODY_BYTES, meta::UNDO_BYTES] {
+        batch.delete(Family::Meta, size.to_vec());
+    }
     if has_children {
         batch.delete(Family::Tips, keys::block(&genesis.params().chain_id));
     }
