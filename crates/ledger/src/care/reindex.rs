@@ -16,7 +16,7 @@
 use std::sync::Arc;
 
 use ashlar_consensus::Genesis;
-use ashlar_primitives::BlockId;
+use ashlar_primitives::{BlockId, Encode as _};
 use rand::CryptoRng;
 
 use super::{
@@ -29,7 +29,7 @@ use crate::{
     keys::{self, meta},
     ledger::{Ledger, OpenLedgerError, Settings},
     open::genesis_batch,
-    records::{HeaderRecord, INVALIDATED, IndexRecord, SCHEMA, schema_value},
+    records::{HeaderRecord, INVALIDATED, IndexRecord, SCHEMA, schema_value, size_value},
     store::{Batch, Durability, Family, Store, StoreError},
     tree::inherited_code,
 };
@@ -201,15 +201,15 @@ fn rebuild_headers<S: Store>(
 ) -> Result<(), CareError> {
     let mut out = Writer { store, batch: Batch::default(), bytes: 0 };
     let (mut known, last_arrival) = read_headers(store, genesis, &mut out, watch)?;
-    read_bodies(store, genesis, &mut known, reindexed, &mut out, watch)?;
+    let body_bytes = read_bodies(store, genesis, &mut known, reindexed, &mut out, watch)?;
     out.flush()?;
     let has_children = link(store, genesis, known, last_arrival, reindexed, &mut out, watch)?;
     out.flush()?;
     let mut batch = genesis_batch(genesis)?;
-    // The ledger counts what is stored when it opens.
-    for size in [meta::BODY_BYTES, meta::UNDO_BYTES] {
-        batch.delete(Family::Meta, size.to_vec());
-    }
+    // Counted here, where a table that can't be read to its end is no obstacle.
+    let body_bytes = body_bytes.saturating_add(count(genesis.block().to_bytes().len()));
+    batch.put(Family::Meta, meta::BODY_BYTES.to_vec(), size_value(body_bytes));
+    batch.put(Family::Meta, meta::UNDO_BYTES.to_vec(), size_value(0));
     if has_children {
         batch.delete(Family::Tips, keys::block(&genesis.params().chain_id));
     }
@@ -247,7 +247,7 @@ fn read_headers<S: Store>(
 }
 
 /// Finds out which headers have a body that is theirs, and headers that are known by their body
-/// alone.
+/// alone; how many bytes the bodies have that stay.
 fn read_bodies<S: Store>(
     store: &S,
     genesis: &Genesis,
@@ -255,8 +255,9 @@ fn read_bodies<S: Store>(
     reindexed: &mut Reindexed,
     out: &mut Writer<'_, S>,
     watch: &mut Watch<'_>,
-) -> Result<(), CareError> {
+) -> Result<u64, CareError> {
     let params = genesis.params();
+    let mut body_bytes: u64 = 0;
     let by_record = known.len();
     let mut done: u64 = 0;
     let mut judge = |key: Vec<u8>, value: Result<Vec<u8>, StoreError>| {
@@ -268,6 +269,7 @@ fn read_bodies<S: Store>(
         }
         match value.and_then(|value| open_stored(params, &id, &value)) {
             Ok(block) => {
+                body_bytes = body_bytes.saturating_add(block.size_bytes().into());
                 let header = *block.header();
                 let place = known[..by_record].binary_search_by_key(&id, |known| known.id);
                 let place = place.unwrap_or_else(|_| {
@@ -306,7 +308,7 @@ fn read_bodies<S: Store>(
             judge(key, value)?;
         }
     }
-    Ok(())
+    Ok(body_bytes)
 }
 
 type Named = (Vec<u8>, Result<Vec<u8>, StoreError>);
