@@ -69,9 +69,9 @@ if [ -n "$others" ]; then
         --folder "$folder" || failed=1
 fi
 if wants flip; then
-    say "flip: $rounds rounds, seed $seed"
-    cargo build --release --locked --quiet -p ashlar-ledger --all-features --example flip
-    run "$(target_dir)/release/examples/flip" --rounds "$rounds" --seed "$seed" || failed=1
+    cargo build --release --locked --quiet --workspace --example flip
+    TMPDIR=$folder run "$(target_dir)/release/examples/flip" --flips $((rounds * 5)) --seed "$seed" ||
+        failed=1
 fi
 if [ "$failed" -ne 0 ]; then
     say "LOSSES: see above; files are in $folder"

@@ -80,6 +80,8 @@ pub struct Campaign<'a> {
     sent: usize,
     /// The place of the block that was sent and not answered.
     in_flight: Option<usize>,
+    /// Whether it ever came so far as to serve: before, there may be nothing to check.
+    has_served: bool,
     /// The best tip that the node told anyone.
     told: (u32, BlockId),
     random: StdRng,
@@ -132,6 +134,7 @@ impl<'a> Campaign<'a> {
             fed: 0,
             sent: 0,
             in_flight: None,
+            has_served: false,
             told,
             random: StdRng::seed_from_u64(seed ^ 0x7061_696e),
             tally,
@@ -218,6 +221,7 @@ impl<'a> Campaign<'a> {
         let disk = self.disk.expect("a disk whose power can be cut");
         let done = |outcome: Result<(), NoDisk>| outcome.expect("what worked before");
         done(disk.mount());
+        self.check_stopped()?;
         let (mut process, rpc) = self.start_verified()?;
         self.feed_until(&rpc, || done(disk.cut()))?;
         self.watch_end(&mut process, false)?;
@@ -235,6 +239,7 @@ impl<'a> Campaign<'a> {
     pub fn finish(mut self) -> Result<(), Loss> {
         if let Some(disk) = self.disk {
             disk.mount().expect("what worked before");
+            self.check_stopped()?;
         }
         let (mut process, rpc) = self.start_verified()?;
         while !self.is_over() {
@@ -393,6 +398,7 @@ impl<'a> Campaign<'a> {
         let tip = verify::everything(&self.tree, &rpc)?;
         self.check_tip(tip)?;
         self.tally.verified += 1;
+        self.has_served = true;
         Ok((process, rpc))
     }
 
@@ -450,9 +456,10 @@ impl<'a> Campaign<'a> {
 
     /// What commands say of the stopped node.
     fn check_stopped(&mut self) -> Result<(), Loss> {
-        if self.commands {
-            verify::stopped(&self.tree, &self.launch)?;
+        if !self.commands || !self.has_served {
+            return Ok(());
         }
-        Ok(())
+        self.tally.checked += 1;
+        verify::stopped(&self.tree, &self.launch, &self.folder.join("exported"))
     }
 }

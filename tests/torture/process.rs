@@ -98,7 +98,9 @@ impl Launch {
     /// ended well, and what it printed.
     pub fn run(&self, arguments: &[&str]) -> (bool, String) {
         let mut command = Command::new(&self.node);
-        command.args(arguments).arg("--datadir").arg(&self.datadir).stdin(Stdio::null());
+        command.args(arguments).arg("--datadir").arg(&self.datadir);
+        command.arg("--genesis").arg(&self.genesis).args(["--profile", "small"]);
+        command.stdin(Stdio::null());
         let output = command.output().expect("the node's program");
         let text = [output.stdout, output.stderr].concat();
         (output.status.success(), String::from_utf8_lossy(&text).into_owned())

@@ -11,6 +11,8 @@ pub struct Tally {
     pub campaigns: u32,
     /// Starts after which everything was compared with the model.
     pub verified: u32,
+    /// Checks and exports of the stopped node between two starts.
+    pub checked: u32,
     /// Blocks acknowledged.
     pub blocks: usize,
     /// Reorganisations among them, and the deepest.
@@ -45,12 +47,13 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} rounds on {} trees of blocks in {} s: {} restarts verified, {} blocks acknowledged, \
+            "{} rounds on {} trees of blocks in {} s: {} restarts verified, {} checks and exports, {} blocks acknowledged, \
              {} reorganisations (up to {} deep), {} losses",
             self.rounds,
             self.campaigns,
             self.time.as_secs(),
             self.verified,
+            self.checked,
             self.blocks,
             self.reorganisations,
             self.deepest,

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use ashlar_primitives::{
     Address, BlockId, Coin, Commitment, Lock, OutPoint, Output, Transaction, keys::SecretKey,
 };
-use ashlar_testkit::builder::{self, Chain, PREFIX, Plan, Spend};
+use ashlar_testkit::{
+    builder::{self, Chain, PREFIX, Plan, Spend},
+    model::Model,
+};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 /// Keys that pay each other. Miners are paid under the first.
@@ -48,7 +51,10 @@ pub struct Expected {
 /// The blocks, in the order in which they are fed: parents stand before children.
 #[derive(Debug)]
 pub struct Tree {
+    /// Made every block, and has the state after each; the model says the same.
     chain: Chain,
+    /// Judges every block as it is fed, by rules of its own.
+    model: Model,
     genesis_text: String,
     owners: Vec<SecretKey>,
     fed: Vec<BlockId>,
@@ -69,9 +75,11 @@ impl Tree {
             .collect();
         let genesis_text = builder::genesis_text(&allocations, &[]);
         let chain = Chain::new(builder::genesis_with(&allocations, &[]));
+        let model = Model::new(chain.genesis());
         let genesis = chain.genesis_id();
         let mut tree = Self {
             chain,
+            model,
             genesis_text,
             owners,
             fed: Vec::new(),
@@ -115,8 +123,20 @@ impl Tree {
             let best = self.tip_after(self.tips.len() - 1);
             // All blocks have the same work, and of equals the first is kept.
             let is_better = self.height(&parent) > self.height(&best);
-            self.tips.push(if is_better { parent } else { best });
+            let best = if is_better { parent } else { best };
+            self.tips.push(best);
+            self.ask_model(&parent, &best);
         }
+    }
+
+    /// The model judges the newest block, and must be where the tree is.
+    fn ask_model(&mut self, newest: &BlockId, best: &BlockId) {
+        self.model.judge(&self.bytes(newest), u64::from(u32::MAX)).expect("a valid block");
+        assert_eq!(self.model.best(), *best);
+        let expected = self.expected(best).expect("a block of the tree");
+        assert_eq!(self.model.commitment(best), expected.commitment);
+        assert_eq!(self.model.supply(best), u128::from(expected.supply));
+        assert_eq!(self.model.coins(best).len() as u64, expected.coins);
     }
 
     /// Payments good in a child of `parent`. Every fourth is spent again in the same block.
@@ -254,6 +274,12 @@ impl Tree {
     /// The ids from height 1 up to a block of the tree.
     pub fn branch(&self, tip: &BlockId) -> Vec<BlockId> {
         self.chain.branch(tip).iter().map(|block| block.id()).collect()
+    }
+
+    /// The child of a block with this encoding.
+    pub fn child_with(&self, parent: &BlockId, bytes: &[u8]) -> Option<BlockId> {
+        let is_child = |id: &&BlockId| self.chain.block(id).header().parent == *parent;
+        self.fed.iter().filter(is_child).find(|id| self.bytes(id) == bytes).copied()
     }
 
     /// Every address that coins are under.

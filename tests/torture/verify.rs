@@ -1,12 +1,16 @@
 //! What must hold after every restart, and how a node can fail it.
 
-use std::{collections::BTreeMap, process::ExitStatus};
+use std::{collections::BTreeMap, fs, path::Path, process::ExitStatus};
 
 use ashlar_primitives::{BlockId, OutPoint};
 use ashlar_rpc::ClientError;
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-use crate::{process::Rpc, tree::Tree};
+use crate::{
+    process::{Launch, Rpc, tail},
+    tree::Tree,
+};
 
 /// Blocks below the tip that are read back and compared.
 const BLOCKS_READ: usize = 4;
@@ -93,6 +97,14 @@ pub enum Loss {
         what: &'static str,
         /// Its last words.
         log: String,
+    },
+    /// What was exported is no chain of the tree.
+    #[error("the exported chain is wrong at byte {at}: {what}")]
+    WrongExport {
+        /// Where in the file.
+        at: usize,
+        /// What is wrong.
+        what: &'static str,
     },
     /// A command on the stopped node found a fault.
     #[error("`ashlar-node {command}` on the stopped node: {output}")]
@@ -184,7 +196,51 @@ fn newest_blocks(tree: &Tree, rpc: &Rpc, tip: BlockId) -> Result<(), Loss> {
     Ok(())
 }
 
-/// What the commands on a stopped node say of it.
-pub fn stopped(_tree: &Tree, _launch: &crate::process::Launch) -> Result<(), Loss> {
+/// Compares what the commands on a stopped node find: the whole chain replayed from what is
+/// stored, and exported to `file`, which must be a branch of the tree to the byte.
+pub fn stopped(tree: &Tree, launch: &Launch, file: &Path) -> Result<(), Loss> {
+    let said = |command, (is_good, output): (bool, String)| match is_good {
+        true => Ok(output),
+        false => Err(Loss::Command { command, output: tail(&output) }),
+    };
+    let checked = said("check --full", launch.run(&["check", "--full"]))?;
+    if !checked.contains("sound") {
+        return Err(Loss::Command { command: "check --full", output: tail(&checked) });
+    }
+    let to = file.display().to_string();
+    said("export", launch.run(&["export", "--force", "--to", &to]))?;
+    exported(tree, &fs::read(file).unwrap_or_default())
+}
+
+/// The file's magic and version.
+const EXPORT_HEAD: &[u8] = b"ASHLARCHAIN\n\x01";
+
+/// Reads a chain file without the code that wrote it.
+fn exported(tree: &Tree, file: &[u8]) -> Result<(), Loss> {
+    let total = file.len();
+    let wrong = |rest: &[u8], what| Loss::WrongExport { at: total - rest.len(), what };
+    let chain_id = tree.tip_after(0);
+    let head = [EXPORT_HEAD, chain_id.as_bytes()].concat();
+    let mut rest = file.strip_prefix(head.as_slice()).ok_or_else(|| wrong(file, "the head"))?;
+    let mut parent = chain_id;
+    let mut count = 0_u32;
+    loop {
+        let (length, after) = rest.split_first_chunk().ok_or_else(|| wrong(rest, "it ends"))?;
+        let length = u32::from_le_bytes(*length) as usize;
+        if length == 0 {
+            rest = after;
+            break;
+        }
+        let block = after.get(..length).ok_or_else(|| wrong(rest, "a block is cut short"))?;
+        let next = tree.child_with(&parent, block);
+        parent = next.ok_or_else(|| wrong(rest, "a block that nobody made here"))?;
+        count += 1;
+        rest = &after[length..];
+    }
+    let sum = rest.strip_prefix(&count.to_le_bytes());
+    let sum = sum.ok_or_else(|| wrong(rest, "the number of blocks"))?;
+    if sum != Sha256::digest(&file[..total - sum.len()]).as_slice() {
+        return Err(wrong(sum, "the sum"));
+    }
     Ok(())
 }
