@@ -370,13 +370,10 @@ impl<'a> Campaign<'a> {
         Ok(followed.unwrap_or(false))
     }
 
-    /// Sees what the node's tip is. While it catches up, a power cut may take the newest blocks
-    /// from it again.
+    /// Sees what the node's tip is: from now on it may not lose it.
     fn look(&mut self, rpc: &Rpc) -> Result<(), ashlar_rpc::ClientError> {
         let info = rpc.info()?;
-        if self.disk.is_none() || !info.initialblockdownload {
-            self.note_told(info.bestblockhash.0);
-        }
+        self.note_told(info.bestblockhash.0);
         Ok(())
     }
 
