@@ -1,7 +1,7 @@
 //! The short form of the torture: see the library of this package.
 
 use ashlar_torture::{
-    campaign::{Campaign, Feed, Setup},
+    campaign::{Campaign, Feed, Setup, has_commands},
     fault::Strikes,
     report::Tally,
     tree::Shape,
@@ -19,7 +19,7 @@ fn setup(net: &Net) -> Setup {
         folder: net.path(""),
         flags: Vec::new(),
         shape: SHAPE,
-        commands: true,
+        commands: has_commands(&binary("ashlar-node")),
     }
 }
 

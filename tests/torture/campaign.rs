@@ -1,6 +1,12 @@
 //! Rounds of feeding, faults and restarts on one data directory, until its tree is fed.
 
-use std::{fs, path::PathBuf, thread, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::Duration,
+};
 
 use ashlar_primitives::{BlockId, Encode as _};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -55,6 +61,15 @@ pub struct Setup {
     pub shape: Shape,
     /// Whether commands on the stopped node check it too, after every fault.
     pub commands: bool,
+}
+
+/// Whether a node's program can check and export what a stopped node left.
+pub fn has_commands(node: &Path) -> bool {
+    let helps = |command| {
+        let output = Command::new(node).args([command, "--help"]).output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    helps("check") && helps("export")
 }
 
 /// The other node, which nothing happens to.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ashlar_torture::{
-    campaign::{Campaign, Feed, Setup},
+    campaign::{Campaign, Feed, Setup, has_commands},
     fault::{Strikes, missing_tracer},
     power::Disk,
     report::Tally,
@@ -78,11 +78,11 @@ fn main() -> ExitCode {
     let folder = tempfile::Builder::new().prefix("ashlar-torture-").tempdir_in(folder);
     let folder = folder.expect("a folder for files");
     let setup = Setup {
-        node,
         folder: folder.path().to_owned(),
         flags: ["--min-free", "64MiB"].map(str::to_owned).to_vec(),
         shape: SHAPE,
-        commands: true,
+        commands: has_commands(&node),
+        node,
     };
     println!("torture: seed {seed}, {} rounds of each kind", arguments.rounds);
     let mut losses = 0;
