@@ -260,7 +260,9 @@ impl<S: Store> Ledger<S> {
             return self.finish();
         }
         let is_due = self.next_wakeup().is_some_and(|due_ms| now_ms >= due_ms);
-        if !is_due && self.step.size_bytes() < self.settings.step_bytes {
+        // A step of nothing is never full, or there would be no end of them.
+        let is_full = self.step.size_bytes() >= self.settings.step_bytes.max(1);
+        if !is_due && !is_full {
             return Ok(false);
         }
         self.commit()?;

@@ -137,3 +137,20 @@ fn what_is_best_without_the_tip_is_found_far_below_it() {
         assert_eq!(ledger.view().tip().id, heavy);
     }
 }
+
+/// A step that may hold nothing ends all the same, also where headers lead far ahead.
+#[test]
+fn a_step_of_no_bytes_is_not_written_for_ever() {
+    let mut chain = rich_chain();
+    let genesis = chain.genesis_id();
+    let tip = chain.extend_by(&genesis, 30);
+    let settings = Settings { step_bytes: 0, ..Settings::default() };
+    let mut ledger = open(&Arc::new(MemoryStore::new()), &chain, &settings);
+    for block in chain.branch(&tip) {
+        header(&mut ledger, &chain, &block.id());
+    }
+    settle(&mut ledger);
+    assert_view(&ledger, &chain, &genesis);
+    offer_branch(&mut ledger, &chain, &tip);
+    assert_view(&ledger, &chain, &tip);
+}
