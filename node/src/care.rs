@@ -101,6 +101,10 @@ enum PlaceError {
     Io { path: PathBuf, error: io::Error },
     #[error("the data directory is damaged ({findings} findings): {remedy}")]
     Damaged { findings: u64, remedy: Remedy },
+    #[error(
+        "the chain stands, but a table of its bodies is damaged for good: `ashlar-node export` it and `import` it into a fresh data directory, or remove the ledger's directory and sync again"
+    )]
+    Torn,
 }
 
 /// A stopped node's directory, held by this process.
@@ -227,7 +231,7 @@ pub(crate) fn reindex(arguments: &ReindexArguments) -> Result<(), Failure> {
     if done.lost_bodies > 0 {
         println!("bodies    {} damaged; the node fetches them again", done.lost_bodies);
     }
-    Ok(())
+    if done.is_torn { Err(PlaceError::Torn.into()) } else { Ok(()) }
 }
 
 /// Writes the best chain to a file, which appears whole or not at all.

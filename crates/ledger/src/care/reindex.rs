@@ -75,6 +75,9 @@ pub struct Reindexed {
     pub tip: BlockId,
     /// Bodies that were not their headers' and are gone; the node fetches them again.
     pub lost_bodies: u64,
+    /// Whether a table of the bodies is damaged and stays so: nothing can empty it without its good
+    /// neighbours. What is there can be exported; a compaction would stop a node.
+    pub is_torn: bool,
     /// Headers that were found in bodies alone.
     pub found_headers: u64,
     /// Headers that no way leads to from genesis by the rules; gone, their bodies kept.
@@ -143,6 +146,7 @@ pub fn run<S: Store>(
         height: 0,
         tip: genesis.params().chain_id,
         lost_bodies: 0,
+        is_torn: false,
         found_headers: 0,
         dropped_headers: 0,
     };
@@ -307,6 +311,12 @@ fn read_bodies<S: Store>(
         for (key, value) in bodies_by_name(store, last.as_deref()) {
             judge(key, value)?;
         }
+        out.flush()?;
+        // A rotten blob is read no more once its body is gone; a rotten table is.
+        reindexed.is_torn = match Scan::new(store, Family::Blocks).try_for_each(|e| e.map(drop)) {
+            Err(StoreError::Corrupt { .. }) => true,
+            other => other.map(|()| false)?,
+        };
     }
     Ok(body_bytes)
 }
