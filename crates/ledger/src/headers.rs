@@ -93,17 +93,19 @@ impl<S: Store> Headers<S> {
     }
 
     /// Whether a block is whole. Where its gap was closed while it was not in memory, nobody could
-    /// tell it: then it is told now, with those below it.
+    /// tell it: then it is told now, with those below it. Where the gap is open all the way down to
+    /// it comes into memory, so that the body that closes it finds them.
     fn close_gap(&mut self, id: &BlockId) -> Result<bool, StoreError> {
         let mut waiting = Vec::new();
         let mut at = *id;
         while let Some(node) = self.node(&at)?
             && !node.is_whole()
         {
+            waiting.push(at);
             if !node.has_body {
+                waiting.iter().try_for_each(|id| self.load(id).map(drop))?;
                 return Ok(false);
             }
-            waiting.push(at);
             at = node.header.parent;
         }
         for id in waiting.iter().rev() {

@@ -102,6 +102,30 @@ fn an_operators_choice_reaches_all_that_descends_from_a_block() {
     assert_view(&ledger, &chain, &main);
 }
 
+/// The same with the body that closes the gap last of all: what waits for it is partly in memory,
+/// with a hole below.
+#[test]
+fn a_body_that_closes_a_gap_far_below_reaches_all_that_waits_for_it() {
+    let mut chain = rich_chain();
+    let genesis = chain.genesis_id();
+    let main = chain.extend_by(&genesis, 8);
+    let low = chain.extend_by(&genesis, 1);
+    let high = chain.extend_by(&low, 1);
+    let heavier = chain.extend_by(&high, 10);
+
+    let mut ledger = open(&Arc::new(MemoryStore::new()), &chain, &forgetful());
+    header(&mut ledger, &chain, &low);
+    header(&mut ledger, &chain, &high);
+    body(&mut ledger, &chain, &high);
+    offer_branch(&mut ledger, &chain, &main);
+    for block in &chain.branch(&heavier)[2..] {
+        offer(&mut ledger, block);
+    }
+    assert_view(&ledger, &chain, &main);
+    body(&mut ledger, &chain, &low);
+    assert_view(&ledger, &chain, &heavier);
+}
+
 /// An empty child that comes so many seconds after its parent.
 fn child(chain: &mut Chain, parent: &BlockId, seconds: u32) -> BlockId {
     let time = Some(chain.state(parent).header.clock + seconds);
