@@ -61,7 +61,7 @@ fn every_other_rule_is_judged() {
     let mut chain = rich_chain();
     let below = start(&mut chain, 3, 1);
     let pay = chain.pay(&below, 1, lock(2), 500, 10);
-    let block = chain.spoiled(&below, Plan::of(vec![pay.clone()]), |block| {
+    let block = chain.spoiled(&below, Plan::of(vec![pay]), |block| {
         block.coinbase.outputs[0].value =
             ashlar_primitives::Amount::from_grains(500_000_011 + 1_000);
     });

@@ -215,7 +215,7 @@ impl<R: Read> Check<'_, R> {
                 Ok(_) => self.found(format_args!("the record of header {id} holds another header")),
                 Err(error) => self.found(error),
             }
-            if count(known.len()) % WATCH_HEADERS == 0 {
+            if count(known.len()).is_multiple_of(WATCH_HEADERS) {
                 self.tell(Stage::ReadHeaders, count(known.len()), 0)?;
             }
         }
@@ -259,7 +259,7 @@ impl<R: Read> Check<'_, R> {
         let root = (&genesis.state().header, (1, None));
         let has_children = forest.visit(store, genesis.params(), root, |linked| {
             self.report.headers = self.report.headers.saturating_add(1);
-            if self.report.headers % WATCH_HEADERS == 0 {
+            if self.report.headers.is_multiple_of(WATCH_HEADERS) {
                 self.tell(Stage::JudgeHeaders, self.report.headers, total)?;
             }
             let (state, record) = (&linked.state, &linked.record);
@@ -344,7 +344,7 @@ impl<R: Read> Check<'_, R> {
             {
                 self.found(format_args!("block {id} at height {height} is said to have no body"));
             }
-            if u64::from(height) % WATCH_HEADERS == 0 {
+            if u64::from(height).is_multiple_of(WATCH_HEADERS) {
                 self.tell(Stage::ReadHeights, height.into(), tip.height.into())?;
             }
             below = id;

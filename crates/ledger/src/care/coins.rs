@@ -7,7 +7,7 @@ use super::{CareError, Stage, check::Check, check::error_text, count, scan::Scan
 use crate::{
     keys::{self, meta},
     records::{self, IndexRecord, StateRecord},
-    store::{Family, Read, StoreError},
+    store::{Family, Read},
 };
 
 /// Between two looks at progress.
@@ -46,7 +46,7 @@ pub(super) fn sum_coins<R: Read>(
                 check.found(format_args!("the address index lacks coin {txid}:{}", outpoint.index));
             }
         }
-        if number % WATCH_COINS == 0 {
+        if number.is_multiple_of(WATCH_COINS) {
             check.tell(Stage::SumCoins, number, state.totals.coins)?;
         }
     }
@@ -84,9 +84,9 @@ pub(super) fn count_family<R: Read>(
 ) -> Result<u64, CareError> {
     let mut rows: u64 = 0;
     for entry in Scan::new(check.store, family) {
-        entry.map_err(StoreError::from)?;
+        entry?;
         rows = rows.saturating_add(count(1));
-        if rows % WATCH_COINS == 0 {
+        if rows.is_multiple_of(WATCH_COINS) {
             check.tell(Stage::CountIndexes, rows, 0)?;
         }
     }

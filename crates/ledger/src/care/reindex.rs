@@ -240,7 +240,7 @@ fn read_headers<S: Store>(
                 last_arrival = last_arrival.max(record.arrival);
                 known.push(Known::new(id, record.header.parent));
                 let done = count(known.len());
-                if done % WATCH_HEADERS == 0 {
+                if done.is_multiple_of(WATCH_HEADERS) {
                     go_on(watch(Progress { stage: Stage::ReadHeaders, done, total: 0 }))?;
                 }
             }
@@ -376,7 +376,7 @@ fn link<S: Store>(
     let root = (&genesis.state().header, Inherited { is_whole: true, failed: None });
     let has_children = forest.visit(store, genesis.params(), root, |linked| {
         done = done.saturating_add(1);
-        if done % WATCH_HEADERS == 0 {
+        if done.is_multiple_of(WATCH_HEADERS) {
             go_on(watch(Progress { stage: Stage::JudgeHeaders, done, total }))?;
         }
         let key = keys::block(&linked.state.id);
