@@ -1,7 +1,7 @@
 //! The short form of the torture: see the library of this package.
 
 use ashlar_torture::{
-    campaign::{Campaign, Feed, Setup, has_commands},
+    campaign::{Campaign, Feed, Setup},
     fault::Strikes,
     report::Tally,
     tree::Shape,
@@ -14,13 +14,7 @@ const SEED: u64 = 1;
 const SHAPE: Shape = Shape { blocks: 120, payments: 8, deepest: 30 };
 
 fn setup(net: &Net) -> Setup {
-    Setup {
-        node: binary("ashlar-node"),
-        folder: net.path(""),
-        flags: Vec::new(),
-        shape: SHAPE,
-        commands: has_commands(&binary("ashlar-node")),
-    }
+    Setup { node: binary("ashlar-node"), folder: net.path(""), flags: Vec::new(), shape: SHAPE }
 }
 
 #[test]

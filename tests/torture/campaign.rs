@@ -1,12 +1,6 @@
 //! Rounds of feeding, faults and restarts on one data directory, until its tree is fed.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    thread,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, thread, time::Duration};
 
 use ashlar_primitives::{BlockId, Encode as _};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -59,17 +53,6 @@ pub struct Setup {
     pub flags: Vec<String>,
     /// What the trees are like.
     pub shape: Shape,
-    /// Whether commands on the stopped node check it too, after every fault.
-    pub commands: bool,
-}
-
-/// Whether a node's program can check and export what a stopped node left.
-pub fn has_commands(node: &Path) -> bool {
-    let helps = |command| {
-        let output = Command::new(node).args([command, "--help"]).output();
-        output.is_ok_and(|output| output.status.success())
-    };
-    helps("check") && helps("export")
 }
 
 /// The other node, which nothing happens to.
@@ -87,7 +70,6 @@ pub struct Campaign<'a> {
     launch: Launch,
     partner: Partner,
     folder: PathBuf,
-    commands: bool,
     disk: Option<&'a Disk>,
     /// Blocks that were answered by whoever is fed.
     fed: usize,
@@ -144,7 +126,6 @@ impl<'a> Campaign<'a> {
             launch,
             partner,
             folder,
-            commands: setup.commands,
             disk,
             fed: 0,
             sent: 0,
@@ -249,8 +230,8 @@ impl<'a> Campaign<'a> {
         Ok(())
     }
 
-    /// Feeds what is left, without faults, and compares the end. The files are deleted where all is
-    /// well.
+    /// Feeds what is left, without faults, and compares the end, then once more with everything
+    /// made anew from stored bodies. The files are deleted where all is well.
     pub fn finish(mut self) -> Result<(), Loss> {
         if let Some(disk) = self.disk {
             disk.mount().expect("what worked before");
@@ -273,6 +254,8 @@ impl<'a> Campaign<'a> {
         process.kill();
         drop((process, rpc));
         self.check_stopped()?;
+        verify::reindexed(&self.launch)?;
+        drop(self.start_verified()?);
         if let Some(disk) = self.disk {
             drop(fs::remove_dir_all(&self.launch.datadir));
             disk.unmount().expect("what worked before");
@@ -468,7 +451,7 @@ impl<'a> Campaign<'a> {
 
     /// What commands say of the stopped node.
     fn check_stopped(&mut self) -> Result<(), Loss> {
-        if !self.commands || !self.has_served {
+        if !self.has_served {
             return Ok(());
         }
         self.tally.checked += 1;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use ashlar_torture::{
-    campaign::{Campaign, Feed, Setup, has_commands},
+    campaign::{Campaign, Feed, Setup},
     fault::{Strikes, missing_tracer},
     power::Disk,
     report::Tally,
@@ -81,7 +81,6 @@ fn main() -> ExitCode {
         folder: folder.path().to_owned(),
         flags: ["--min-free", "64MiB"].map(str::to_owned).to_vec(),
         shape: SHAPE,
-        commands: has_commands(&node),
         node,
     };
     println!("torture: seed {seed}, {} rounds of each kind", arguments.rounds);

@@ -196,19 +196,28 @@ fn newest_blocks(tree: &Tree, rpc: &Rpc, tip: BlockId) -> Result<(), Loss> {
     Ok(())
 }
 
+/// What a command that must end well printed.
+fn done(command: &'static str, (is_good, output): (bool, String)) -> Result<String, Loss> {
+    match is_good {
+        true => Ok(output),
+        false => Err(Loss::Command { command, output: tail(&output) }),
+    }
+}
+
+/// Makes everything of a stopped node anew from its stored bodies.
+pub fn reindexed(launch: &Launch) -> Result<(), Loss> {
+    done("reindex", launch.run(&["reindex"])).map(drop)
+}
+
 /// Compares what the commands on a stopped node find: the whole chain replayed from what is
 /// stored, and exported to `file`, which must be a branch of the tree to the byte.
 pub fn stopped(tree: &Tree, launch: &Launch, file: &Path) -> Result<(), Loss> {
-    let said = |command, (is_good, output): (bool, String)| match is_good {
-        true => Ok(output),
-        false => Err(Loss::Command { command, output: tail(&output) }),
-    };
-    let checked = said("check --full", launch.run(&["check", "--full"]))?;
+    let checked = done("check --full", launch.run(&["check", "--full"]))?;
     if !checked.contains("sound") {
         return Err(Loss::Command { command: "check --full", output: tail(&checked) });
     }
     let to = file.display().to_string();
-    said("export", launch.run(&["export", "--force", "--to", &to]))?;
+    done("export", launch.run(&["export", "--force", "--to", &to]))?;
     exported(tree, &fs::read(file).unwrap_or_default())
 }
 
