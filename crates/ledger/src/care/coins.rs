@@ -3,7 +3,7 @@
 use ashlar_consensus::UtxoAccumulator;
 use ashlar_primitives::Amount;
 
-use super::{CareError, Stage, check::Check, check::error_text, count, scan::Scan};
+use super::{CareError, Stage, check::Check, check::error_text, scan::Scan};
 use crate::{
     keys::{self, meta},
     records::{self, IndexRecord, StateRecord},
@@ -85,7 +85,7 @@ pub(super) fn count_family<R: Read>(
     let mut rows: u64 = 0;
     for entry in Scan::new(check.store, family) {
         entry?;
-        rows = rows.saturating_add(count(1));
+        rows = rows.saturating_add(1);
         if rows.is_multiple_of(WATCH_COINS) {
             check.tell(Stage::CountIndexes, rows, 0)?;
         }
