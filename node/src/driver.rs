@@ -150,6 +150,9 @@ impl Running {
                     info!(height = tip.height, id = %tip.id, "new tip");
                 }
             }
+            Event::View(view) => {
+                self.driver.views.send_replace(Arc::clone(view));
+            }
             Event::TransactionAccepted { txid, .. } => debug!(%txid, "transaction accepted"),
             Event::Notice(notice) => log_notice(notice),
         }

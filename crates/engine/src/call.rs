@@ -75,6 +75,14 @@ pub enum CallError {
     /// The block named is not in the header tree.
     #[error("no such block")]
     NotFound,
+    /// The block is of the chain, and it or what stands on it was pruned: it can't be undone.
+    #[error("block {block} can't be undone: this node keeps blocks from {history_start} on")]
+    Pruned {
+        /// As given.
+        block: BlockId,
+        /// The lowest block that is kept.
+        history_start: u32,
+    },
     /// A list of the call is too long.
     #[error("at most {max} allowed")]
     TooMany {

@@ -64,6 +64,12 @@ impl<S: Store> Engine<S> {
             }
             Call::SubmitBlock(bytes) => return self.submit_block(id, bytes),
             Call::Template { pay_to, extra } => return self.on_template_call(id, pay_to, extra),
+            Call::InvalidateBlock(block)
+                if let Some(history_start) = self.ledger.pruned_below(&block)? =>
+            {
+                self.refuse(id, CallError::Pruned { block, history_start });
+                return Ok(());
+            }
             Call::InvalidateBlock(block) => return self.order(id, &block, Self::invalidate),
             Call::ReconsiderBlock(block) => return self.order(id, &block, Self::reconsider),
             Call::MempoolInfo => AnswerBody::MempoolInfo(self.mempool_info()),
@@ -222,7 +228,7 @@ impl<S: Store> Engine<S> {
             submission.calls.push(call);
             return Ok(());
         }
-        if self.ledger.has_body(&id)? && self.ledger.failed_code(&id)?.is_none() {
+        if self.ledger.knows_body(&id)? && self.ledger.failed_code(&id)?.is_none() {
             self.reply(call, AnswerBody::Block(BlockVerdict::Known(id)));
             return Ok(());
         }

@@ -9,7 +9,7 @@ use ashlar_primitives::{BlockId, Wtxid};
 
 use crate::{
     Engine,
-    input::Direction,
+    input::{Direction, Peer},
     job::Job,
     jobs::JobPurpose,
     limits::{SYNC_LEAD_BLOCKS, SYNC_NOTICE_INTERVAL_MS},
@@ -69,11 +69,29 @@ impl<S: Store> Engine<S> {
                 Move::Verify(walked) => self.verify_block(walked),
             }
             self.publish()?;
+            self.follow_pruning();
         }
         if !self.chain.more {
             self.on_standstill()?;
         }
         Ok(())
+    }
+
+    /// Bodies left the ledger: readers and, where they must know, peers are told.
+    fn follow_pruning(&mut self) {
+        if self.ledger.take_reopened() {
+            self.note_best_header();
+        }
+        let Some(view) = self.ledger.take_refreshed() else { return };
+        let before = self.services();
+        self.view = view.clone();
+        self.out.push(Output::Event(Event::View(view)));
+        if self.services() != before {
+            let peers: Vec<Peer> = self.peers.askable().map(|(peer, _)| peer).collect();
+            for peer in peers {
+                self.ask_status(peer);
+            }
+        }
     }
 
     fn verify_block(&mut self, mut walked: WalkedBlock) {

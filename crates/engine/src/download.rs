@@ -192,18 +192,22 @@ impl<S: Store> Engine<S> {
         let (Some(claim), Some(available)) = (&state.claim, state.available) else {
             return Ok(None);
         };
-        let lowest = if claim.services & Status::ALL_BODIES != 0 {
-            0
-        } else if claim.services & Status::RECENT_BODIES != 0 {
-            claim.height.saturating_sub(self.recent_window())
-        } else {
+        let (services, claimed_height) = (claim.services, claim.height);
+        if services & (Status::ALL_BODIES | Status::RECENT_BODIES) == 0 {
             return Ok(None);
+        }
+        let has_all = services & Status::ALL_BODIES != 0;
+        // Its tip may have moved on since it told us, and its oldest blocks with it.
+        let recent = Status::recent_blocks(self.params.block_interval);
+        let lowest = |common_height: u32| {
+            let tip_height = claimed_height.max(common_height);
+            if has_all { 0 } else { tip_height.saturating_add(1).saturating_sub(recent) }
         };
         let cached = state
             .useful
             .filter(|useful| useful.best_header == best_header.id && useful.available == available);
         if let Some(useful) = cached {
-            return Ok(Some((lowest, useful.height)));
+            return Ok(Some((lowest(useful.height), useful.height)));
         }
         // Newest first, every one of the last ten: exact near the tip, careful far below.
         let mut common = None;
@@ -218,12 +222,7 @@ impl<S: Store> Engine<S> {
             let best_header = best_header.id;
             state.useful = Some(Useful { best_header, available, height: common.height });
         }
-        Ok(Some((lowest, common.height)))
-    }
-
-    /// Blocks that a node with recent bodies has at least (§12, services bit 1).
-    fn recent_window(&self) -> u32 {
-        172_800_u32.checked_div(self.params.block_interval).unwrap_or(0).max(288)
+        Ok(Some((lowest(common.height), common.height)))
     }
 
     fn ask_bodies(&mut self, peer: Peer, wanted: &[(u32, BlockId)]) -> bool {
@@ -281,7 +280,7 @@ impl<S: Store> Engine<S> {
         self.download.dirty = true;
         for (block, id) in blocks.into_iter().zip(ids) {
             self.release(peer, &id);
-            if self.download.opening.contains(&id) || self.ledger.has_body(&id)? {
+            if self.download.opening.contains(&id) || self.ledger.knows_body(&id)? {
                 continue;
             }
             let Some(state) = self.ledger.header_state(&id)? else { continue };

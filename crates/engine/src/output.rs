@@ -71,6 +71,8 @@ pub enum Event {
         /// Up to the new tip.
         connected: Vec<BlockId>,
     },
+    /// The picture of the same published tip, after old blocks were pruned. All readers get it.
+    View(Arc<View>),
     /// A transaction entered the mempool.
     TransactionAccepted {
         /// With its signatures.

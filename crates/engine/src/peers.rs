@@ -191,9 +191,20 @@ impl<S: Store> Engine<S> {
             tip: tip.id,
             height: tip.height,
             work: tip.work.to_le_bytes(),
-            services: Status::ALL_BODIES | Status::RECENT_BODIES,
+            services: self.services(),
             agent: self.settings.agent.clone(),
         }
+    }
+
+    /// What we can serve: never more than is there (PROTOCOL.md §12).
+    pub(crate) fn services(&self) -> u32 {
+        let start = self.view.history().start;
+        if start == 0 {
+            return Status::ALL_BODIES | Status::RECENT_BODIES;
+        }
+        let kept = self.view.tip().height.saturating_add(1).saturating_sub(start);
+        let has_recent = kept >= Status::recent_blocks(self.params.block_interval);
+        if has_recent { Status::RECENT_BODIES } else { 0 }
     }
 
     /// Asks for a peer's status, which tells it ours.

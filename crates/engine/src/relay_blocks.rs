@@ -135,7 +135,7 @@ impl<S: Store> Engine<S> {
         if !self.peers.is_known(source) || self.ledger.failed_code(&id)?.is_some() {
             return Ok(IGNORED);
         }
-        if self.ledger.has_body(&id)? {
+        if self.ledger.knows_body(&id)? {
             self.note_available(source, id);
             return Ok(IGNORED);
         }

@@ -55,11 +55,25 @@ pub enum RpcError {
         /// As given.
         id: String,
     },
-    /// `pruned` −1: the block is known, but this node no longer holds its body.
-    #[error("the body of block {id} is not kept by this node")]
+    /// `pruned` −1: the block is known, but this node no longer holds its body, or can't undo it.
+    #[error(
+        "block {id} is below what this node keeps: its history starts at block {history_start}"
+    )]
     Pruned {
         /// The block.
         id: String,
+        /// The lowest block that is kept.
+        history_start: u32,
+    },
+    /// `not-found` −5: there is no such thing in the part of the chain that this pruned node keeps.
+    #[error("no such {what} from block {history_start} on, where this node's history starts: {id}")]
+    NotKept {
+        /// Transaction …
+        what: &'static str,
+        /// As given.
+        id: String,
+        /// The lowest block that is kept.
+        history_start: u32,
     },
     /// `index-off` −1: the question needs an index that this node does not keep.
     #[error("the {index} index is off")]
@@ -144,7 +158,7 @@ impl RpcError {
             Self::InvalidParameter { .. } => "invalid-parameter",
             Self::TooMany { .. } => "too-many",
             Self::InvalidAddress { .. } => "invalid-address",
-            Self::NotFound { .. } => "not-found",
+            Self::NotFound { .. } | Self::NotKept { .. } => "not-found",
             Self::Pruned { .. } => "pruned",
             Self::IndexOff { .. } => "index-off",
             Self::Refused { code, .. } => code,
@@ -169,7 +183,7 @@ impl RpcError {
     pub fn number(&self) -> i32 {
         match self {
             Self::InvalidParameter { .. } | Self::TooMany { .. } => -8,
-            Self::InvalidAddress { .. } | Self::NotFound { .. } => -5,
+            Self::InvalidAddress { .. } | Self::NotFound { .. } | Self::NotKept { .. } => -5,
             Self::Pruned { .. }
             | Self::IndexOff { .. }
             | Self::RealClock
@@ -194,7 +208,7 @@ impl RpcError {
             Self::TooMany { .. } => "ask in pieces",
             Self::InvalidAddress { .. } => "use an address of this chain, as validateaddress says",
             Self::NotFound { .. } => "check the id, and that the node has caught up",
-            Self::Pruned { .. } => "ask a node that keeps all bodies",
+            Self::Pruned { .. } | Self::NotKept { .. } => "ask a node that keeps all blocks",
             Self::IndexOff { .. } => "start the node with the index on",
             Self::Refused { code, .. } => return refusal_hint(code),
             Self::WarmingUp { .. } => {
@@ -275,7 +289,8 @@ mod tests {
             RpcError::TooMany { what: "", max: 0 },
             RpcError::InvalidAddress { address: text(), reason: text() },
             RpcError::NotFound { what: "", id: text() },
-            RpcError::Pruned { id: text() },
+            RpcError::Pruned { id: text(), history_start: 0 },
+            RpcError::NotKept { what: "", id: text(), history_start: 0 },
             RpcError::IndexOff { index: "" },
             RpcError::WarmingUp { height: 0, target: 0 },
             RpcError::Overloaded,

@@ -289,7 +289,7 @@ impl World {
                 self.nodes[node].tips.push((disconnected, connected));
             }
             Output::Event(Event::Notice(notice)) => self.nodes[node].notices.push(notice),
-            Output::Event(Event::TransactionAccepted { .. }) => {}
+            Output::Event(Event::TransactionAccepted { .. } | Event::View(_)) => {}
         }
     }
 

@@ -256,7 +256,8 @@ pub(super) async fn history<B: Backend>(
                     Ok(())
                 },
             )?;
-            Ok(AddressHistory { at: tip_of(view), entries, next })
+            let history_start = view.history().start;
+            Ok(AddressHistory { at: tip_of(view), history_start, entries, next })
         })
         .await
 }

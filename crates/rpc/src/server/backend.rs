@@ -102,7 +102,7 @@ impl ChainEvent {
             Event::TransactionAccepted { wtxid, txid } => {
                 Some(Self::Transaction { txid: *txid, wtxid: *wtxid })
             }
-            Event::Notice(_) => None,
+            Event::View(_) | Event::Notice(_) => None,
         }
     }
 }

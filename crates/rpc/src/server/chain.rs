@@ -54,6 +54,10 @@ pub(super) async fn blockchain_info<B: Backend>(
                 max_block_bytes: params.max_block_bytes,
                 transaction_index: view.transaction_index(),
                 address_index: view.lock_index(),
+                size_on_disk: view.history().bytes(),
+                pruned: view.history().start > 0 || view.prune_bytes().is_some(),
+                pruneheight: (view.history().start > 0).then_some(view.history().start),
+                prune_target_size: view.prune_bytes(),
                 warnings,
             })
         })
@@ -212,7 +216,7 @@ pub(super) async fn transaction<B: Backend>(
             context
                 .read_at(view, move |view| {
                     let Some((height, index)) = view.transaction_place(&txid)? else {
-                        return Err(not_found(&txid));
+                        return Err(not_kept(view, &txid));
                     };
                     let id = view.block_id_at(height)?.ok_or_else(|| not_found(&txid))?;
                     in_block(view, &txid, &id, Some(index))
@@ -261,6 +265,16 @@ fn in_block(
         fee: None,
         time: None,
     })
+}
+
+/// Not in the index: on a pruned node it may have been.
+fn not_kept(view: &View, txid: &Txid) -> RpcError {
+    match view.history().start {
+        0 => not_found(txid),
+        history_start => {
+            RpcError::NotKept { what: "transaction", id: txid.to_string(), history_start }
+        }
+    }
 }
 
 fn not_found(txid: &Txid) -> RpcError {

@@ -167,6 +167,9 @@ impl From<CallError> for RpcError {
             CallError::Overloaded => Self::Overloaded,
             CallError::Stopping => Self::Stopping,
             CallError::NotFound => Self::NotFound { what: "block", id: "as given".to_owned() },
+            CallError::Pruned { block, history_start } => {
+                Self::Pruned { id: block.to_string(), history_start }
+            }
             CallError::TooMany { max } => Self::TooMany { what: "items", max },
             CallError::UnknownLock { .. } => {
                 Self::InvalidParameter { name: "address", reason: error.to_string() }

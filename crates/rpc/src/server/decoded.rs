@@ -119,15 +119,16 @@ pub(super) fn body_of(view: &View, id: &BlockId, stored: &StoredHeader) -> Resul
     }
 }
 
-/// Why the body of a known header is not here: thrown away, or never come.
+/// Why the body of a known header is not here: pruned, or never come, or of a dead branch.
 pub(super) fn missing_body(
     view: &View,
     id: &BlockId,
     stored: &StoredHeader,
 ) -> Result<RpcError, RpcError> {
     let id_text = id.to_string();
-    Ok(if stored.height <= view.tip().height && view.is_active(id)? {
-        RpcError::Pruned { id: id_text }
+    let history_start = view.history().start;
+    Ok(if stored.height < history_start && view.is_active(id)? {
+        RpcError::Pruned { id: id_text, history_start }
     } else {
         RpcError::NotFound { what: "block body", id: id_text }
     })

@@ -126,6 +126,9 @@ pub struct AddressHistory {
     /// start over.
     #[serde(flatten)]
     pub at: Tip,
+    /// The height from which on this node keeps histories (the genesis block apart); 0: all of it.
+    #[serde(default)]
+    pub history_start: u32,
     /// Address by address, in the order given; newest first within each.
     pub entries: Vec<AddressHistoryEntry>,
     /// Pass it as `cursor` to go on; absent on the last page.

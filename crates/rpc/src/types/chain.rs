@@ -64,6 +64,18 @@ pub struct BlockchainInfo {
     pub transaction_index: bool,
     /// Whether this node answers for addresses.
     pub address_index: bool,
+    /// Bytes of all stored blocks and undo records.
+    pub size_on_disk: u64,
+    /// Whether this node keeps only a part of the chain's blocks, or is about to.
+    pub pruned: bool,
+    /// The height from which on blocks, confirmed transactions and histories are kept (the genesis
+    /// block apart); absent while nothing was pruned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pruneheight: Option<u32>,
+    /// The bytes within which `size_on_disk` is kept where the blocks that every node keeps leave
+    /// room; absent where nothing is pruned any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prune_target_size: Option<u64>,
     /// What an operator should know now; empty when all is well.
     pub warnings: Vec<String>,
 }
