@@ -10,7 +10,10 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::{disk::DEFAULT_MIN_FREE, size::ByteSize};
+use crate::{
+    disk::DEFAULT_MIN_FREE,
+    size::{ByteSize, Prune},
+};
 
 /// The configuration file looked for in the data directory.
 pub(crate) const CONFIG_FILE: &str = "ashlar.toml";
@@ -87,6 +90,10 @@ pub(crate) struct RunArguments {
     /// Keep the index of coins and history by address [default: true].
     #[arg(long, env = "ASHLAR_LOCK_INDEX", num_args = 0..=1, default_missing_value = "true")]
     lock_index: Option<bool>,
+    /// Delete the oldest blocks so that blocks and undo records fit this size, such as 2GB; the
+    /// last two days (never fewer than 288 blocks) always stay [default: off].
+    #[arg(long, env = "ASHLAR_PRUNE", value_name = "SIZE")]
+    prune: Option<Prune>,
     /// Free disk space that a start asks for, such as 500MB; the node stops when a quarter of it is
     /// left [default: 1GiB].
     #[arg(long, env = "ASHLAR_MIN_FREE", value_name = "SIZE")]
@@ -152,6 +159,7 @@ struct ConfigFile {
     mine_threads: Option<usize>,
     transaction_index: Option<bool>,
     lock_index: Option<bool>,
+    prune: Option<Prune>,
     min_free: Option<ByteSize>,
     profile: Option<Profile>,
     dev_clock: Option<bool>,
@@ -176,6 +184,7 @@ pub(crate) struct Config {
     pub(crate) mine_threads: usize,
     pub(crate) transaction_index: bool,
     pub(crate) lock_index: bool,
+    pub(crate) prune: Prune,
     pub(crate) min_free: ByteSize,
     pub(crate) profile: Profile,
     pub(crate) dev_clock: bool,
@@ -216,6 +225,7 @@ impl Config {
             mine_threads: flags.mine_threads.or(file.mine_threads).unwrap_or(1),
             transaction_index: flags.transaction_index.or(file.transaction_index).unwrap_or(true),
             lock_index: flags.lock_index.or(file.lock_index).unwrap_or(true),
+            prune: flags.prune.or(file.prune).unwrap_or_default(),
             min_free: flags.min_free.or(file.min_free).unwrap_or(DEFAULT_MIN_FREE),
             profile: flags.profile.or(file.profile).unwrap_or_default(),
             dev_clock: flags.dev_clock.or(file.dev_clock).unwrap_or(false),
@@ -264,6 +274,7 @@ pub(crate) fn sample() -> String {
          # mine_threads = 1\n\
          # transaction_index = true\n\
          # lock_index = true\n\
+         # prune = \"off\"             # or a size: \"2GB\"\n\
          # min_free = \"{DEFAULT_MIN_FREE}\"\n\
          # profile = \"default\"       # or \"small\"\n\
          # dev_clock = false\n\

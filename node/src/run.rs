@@ -39,6 +39,7 @@ use crate::{
     lanes::Lanes,
     logging, mining,
     progress::{Display, Interrupt},
+    size::ByteSize,
 };
 
 const AGENT: &str = concat!("ashlar/", env!("CARGO_PKG_VERSION"));
@@ -109,8 +110,24 @@ async fn serve(config: Config) -> Result<(), Failure> {
     let store = Arc::new(RocksStore::open(&directory.ledger(), &rocks_options(&config))?);
     let ledger = open_ledger(&config, Arc::clone(&store), genesis).await?;
     info!(height = ledger.view().tip().height, tip = %ledger.view().tip().id, "ledger opened");
+    tell_history(&ledger, &config);
     let parts = start(&config, &directory, &params, ledger, store, room, pay_to).await?;
     watch_over(parts, &directory).await
+}
+
+/// What of the past is here, where that is not all of it or will not stay.
+fn tell_history(ledger: &Ledger<RocksStore>, config: &Config) {
+    let history = ledger.view().history();
+    match config.prune.0 {
+        Some(budget) => info!(%budget, stored = %ByteSize(history.bytes()),
+            history_start = history.start, "old blocks are pruned"),
+        None if history.start > 0 => warn!(
+            history_start = history.start,
+            "earlier blocks were pruned and stay gone, though pruning is off; for all of them, \
+             remove the ledger directory and sync again"
+        ),
+        None => {}
+    }
 }
 
 /// The genesis named, or the directory's own. A named one is kept in the directory, so that the
@@ -151,6 +168,7 @@ pub(crate) fn ledger_settings(config: &Config) -> ashlar_ledger::Settings {
     ashlar_ledger::Settings {
         transaction_index: config.transaction_index,
         lock_index: config.lock_index,
+        prune_bytes: config.prune.0.map(|size| size.0),
         ..ashlar_ledger::Settings::default()
     }
 }

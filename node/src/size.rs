@@ -67,6 +67,24 @@ impl<'de> Deserialize<'de> for ByteSize {
     }
 }
 
+/// Within how much to keep blocks and undo records: a size, or `off`, which keeps all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Prune(pub(crate) Option<ByteSize>);
+
+impl FromStr for Prune {
+    type Err = BadSize;
+
+    fn from_str(text: &str) -> Result<Self, BadSize> {
+        if text == "off" { Ok(Self(None)) } else { text.parse().map(|size| Self(Some(size))) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Prune {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +95,9 @@ mod tests {
         assert_eq!(bytes("1GiB"), Some(1 << 30));
         assert_eq!(bytes("500 mb"), Some(500_000_000));
         assert_eq!(bytes("4096"), Some(4_096));
+        assert_eq!("off".parse(), Ok(Prune(None)));
+        assert_eq!("2GB".parse(), Ok(Prune(Some(ByteSize(2_000_000_000)))));
+        assert!("on".parse::<Prune>().is_err());
         assert_eq!(bytes("0"), Some(0));
         for wrong in ["", "GiB", "-1", "1.5GiB", "1 XB", "1GiB2", "99999999999TiB"] {
             assert_eq!(bytes(wrong), None, "{wrong}");

@@ -7,6 +7,7 @@ mod calls;
 mod hostile;
 mod limits;
 mod mutated;
+mod pruned;
 mod sync;
 mod transactions;
 mod verdicts;

@@ -97,8 +97,23 @@ impl World {
     }
 
     pub(super) fn add_with(&mut self, genesis: &Genesis, minimum_work: Work) -> usize {
+        self.add_kept(genesis, minimum_work, None)
+    }
+
+    /// A node that keeps no more of the past than it must.
+    pub(super) fn add_pruned(&mut self, genesis: &Genesis) -> usize {
+        self.add_kept(genesis, Work::ZERO, Some(0))
+    }
+
+    fn add_kept(
+        &mut self,
+        genesis: &Genesis,
+        minimum_work: Work,
+        prune_bytes: Option<u64>,
+    ) -> usize {
         let store = Arc::new(MemoryStore::default());
-        let ledger = Ledger::open(store, genesis, ashlar_ledger::Settings::default()).unwrap();
+        let kept = ashlar_ledger::Settings { prune_bytes, ..ashlar_ledger::Settings::default() };
+        let ledger = Ledger::open(store, genesis, kept).unwrap();
         let settings = Settings {
             mempool: ashlar_mempool::Limits::default(),
             agent: "ashlar/test".into(),
