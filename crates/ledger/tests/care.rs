@@ -1,4 +1,4 @@
-//! Planted damage is found and mended; the chain goes through a file and comes back the same.
+//! Planted damage is found and mended.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
@@ -10,18 +10,12 @@ use ashlar_ledger::{
     Batch, Durability, Family, Ledger, MemoryStore, Offered, OpenLedgerError, Read, Settings,
     Store,
     care::{
-        self, CareError, Depth, ImportError, Imported, Progress, Remedy, Report,
+        self, CareError, Depth, Remedy, Report,
         reindex::{self, Begun, Reindexed},
     },
-    chain_file::{ChainFileError, Reader, Writer},
 };
-use ashlar_primitives::{BlockId, Encode as _};
-use ashlar_testkit::builder::{Chain, Plan, lock};
-use common::*;
-
-fn go_on(_: Progress) -> ControlFlow<()> {
-    ControlFlow::Continue(())
-}
+use ashlar_testkit::builder::{Chain, lock};
+use common::{world::*, *};
 
 fn check(store: &impl Read, chain: &Chain, depth: Depth) -> Report {
     care::check(store, chain.genesis(), depth, &mut rand::rng(), &mut go_on).unwrap()
@@ -42,61 +36,6 @@ fn try_reindex<S: Store>(
 
 fn reindex<S: Store>(store: &Arc<S>, chain: &Chain) -> Reindexed {
     try_reindex(store, chain, &mut go_on).unwrap()
-}
-
-/// A store with everything in it that a node meets: payments, a branch that was the best once, a
-/// light branch, a heavier one that failed in its middle, one that the operator took away, and
-/// headers without bodies.
-struct World {
-    chain: Chain,
-    store: MemoryStore,
-    tip: BlockId,
-    abandoned: BlockId,
-    taken: BlockId,
-}
-
-fn world() -> World {
-    let mut chain = rich_chain();
-    let fork = start(&mut chain, 6, 1);
-    let abandoned = extend_with_payments(&mut chain, &fork, 3, 2);
-    let light = extend_with_payments(&mut chain, &fork, 1, 3);
-    let tip = extend_with_payments(&mut chain, &fork, 14, 4);
-    let taken = extend_with_payments(&mut chain, &tip, 2, 5);
-    let bodiless = extend_with_payments(&mut chain, &tip, 1, 6);
-    let pay = chain.pay(&fork, 1, lock(2), 500, 10);
-    let bad = chain.spoiled(&fork, Plan::of(vec![pay]), |block| {
-        block.coinbase.utxo_commitment = ashlar_primitives::Commitment([9; 32]);
-    });
-    let bad_id = bad.header.id();
-    chain.adopt_unjudged(bad);
-    let mut heavier = bad_id;
-    for _ in 0..20 {
-        heavier = chain.extend_unjudged(&heavier);
-    }
-
-    let store = Arc::new(MemoryStore::new());
-    let mut ledger = open(&store, &chain, &Settings::default());
-    for branch in [&abandoned, &light, &tip] {
-        offer_branch(&mut ledger, &chain, branch);
-    }
-    store_branch(&mut ledger, &chain, &heavier);
-    settle(&mut ledger);
-    assert_eq!(ledger.failed_code(&bad_id).unwrap(), Some("bad-utxo-commitment"));
-    offer_branch_ignoring(&mut ledger, &chain, &taken);
-    let first = chain.block(&taken).header().parent;
-    ledger.invalidate(&first).unwrap();
-    settle(&mut ledger);
-    ledger.accept_header(chain.block(&bodiless).header(), NOW).unwrap().unwrap();
-    ledger.flush().unwrap();
-    assert_eq!(ledger.view().tip().id, tip);
-    drop(ledger);
-    World { chain, store: Arc::into_inner(store).unwrap(), tip, abandoned, taken }
-}
-
-fn offer_branch_ignoring(ledger: &mut Ledger<MemoryStore>, chain: &Chain, tip: &BlockId) {
-    for block in chain.branch(tip) {
-        offer(ledger, &block);
-    }
 }
 
 /// All families of both stores, but for the undo records of branches that the chain left: a
@@ -432,133 +371,6 @@ fn another_chains_store_is_refused() {
     let exported = care::export(&*store, other.genesis(), Vec::new(), &mut go_on);
     is_refused(exported.unwrap_err());
     assert_eq!(dump(&*store, Family::Meta), dump(&world.store, Family::Meta));
-}
-
-// --- the chain file
-
-fn export(store: &impl Read, chain: &Chain) -> Vec<u8> {
-    let mut file = Vec::new();
-    care::export(store, chain.genesis(), &mut file, &mut go_on).unwrap();
-    file
-}
-
-fn reader<'a>(chain: &Chain, file: &'a [u8]) -> Reader<&'a [u8]> {
-    let params = chain.genesis().params();
-    Reader::new(file, &params.chain_id, params.max_block_bytes).unwrap()
-}
-
-fn import<S: Store>(
-    ledger: &mut Ledger<S>,
-    chain: &Chain,
-    file: &[u8],
-    watch: &mut care::Watch<'_>,
-) -> Result<Imported, ImportError> {
-    care::import(ledger, &mut reader(chain, file), 0, NOW, &mut rand::rng(), watch)
-}
-
-#[test]
-fn the_chain_goes_through_a_file() {
-    let world = world();
-    let file = export(&world.store, &world.chain);
-    let store = Arc::new(MemoryStore::new());
-    let mut ledger = open(&store, &world.chain, &Settings::default());
-    let imported = import(&mut ledger, &world.chain, &file, &mut go_on).unwrap();
-    assert_eq!(imported, Imported { new: 20, known: 0 });
-    assert_view(&ledger, &world.chain, &world.tip);
-    // Once more changes nothing.
-    let again = import(&mut ledger, &world.chain, &file, &mut go_on).unwrap();
-    assert_eq!(again, Imported { new: 0, known: 20 });
-    drop(ledger);
-    assert_is_replay(&*store, &world.chain, &world.tip, &Settings::default());
-    assert_eq!(export(&*store, &world.chain), file);
-}
-
-#[test]
-fn an_import_broken_off_anywhere_goes_on() {
-    let world = world();
-    let file = export(&world.store, &world.chain);
-    let store = Arc::new(MemoryStore::new());
-    let mut interruptions = 0;
-    loop {
-        let mut looks = 0;
-        let mut watch = |_| {
-            looks += 1;
-            if looks > 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        };
-        let mut ledger = open(&store, &world.chain, &Settings::default());
-        // Looks at what is known already are free, or no try would get beyond it.
-        let known = ledger.view().tip().height;
-        let mut patient = |progress: Progress| match progress.done <= known.into() {
-            true => ControlFlow::Continue(()),
-            false => watch(progress),
-        };
-        match import(&mut ledger, &world.chain, &file, &mut patient) {
-            Ok(_) => break,
-            Err(ImportError::Care(CareError::Interrupted)) => interruptions += 1,
-            Err(error) => panic!("{error}"),
-        }
-    }
-    assert!(interruptions > 3, "{interruptions}");
-    assert_is_replay(&*store, &world.chain, &world.tip, &Settings::default());
-}
-
-#[test]
-fn an_import_judges_each_block_and_keeps_what_is_good() {
-    let world = world();
-    let mut chain = rich_chain();
-    let good = start(&mut chain, 5, 1);
-    let pay = chain.pay(&good, 1, lock(2), 500, 10);
-    let overpaying = chain.spoiled(&good, Plan::of(vec![pay]), |block| {
-        block.coinbase.outputs[0].value = ashlar_primitives::Amount::from_grains(600_000_000);
-    });
-    let write = |last: &[u8]| {
-        let mut writer = Writer::new(Vec::new(), &chain.genesis_id()).unwrap();
-        for block in chain.branch(&good) {
-            writer.push(&block.to_bytes()).unwrap();
-        }
-        writer.push(last).unwrap();
-        writer.finish().unwrap()
-    };
-    let mut other_root = overpaying.to_bytes();
-    other_root[100] ^= 1;
-    let orphan = world.chain.block(&world.tip).to_bytes();
-    for (last, expected) in [
-        (overpaying.to_bytes(), "coinbase-overpays"),
-        (orphan, "unknown-parent"),
-        (vec![0; 90], "bad-version"),
-    ] {
-        let mut ledger = open(&Arc::new(MemoryStore::new()), &chain, &Settings::default());
-        let error = import(&mut ledger, &chain, &write(&last), &mut go_on).unwrap_err();
-        let ImportError::Refused { number: 6, code, .. } = error else { panic!("{error}") };
-        assert_eq!(code, expected);
-        assert_view(&ledger, &chain, &good);
-    }
-    // A file cut short: what was whole is in.
-    let file = export(&world.store, &world.chain);
-    let mut ledger = open(&Arc::new(MemoryStore::new()), &world.chain, &Settings::default());
-    let error = import(&mut ledger, &world.chain, &file[..file.len() / 2], &mut go_on);
-    assert!(matches!(error, Err(ImportError::File(ChainFileError::Truncated { .. }))));
-    let mut ledger_goes_on = ledger;
-    import(&mut ledger_goes_on, &world.chain, &file, &mut go_on).unwrap();
-    assert_eq!(ledger_goes_on.view().tip().id, world.tip);
-}
-
-#[test]
-fn an_import_assumes_signatures_only_below_a_block_of_the_file() {
-    let world = world();
-    let file = export(&world.store, &world.chain);
-    let try_with = |named: BlockId| {
-        let settings = Settings { assume_valid: Some(named), ..Settings::default() };
-        let mut ledger = open(&Arc::new(MemoryStore::new()), &world.chain, &settings);
-        let mut headers = reader(&world.chain, &file);
-        care::import_headers(&mut ledger, &mut headers, 0, NOW, &mut go_on)?;
-        import(&mut ledger, &world.chain, &file, &mut go_on)?;
-        Ok::<_, ImportError>(ledger.view().tip().id)
-    };
-    assert_eq!(try_with(world.tip).unwrap(), world.tip);
-    assert_eq!(try_with(world.chain.branch(&world.tip)[3].id()).unwrap(), world.tip);
-    let error = try_with(BlockId([1; 32])).unwrap_err();
-    assert!(matches!(error, ImportError::AssumedNotThere { .. }), "{error}");
 }
 
 // --- on disk

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "no test uses everything")]
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+pub(crate) mod world;
+
 use std::{
     ops::Bound,
     sync::{Arc, Mutex},
