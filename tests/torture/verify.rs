@@ -134,11 +134,23 @@ fn same<T: PartialEq + core::fmt::Debug>(
     Err(Loss::WrongState { what, tip, found, expected })
 }
 
-/// Compares all that a node without peers says with the tree: totals and commitment, every
-/// unspent coin, the newest blocks, the transaction index. Returns its tip.
+/// Compares all that a node says with the tree: totals and commitment, every unspent coin, the
+/// newest blocks, the transaction index. Returns its tip.
 pub fn everything(tree: &Tree, rpc: &Rpc) -> Result<BlockId, Loss> {
+    loop {
+        let tip = answered("getblockchaininfo", rpc.info())?.bestblockhash.0;
+        let outcome = at(tree, rpc, tip);
+        // Answers before and after a move of the tip don't fit together. Tips only rise, so that
+        // this ends.
+        if answered("getblockchaininfo", rpc.info())?.bestblockhash.0 == tip {
+            return outcome.map(|()| tip);
+        }
+    }
+}
+
+/// The same for a node that stays at `tip` meanwhile.
+fn at(tree: &Tree, rpc: &Rpc, tip: BlockId) -> Result<(), Loss> {
     let info = answered("getblockchaininfo", rpc.info())?;
-    let tip = info.bestblockhash.0;
     let expected = tree.expected(&tip).ok_or(Loss::UnknownTip { tip })?;
     same("the height", tip, &info.blocks, &expected.height)?;
     same("the commitment", tip, &info.utxo_commitment.0, &expected.commitment)?;
@@ -150,8 +162,7 @@ pub fn everything(tree: &Tree, rpc: &Rpc) -> Result<BlockId, Loss> {
         }
     }
     coins(tree, rpc, tip)?;
-    newest_blocks(tree, rpc, tip)?;
-    Ok(tip)
+    newest_blocks(tree, rpc, tip)
 }
 
 fn coins(tree: &Tree, rpc: &Rpc, tip: BlockId) -> Result<(), Loss> {
