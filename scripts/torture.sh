@@ -48,7 +48,7 @@ clean_up() {
     [ -z "$group" ] || kill -KILL -- "-$group" 2>/dev/null || true
     grep -o " $folder[^ ]*" /proc/mounts | while read -r mounted; do umount -l "$mounted"; done || true
 }
-trap 'clean_up; exit 130' INT TERM
+trap 'clean_up; rm -rf "$folder"; exit 130' INT TERM
 trap clean_up EXIT
 
 run() {
