@@ -45,7 +45,10 @@ build_all
 folder=$(mktemp -d "${TMPDIR:-/tmp}/ashlar-torture.XXXXXX")
 group=
 clean_up() {
-    [ -z "$group" ] || kill -KILL -- "-$group" 2>/dev/null || true
+    if [ -n "$group" ]; then
+        kill -KILL -- "-$group" 2>/dev/null || true
+        while pgrep -g "$group" >/dev/null; do sleep 0.1; done
+    fi
     grep -o " $folder[^ ]*" /proc/mounts | while read -r mounted; do umount -l "$mounted"; done || true
 }
 trap 'clean_up; rm -rf "$folder"; exit 130' INT TERM
@@ -74,7 +77,7 @@ if wants flip; then
         failed=1
 fi
 if [ "$failed" -ne 0 ]; then
-    say "LOSSES: see above; files are in $folder"
+    say "losses, or it could not run: see above; files are in $folder"
     exit 1
 fi
 rm -rf "$folder"
