@@ -18,6 +18,8 @@ mod index;
 mod keys;
 pub mod ledger;
 #[cfg(feature = "rocksdb")]
+mod log_files;
+#[cfg(feature = "rocksdb")]
 mod marker;
 pub mod memory;
 mod moved;

@@ -22,6 +22,7 @@ use rocksdb::{
 use self_cell::self_cell;
 
 use crate::{
+    log_files,
     marker::MarkerFile,
     memory::is_empty_range,
     store::{
@@ -130,7 +131,7 @@ impl RocksStore {
     pub fn open(directory: &Path, options: &RocksOptions) -> Result<Self, StoreError> {
         let lock = lock(directory)?;
         let marker = MarkerFile::open(directory)?;
-        refuse_remains(directory)?;
+        refuse_damage(directory)?;
         let (common, families) = all_options(options);
         let db = DB::open_cf_descriptors(&common, directory, families)
             .map_err(|error| unopenable(directory, error.to_string()))?;
@@ -149,7 +150,7 @@ impl RocksStore {
         families: &[Family],
     ) -> Result<(), StoreError> {
         let _lock = lock(directory)?;
-        refuse_remains(directory)?;
+        refuse_damage(directory)?;
         let (mut common, descriptors) = all_options(options);
         // Files that are damaged or missing are no obstacle: theirs are the ones to go.
         common.set_paranoid_checks(false);
@@ -184,6 +185,7 @@ impl RocksReader {
             return Err(unopenable(directory, "there is none".to_owned()));
         }
         let lock = lock(directory)?;
+        refuse_damage(directory)?;
         let (common, families) = all_options(options);
         // The log may hold the newest steps; they are read, and stay in it.
         let db = DB::open_cf_descriptors_read_only(&common, directory, families, false)
@@ -231,12 +233,16 @@ fn unopenable(directory: &Path, message: String) -> StoreError {
     StoreError::Unopenable { directory: directory.display().to_string(), message }
 }
 
-/// RocksDB would begin a new database among the files of one that lost its first page.
-fn refuse_remains(directory: &Path) -> Result<(), StoreError> {
+/// Refuses what RocksDB itself would not come to terms with: remains without the file that names
+/// them, among which it would begin a new database, and logs that it would read for ever.
+fn refuse_damage(directory: &Path) -> Result<(), StoreError> {
+    let failed = |error: std::io::Error| unopenable(directory, error.to_string());
+    if let Some(path) = log_files::endless(directory).map_err(failed)? {
+        return Err(unopenable(directory, format!("{} is damaged", path.display())));
+    }
     if directory.join("CURRENT").exists() {
         return Ok(());
     }
-    let failed = |error: std::io::Error| unopenable(directory, error.to_string());
     for entry in fs::read_dir(directory).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         if path.extension().is_some_and(|kind| ["sst", "blob", "log"].iter().any(|k| kind == *k)) {

@@ -27,4 +27,9 @@ fn a_flipped_bit_never_gives_other_coins() {
     let (log, size) = original.files().find(|(file, _)| kind_of(file) == "log").unwrap();
     let flip = Flip { file: log.to_owned(), offset: size / 5, bit: 3 };
     assert_eq!(original.suffer(&flip), Outcome::WentBack);
+
+    for flip in original.endless() {
+        let Outcome::Refused(text) = original.suffer(&flip) else { panic!("{flip:?}: opened") };
+        assert!(text.contains("is damaged") && text.contains("sync again"), "{text}");
+    }
 }
