@@ -73,6 +73,13 @@ struct Running {
     calls: u64,
 }
 
+impl Drop for Running {
+    /// However it ends: nobody waits for an engine that is gone.
+    fn drop(&mut self) {
+        self.driver.lanes.close();
+    }
+}
+
 impl Running {
     fn run(mut self) -> Result<(), DriverError> {
         let mut outputs = Outputs::new();

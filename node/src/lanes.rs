@@ -38,6 +38,8 @@ pub(crate) enum Item {
 struct Queues {
     urgent: VecDeque<Item>,
     bulk: VecDeque<Item>,
+    /// Nobody takes anything out any more.
+    is_closed: bool,
 }
 
 /// See the module's documentation.
@@ -57,6 +59,9 @@ impl Lanes {
     #[expect(clippy::result_large_err, reason = "what does not fit is given back")]
     pub(crate) fn push_urgent(&self, item: Item) -> Result<(), Item> {
         let mut queues = self.lock();
+        if queues.is_closed {
+            return Ok(());
+        }
         if queues.urgent.len() >= MAX_URGENT {
             return Err(item);
         }
@@ -70,6 +75,9 @@ impl Lanes {
     #[expect(clippy::result_large_err, reason = "what does not fit is given back")]
     pub(crate) fn push_bulk(&self, item: Item) -> Result<(), Item> {
         let mut queues = self.lock();
+        if queues.is_closed {
+            return Ok(());
+        }
         let limit = match item {
             Item::Call(..) => MAX_BULK + MAX_CALLS,
             Item::Input(_) | Item::Stop => MAX_BULK,
@@ -86,6 +94,12 @@ impl Lanes {
     pub(crate) fn stop(&self) {
         self.lock().urgent.push_front(Item::Stop);
         self.ready.notify_one();
+    }
+
+    /// The engine's thread has ended: what waits and what still comes is dropped, which callers
+    /// take for an answer.
+    pub(crate) fn close(&self) {
+        *self.lock() = Queues { is_closed: true, ..Queues::default() };
     }
 
     /// The next item, urgent ones first; `None` where nothing came for so long.
@@ -150,5 +164,22 @@ mod tests {
         }
         assert!(lanes.push_bulk(Item::Call(Call::Peers, oneshot::channel().0)).is_err());
         lanes.push_urgent(Item::Input(Input::Tick)).unwrap();
+    }
+
+    #[test]
+    fn callers_of_an_engine_that_ended_hear_of_it() {
+        let lanes = Lanes::default();
+        let call = || {
+            let (reply, answer) = oneshot::channel();
+            (Item::Call(Call::MempoolInfo, reply), answer)
+        };
+        let ((waiting, mut first), (late, mut second)) = (call(), call());
+        lanes.push_bulk(waiting).unwrap();
+        assert!(matches!(first.try_recv(), Err(oneshot::error::TryRecvError::Empty)));
+        lanes.close();
+        lanes.push_urgent(late).unwrap();
+        for answer in [&mut first, &mut second] {
+            assert!(matches!(answer.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
+        }
     }
 }

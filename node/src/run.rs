@@ -48,6 +48,9 @@ const SMALL_MEMPOOL_BYTES: usize = 50 * 1024 * 1024;
 /// Longest that a clean stop takes before the node ends without it.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Longest that tasks left over by a stop are waited for.
+const LET_GO_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Why the node does not start, or ends by itself.
 #[derive(Debug, Error)]
 enum RunError {
@@ -85,7 +88,9 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<(), Failure> {
     logging::start(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(serve(config));
-    runtime.shutdown_background();
+    // What still runs lets go of the database, which must be closed before the process's last
+    // breath: its threads would meet locks that are gone.
+    runtime.shutdown_timeout(LET_GO_TIMEOUT);
     outcome
 }
 
