@@ -1,6 +1,9 @@
 //! What a network address is worth: where it lies, whose it is, whether we would dial it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 
@@ -66,17 +69,58 @@ impl Scope {
 pub(crate) struct Origin(IpAddr);
 
 impl Origin {
-    /// `None` for this machine, which shares one address among all its peers, and for what is no
-    /// IP address.
+    /// `None` for what is no IP address.
     pub(crate) fn of(address: &Multiaddr) -> Option<Self> {
         match address.ip_addr()?.to_canonical() {
-            ip if ip.is_loopback() => None,
             IpAddr::V6(ip) => {
                 let [a, b, c, d, ..] = ip.segments();
                 Some(Self(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()))
             }
             ip => Some(Self(ip)),
         }
+    }
+
+    /// This machine, which shares one address among all its nodes.
+    pub(crate) const fn is_loopback(self) -> bool {
+        // The /64 of ::1 is all zeros.
+        self.0.is_loopback() || self.0.is_unspecified()
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(ip) => ip.fmt(f),
+            IpAddr::V6(ip) => write!(f, "{ip}/64"),
+        }
+    }
+}
+
+/// Whose network an address is in: what one operator or attacker is likely to own all of. IPv4 by
+/// /16, IPv6 by /32, as Bitcoin Core has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Group([u8; 5]);
+
+impl Group {
+    /// What is no IP address.
+    pub(crate) const UNKNOWN: Self = Self([0; 5]);
+
+    pub(crate) fn of(address: &Multiaddr) -> Self {
+        match address.ip_addr().map(|ip| ip.to_canonical()) {
+            Some(IpAddr::V4(ip)) => {
+                let [a, b, ..] = ip.octets();
+                Self([4, a, b, 0, 0])
+            }
+            Some(IpAddr::V6(ip)) => {
+                let [a, b, c, d, ..] = ip.octets();
+                Self([6, a, b, c, d])
+            }
+            None => Self::UNKNOWN,
+        }
+    }
+
+    pub(crate) const fn to_bytes(self) -> [u8; 5] {
+        self.0
     }
 }
 
@@ -223,7 +267,9 @@ mod tests {
         let mapped = at("/ip6/::ffff:8.8.4.4/tcp/9");
         assert_eq!(dialable(&mapped, Scope::Global), Some(at("/ip4/8.8.4.4/tcp/9")));
         assert_eq!(Origin::of(&mapped), Origin::of(&at("/ip4/8.8.4.4/tcp/7")));
-        assert_eq!(Origin::of(&at("/ip6/::ffff:127.0.0.1/tcp/9")), None);
+        for local in ["/ip6/::ffff:127.0.0.1/tcp/9", "/ip4/127.0.0.7/tcp/9", "/ip6/::1/tcp/9"] {
+            assert!(Origin::of(&at(local)).unwrap().is_loopback(), "{local}");
+        }
     }
 
     #[test]

@@ -1,28 +1,31 @@
 //! The swarm: transport, and what runs on each connection.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, fs::File, io::Read, path::Path, time::Duration};
 
 use ashlar_primitives::wire;
+use futures::future::Either;
 use libp2p::{
     Multiaddr, PeerId, StreamProtocol, Swarm, Transport,
     core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
     dns, identify,
     identity::Keypair,
     mdns, noise, ping,
+    pnet::{PnetConfig, PreSharedKey},
     request_response::{self, ProtocolSupport},
     swarm::{self, NetworkBehaviour, behaviour::toggle::Toggle},
     tcp, yamux,
 };
 
 use crate::{
-    Clock, Config, NetworkError,
+    Clocks, Config, NetworkError,
+    bans::Bans,
     codec::SyncCodec,
     discovery::Discovery,
     gate::Gate,
     gossip::{self, Gossip},
     limits::{
         HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, MAX_NEGOTIATING_STREAMS, MAX_REQUESTS_PER_PEER,
-        MAX_STREAMS, PING_INTERVAL, PING_TIMEOUT,
+        MAX_SECRET_FILE_BYTES, MAX_STREAMS, PING_INTERVAL, PING_TIMEOUT,
     },
 };
 
@@ -50,11 +53,17 @@ pub(crate) fn build(
     config: &Config,
     key: &Keypair,
     names: &wire::Names,
-    now_ms: Clock,
+    clocks: &Clocks,
+    bans: Bans,
 ) -> Result<Swarm<Behaviour>, NetworkError> {
     let local = key.public().to_peer_id();
     let behaviour = Behaviour {
-        gate: Gate::new(now_ms),
+        gate: Gate::new(
+            clocks.monotonic_ms.clone(),
+            bans,
+            config.exempts_loopback,
+            allowed_peers(config, local)?,
+        ),
         identify: identify::Behaviour::new(
             identify::Config::new(wire::IDENTIFY_PROTOCOL.into(), key.public())
                 .with_agent_version(config.agent.clone())
@@ -70,8 +79,9 @@ pub(crate) fn build(
         discovery: config.discovery.then(|| Discovery::new(local, protocol(&names.kad))).into(),
         mdns: mdns(config, local)?.into(),
     };
-    let transport =
-        transport(key).map_err(|_| NetworkError::KeyUnusable { path: config.key_file.clone() })?;
+    let secret = config.network_secret_file.as_deref().map(network_secret).transpose()?;
+    let transport = transport(key, secret)
+        .map_err(|_| NetworkError::KeyUnusable { path: config.key_file.clone() })?;
     let swarm_config = swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(IDLE_TIMEOUT)
         .with_max_negotiating_inbound_streams(MAX_NEGOTIATING_STREAMS);
@@ -101,20 +111,62 @@ fn mdns(config: &Config, local: PeerId) -> Result<Option<mdns::tokio::Behaviour>
         .map_err(|source| NetworkError::Mdns { source })
 }
 
-/// TCP, Noise, Yamux. Names are resolved as the system says; where it says nothing (no
+/// `None`: anybody.
+fn allowed_peers(config: &Config, local: PeerId) -> Result<Option<BTreeSet<PeerId>>, NetworkError> {
+    if config.allowed_peers.is_empty() {
+        return Ok(None);
+    }
+    let allowed = config.allowed_peers.iter().map(|text| {
+        text.parse().map_err(|error: libp2p::identity::ParseError| NetworkError::BadPeerId {
+            text: text.clone(),
+            reason: error.to_string(),
+        })
+    });
+    // One list for all nodes names this one too.
+    let others: Result<BTreeSet<PeerId>, _> = allowed.collect();
+    Ok(Some(others?.into_iter().filter(|peer| *peer != local).collect()))
+}
+
+/// The secret of a closed network.
+fn network_secret(path: &Path) -> Result<PreSharedKey, NetworkError> {
+    let bad = |reason: String| NetworkError::NetworkSecret { path: path.to_owned(), reason };
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_SECRET_FILE_BYTES).read_to_string(&mut text))
+        .map_err(|error| bad(error.to_string()))?;
+    let digits = text.trim();
+    let mut key = [0; 32];
+    if digits.len() != 64 || !digits.is_ascii() {
+        return Err(bad("not 64 hex digits".into()));
+    }
+    for (byte, index) in key.iter_mut().zip((0..).step_by(2)) {
+        *byte = u8::from_str_radix(&digits[index..index + 2], 16)
+            .map_err(|_| bad("not 64 hex digits".into()))?;
+    }
+    Ok(PreSharedKey::new(key))
+}
+
+/// TCP, Noise, Yamux, all of it enciphered once more in a closed network. Names are resolved as the system says; where it says nothing (no
 /// resolv.conf), only names fail to be dialled.
-fn transport(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
+fn transport(
+    key: &Keypair,
+    secret: Option<PreSharedKey>,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
     let tcp = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
     match dns::tokio::Transport::system(tcp()) {
-        Ok(named) => secure(named, key),
+        Ok(named) => secure(named, key, secret),
         Err(error) => {
             tracing::warn!(%error, "no name resolution; peers can be dialled by IP address only");
-            secure(tcp(), key)
+            secure(tcp(), key, secret)
         }
     }
 }
 
-fn secure<T>(transport: T, key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error>
+fn secure<T>(
+    transport: T,
+    key: &Keypair,
+    secret: Option<PreSharedKey>,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error>
 where
     T: Transport<Output = tcp::tokio::TcpStream> + Send + Unpin + 'static,
     T::Dial: Send,
@@ -123,9 +175,16 @@ where
 {
     let mut streams = yamux::Config::default();
     streams.set_max_num_streams(MAX_STREAMS);
+    let noise = noise::Config::new(key)?;
+    let transport = transport.and_then(move |socket, _| async move {
+        match secret {
+            Some(secret) => PnetConfig::new(secret).handshake(socket).await.map(Either::Left),
+            None => Ok(Either::Right(socket)),
+        }
+    });
     Ok(transport
         .upgrade(Version::V1Lazy)
-        .authenticate(noise::Config::new(key)?)
+        .authenticate(noise)
         .multiplex(streams)
         .timeout(HANDSHAKE_TIMEOUT)
         .boxed())

@@ -1,43 +1,20 @@
-//! Whom to dial, where and when: the operator's peers for ever, others from an address book until
-//! there are enough. Decides only; the swarm task dials.
+//! Whom to dial, where and when: the operator's peers for ever, others from the address book until
+//! there are enough, and now and then a rumour, to prove it. Decides only; the swarm task dials.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use libp2p::{Multiaddr, PeerId, swarm::ConnectionId};
-use rand::{RngExt, seq::IteratorRandom};
+use rand::RngExt;
 
 use crate::{
-    address::parse_dial,
+    address::{Group, parse_dial},
+    backoff::Backoff,
+    book::{Book, Candidate},
     error::NetworkError,
     limits::{
-        BOOK_BACKOFF_MS, BOOK_FAILURES, COLLISION_MS, KEPT_BACKOFF_MS, MAX_ADDRESSES_PER_PEER,
-        MAX_BOOK, MAX_KEPT, MAX_PENDING_OUTBOUND, MAX_SHUNNED, SHUN_MS, STABLE_MS, WANTED_OUTBOUND,
+        COLLISION_MS, FEELER_MS, KEPT_BACKOFF_MS, MAX_KEPT, MAX_PENDING_OUTBOUND, WANTED_OUTBOUND,
     },
 };
-
-/// When to try again: doubling from the first wait to the longest, spread by half so that
-/// nodes which lost each other together do not dial each other together for ever.
-#[derive(Clone, Copy, Debug, Default)]
-struct Backoff {
-    failures: u32,
-    next_ms: u64,
-}
-
-impl Backoff {
-    fn failed(&mut self, now_ms: u64, (first, longest): (u64, u64)) {
-        let wait = first.saturating_mul(1 << self.failures.min(20)).min(longest);
-        self.failures = self.failures.saturating_add(1);
-        self.next_ms = now_ms + wait - rand::rng().random_range(0..=wait / 2);
-    }
-
-    /// After a connection that lasted so long.
-    fn ended(&mut self, now_ms: u64, lasted_ms: u64, waits: (u64, u64)) {
-        if lasted_ms >= STABLE_MS {
-            self.failures = 0;
-        }
-        self.failed(now_ms, waits);
-    }
-}
 
 /// A peer that the operator named.
 #[derive(Debug)]
@@ -58,14 +35,6 @@ impl Kept {
     }
 }
 
-#[derive(Debug, Default)]
-struct Entry {
-    addresses: Vec<Multiaddr>,
-    /// It was connected and identified itself once, at these addresses.
-    proved: bool,
-    backoff: Backoff,
-}
-
 /// Why a dial goes out, which decides what its failure means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
@@ -73,6 +42,8 @@ pub(crate) enum Target {
     Kept(Multiaddr),
     /// A peer from the book.
     Book(PeerId),
+    /// A rumour from the book, to see whether it is true; the connection ends once that is known.
+    Feeler(PeerId),
 }
 
 /// One dial to make.
@@ -89,6 +60,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) now_ms: u64,
     pub(crate) outbound: usize,
     pub(crate) is_connected: &'a dyn Fn(&PeerId) -> bool,
+    /// Whether a connection that we made leads into this network.
+    pub(crate) has_group: &'a dyn Fn(Group) -> bool,
     pub(crate) is_banned: &'a dyn Fn(Option<&PeerId>, &Multiaddr) -> bool,
 }
 
@@ -97,19 +70,22 @@ pub(crate) struct Surroundings<'a> {
 pub(crate) struct Dialler {
     local: PeerId,
     kept: Vec<Kept>,
-    book: BTreeMap<PeerId, Entry>,
-    /// Where rumours led to nobody, and until when to remember it.
-    shunned: BTreeMap<Multiaddr, u64>,
+    pub(crate) book: Book,
+    /// Whether peers that nobody named may be dialled.
+    uses_book: bool,
+    next_feeler_ms: u64,
     dialling: BTreeMap<ConnectionId, Target>,
 }
 
 impl Dialler {
-    pub(crate) fn new(local: PeerId) -> Self {
+    /// `uses_book`: peers that the operator did not name are dialled too.
+    pub(crate) fn new(local: PeerId, book: Book, uses_book: bool) -> Self {
         Self {
             local,
             kept: Vec::new(),
-            book: BTreeMap::new(),
-            shunned: BTreeMap::new(),
+            book,
+            uses_book,
+            next_feeler_ms: 0,
             dialling: BTreeMap::new(),
         }
     }
@@ -148,56 +124,6 @@ impl Dialler {
         Ok(())
     }
 
-    /// Takes what a third party told of `peer`: adds to what is known, never replaces what the peer
-    /// said itself. True where the peer is new.
-    pub(crate) fn rumour(&mut self, peer: PeerId, mut addresses: Vec<Multiaddr>) -> bool {
-        addresses.retain(|address| !self.shunned.contains_key(address));
-        if peer == self.local || addresses.is_empty() {
-            return false;
-        }
-        let is_new = !self.book.contains_key(&peer);
-        if is_new && !self.make_room() {
-            return false;
-        }
-        let entry = self.book.entry(peer).or_default();
-        if !entry.proved {
-            for address in addresses {
-                if entry.addresses.len() < MAX_ADDRESSES_PER_PEER
-                    && !entry.addresses.contains(&address)
-                {
-                    entry.addresses.push(address);
-                }
-            }
-        }
-        is_new
-    }
-
-    /// Takes what a connected peer says of itself, in place of everything before.
-    pub(crate) fn learn(&mut self, peer: PeerId, addresses: &[Multiaddr]) {
-        let addresses = &addresses[..addresses.len().min(MAX_ADDRESSES_PER_PEER)];
-        if addresses.is_empty() {
-            self.book.remove(&peer);
-        } else if self.book.contains_key(&peer) || self.make_room() {
-            let entry = self.book.entry(peer).or_default();
-            entry.addresses = addresses.to_vec();
-            entry.proved = true;
-        }
-    }
-
-    /// True where one more fits. The unproved peer that failed most often goes first.
-    fn make_room(&mut self) -> bool {
-        if self.book.len() < MAX_BOOK {
-            return true;
-        }
-        let worst = self
-            .book
-            .iter()
-            .filter(|(_, entry)| !entry.proved)
-            .max_by_key(|(_, entry)| entry.backoff.failures)
-            .map(|(peer, _)| *peer);
-        worst.is_some_and(|peer| self.book.remove(&peer).is_some())
-    }
-
     /// A peer of another chain: out of the book, and a kept one is asked as seldom as can be.
     pub(crate) fn estrange(&mut self, peer: &PeerId, now_ms: u64) {
         self.book.remove(peer);
@@ -208,7 +134,7 @@ impl Dialler {
     }
 
     /// What to dial now. Each must be followed by [`Self::started`] or [`Self::failed`].
-    pub(crate) fn due(&self, around: &Surroundings<'_>) -> Vec<Dial> {
+    pub(crate) fn due(&mut self, around: &Surroundings<'_>) -> Vec<Dial> {
         let mut room = MAX_PENDING_OUTBOUND.saturating_sub(self.dialling.len());
         let mut dials = Vec::new();
         for kept in self.kept.iter().filter(|kept| self.is_due(kept, around)).take(room) {
@@ -218,12 +144,32 @@ impl Dialler {
                 addresses: vec![kept.address.clone()],
             });
         }
+        if !self.uses_book {
+            return dials;
+        }
         room -= dials.len();
         let busy = around.outbound + self.dialling.len() + dials.len();
         let wanted = WANTED_OUTBOUND.saturating_sub(busy).min(room);
+        let taken: Vec<PeerId> = dials.iter().filter_map(|dial| dial.peer).collect();
+        let may_dial = |peer: &PeerId, address: &Multiaddr| {
+            !taken.contains(peer)
+                && !self.is_taken(peer, around)
+                && !(around.is_banned)(Some(peer), address)
+        };
+        let dial = |target: fn(PeerId) -> Target, Candidate { peer, addresses }| Dial {
+            target: target(peer),
+            peer: Some(peer),
+            addresses,
+        };
         if wanted > 0 {
-            let taken: BTreeSet<_> = dials.iter().filter_map(|dial| dial.peer).collect();
-            dials.extend(self.book_dials(around, &taken, wanted));
+            let chosen = self.book.choose(wanted, around.now_ms, around.has_group, may_dial);
+            dials.extend(chosen.into_iter().map(|chosen| dial(Target::Book, chosen)));
+        } else if room > 0 && around.now_ms >= self.next_feeler_ms {
+            let feeler = self.book.choose_rumour(around.now_ms, may_dial);
+            dials.extend(feeler.map(|chosen| dial(Target::Feeler, chosen)));
+            // Spread, so that nobody can tell when the next one comes.
+            let wait_ms = rand::rng().random_range(FEELER_MS / 2..=FEELER_MS + FEELER_MS / 2);
+            self.next_feeler_ms = around.now_ms + wait_ms;
         }
         dials
     }
@@ -239,29 +185,10 @@ impl Dialler {
 
     fn is_taken(&self, peer: &PeerId, around: &Surroundings<'_>) -> bool {
         (around.is_connected)(peer)
-            || self.dialling.values().any(|dial| *dial == Target::Book(*peer))
-    }
-
-    fn book_dials(
-        &self,
-        around: &Surroundings<'_>,
-        taken: &BTreeSet<PeerId>,
-        wanted: usize,
-    ) -> Vec<Dial> {
-        self.book
-            .iter()
-            .filter(|(peer, entry)| {
-                entry.backoff.next_ms <= around.now_ms
-                    && !taken.contains(*peer)
-                    && !self.is_taken(peer, around)
-            })
-            .filter_map(|(peer, entry)| {
-                let allowed = |address: &&Multiaddr| !(around.is_banned)(Some(peer), address);
-                let addresses: Vec<_> = entry.addresses.iter().filter(allowed).cloned().collect();
-                let dial = Dial { target: Target::Book(*peer), peer: Some(*peer), addresses };
-                (!dial.addresses.is_empty()).then_some(dial)
-            })
-            .sample(&mut rand::rng(), wanted)
+            || self
+                .dialling
+                .values()
+                .any(|dial| *dial == Target::Book(*peer) || *dial == Target::Feeler(*peer))
     }
 
     /// The dial is on its way under this number.
@@ -269,11 +196,11 @@ impl Dialler {
         self.dialling.insert(connection, target);
     }
 
-    /// It came up, and `peer` answered.
-    pub(crate) fn connected(&mut self, connection: ConnectionId, peer: PeerId) {
-        if let Some(target) = self.dialling.remove(&connection) {
-            self.answered(&target, peer);
-        }
+    /// It came up, and `peer` answered. True where that is all we wanted to know.
+    pub(crate) fn connected(&mut self, connection: ConnectionId, peer: PeerId) -> bool {
+        let Some(target) = self.dialling.remove(&connection) else { return false };
+        self.answered(&target, peer);
+        matches!(target, Target::Feeler(_))
     }
 
     /// `peer` is whom we find there: while it is connected, by whatever way, it is not dialled.
@@ -301,32 +228,8 @@ impl Dialler {
                 kept.backoff.failed(now_ms, KEPT_BACKOFF_MS);
                 kept.backoff.failures
             }
-            Target::Book(peer) => {
-                let Some(entry) = self.book.get_mut(peer) else { return 0 };
-                entry.backoff.failed(now_ms, BOOK_BACKOFF_MS);
-                let (failures, proved) = (entry.backoff.failures, entry.proved);
-                if failures >= BOOK_FAILURES || (nobody && !proved) {
-                    let gone = self.book.remove(peer).unwrap_or_default();
-                    if !proved {
-                        self.shun(gone.addresses, now_ms);
-                    }
-                }
-                failures
-            }
+            Target::Book(peer) | Target::Feeler(peer) => self.book.failed(peer, nobody, now_ms),
         }
-    }
-
-    fn shun(&mut self, addresses: Vec<Multiaddr>, now_ms: u64) {
-        for address in addresses {
-            if self.shunned.len() < MAX_SHUNNED {
-                self.shunned.insert(address, now_ms + SHUN_MS);
-            }
-        }
-    }
-
-    /// Believes again what it has not believed for long enough.
-    pub(crate) fn expire(&mut self, now_ms: u64) {
-        self.shunned.retain(|_, end| *end > now_ms);
     }
 
     /// The address turned out to be this node's own.
@@ -337,9 +240,7 @@ impl Dialler {
                     kept.is_self = true;
                 }
             }
-            Target::Book(peer) => {
-                self.book.remove(peer);
-            }
+            Target::Book(peer) | Target::Feeler(peer) => self.book.remove(peer),
         }
     }
 
@@ -357,32 +258,32 @@ impl Dialler {
             kept.backoff.ended(now_ms, lasted_ms, KEPT_BACKOFF_MS);
             kept.backoff.next_ms += yields_ms;
         }
-        if let Some(entry) = self.book.get_mut(peer) {
-            entry.backoff.ended(now_ms, lasted_ms, BOOK_BACKOFF_MS);
-            entry.backoff.next_ms += yields_ms;
-        }
+        self.book.disconnected(peer, lasted_ms, yields_ms, now_ms);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::STABLE_MS;
 
     const KEPT: &str = "/ip4/127.0.0.1/tcp/9333";
 
     fn dialler() -> Dialler {
-        Dialler::new(PeerId::random())
+        let local = PeerId::random();
+        Dialler::new(local, Book::new(local), true)
     }
 
     fn at(port: u16) -> Vec<Multiaddr> {
         vec![format!("/ip4/127.0.0.1/tcp/{port}").parse().unwrap()]
     }
 
-    fn due(dialler: &Dialler, now_ms: u64, outbound: usize, connected: &[PeerId]) -> Vec<Dial> {
+    fn due(dialler: &mut Dialler, now_ms: u64, outbound: usize, connected: &[PeerId]) -> Vec<Dial> {
         dialler.due(&Surroundings {
             now_ms,
             outbound,
             is_connected: &|peer| connected.contains(peer),
+            has_group: &|_| false,
             is_banned: &|_, _| false,
         })
     }
@@ -394,10 +295,11 @@ mod tests {
         let mut now = 0;
         let mut waits = Vec::new();
         for _ in 0..50 {
-            let dial = due(&dialler, now, WANTED_OUTBOUND, &[]).pop().expect("due, whatever else");
+            let dial =
+                due(&mut dialler, now, WANTED_OUTBOUND, &[]).pop().expect("due, whatever else");
             dialler.failed(&dial.target, true, now);
             let before = now;
-            while due(&dialler, now, 0, &[]).is_empty() {
+            while due(&mut dialler, now, 0, &[]).is_empty() {
                 now += 100;
             }
             waits.push(now - before);
@@ -412,14 +314,14 @@ mod tests {
         let mut dialler = dialler();
         dialler.keep(KEPT).unwrap();
         let connection = ConnectionId::new_unchecked(1);
-        let dial = due(&dialler, 0, 0, &[]).pop().unwrap();
+        let dial = due(&mut dialler, 0, 0, &[]).pop().unwrap();
         dialler.started(connection, dial.target);
-        assert!(due(&dialler, 0, 0, &[]).is_empty());
+        assert!(due(&mut dialler, 0, 0, &[]).is_empty());
         let peer = PeerId::random();
         dialler.connected(connection, peer);
-        assert!(due(&dialler, 0, 0, &[peer]).is_empty(), "its peer id was learned");
+        assert!(due(&mut dialler, 0, 0, &[peer]).is_empty(), "its peer id was learned");
         dialler.disconnected(&peer, STABLE_MS, true, 1_000);
-        assert_eq!(due(&dialler, 1_000 + KEPT_BACKOFF_MS.0, 0, &[]).len(), 1);
+        assert_eq!(due(&mut dialler, 1_000 + KEPT_BACKOFF_MS.0, 0, &[]).len(), 1);
     }
 
     #[test]
@@ -433,96 +335,33 @@ mod tests {
             dialler.keep(&format!("{KEPT}/p2p/{peer}")).unwrap();
             dialler.disconnected(&peer, 5, false, 0);
         }
-        assert_eq!(due(&one, KEPT_BACKOFF_MS.0, 0, &[]).len(), 1);
-        assert!(due(&other, KEPT_BACKOFF_MS.0, 0, &[]).is_empty());
-        assert_eq!(due(&other, KEPT_BACKOFF_MS.0 + COLLISION_MS, 0, &[]).len(), 1);
+        assert_eq!(due(&mut one, KEPT_BACKOFF_MS.0, 0, &[]).len(), 1);
+        assert!(due(&mut other, KEPT_BACKOFF_MS.0, 0, &[]).is_empty());
+        assert_eq!(due(&mut other, KEPT_BACKOFF_MS.0 + COLLISION_MS, 0, &[]).len(), 1);
     }
 
     #[test]
     fn the_book_fills_up_what_is_wanted_and_no_more() {
         let mut dialler = dialler();
         for port in 1..=20 {
-            assert!(dialler.rumour(PeerId::random(), at(port)));
+            assert!(dialler.book.rumour(PeerId::random(), at(port)));
         }
-        assert_eq!(due(&dialler, 0, 0, &[]).len(), WANTED_OUTBOUND);
-        assert_eq!(due(&dialler, 0, WANTED_OUTBOUND - 1, &[]).len(), 1);
-        assert!(due(&dialler, 0, WANTED_OUTBOUND, &[]).is_empty());
-    }
-
-    #[test]
-    fn a_rumour_never_replaces_what_a_peer_said_itself() {
-        let mut dialler = dialler();
-        let peer = PeerId::random();
-        dialler.rumour(peer, at(1));
-        dialler.learn(peer, &at(2));
-        dialler.rumour(peer, at(3));
-        assert_eq!(due(&dialler, 0, 0, &[]).pop().unwrap().addresses, at(2));
-    }
-
-    #[test]
-    fn a_peer_that_was_there_is_tried_for_long() {
-        let mut dialler = dialler();
-        let peer = PeerId::random();
-        dialler.learn(peer, &at(1));
-        for _ in 0..BOOK_FAILURES {
-            assert!(dialler.book.contains_key(&peer));
-            dialler.failed(&Target::Book(peer), true, 0);
-        }
-        assert!(dialler.book.is_empty() && dialler.shunned.is_empty());
-    }
-
-    #[test]
-    fn a_false_rumour_costs_one_dial_under_whatever_name_it_comes_again() {
-        let mut dialler = dialler();
-        let peer = PeerId::random();
-        dialler.rumour(peer, at(1));
-        dialler.failed(&Target::Book(peer), false, 0);
-        assert!(dialler.book.contains_key(&peer), "the wrong moment proves nothing");
-        dialler.failed(&Target::Book(peer), true, 0);
-        assert!(!dialler.rumour(PeerId::random(), at(1)));
-        assert!(dialler.rumour(PeerId::random(), [at(1), at(2)].concat()), "what is new in it");
-        dialler.learn(peer, &at(1));
-        assert_eq!(dialler.book[&peer].addresses, at(1), "the peer itself is believed");
-        dialler.expire(SHUN_MS);
-        assert!(dialler.rumour(PeerId::random(), at(1)));
-        for port in 1..=10_000 {
-            let peer = PeerId::random();
-            dialler.rumour(peer, at(port));
-            dialler.failed(&Target::Book(peer), true, 0);
-        }
-        assert!(dialler.shunned.len() <= MAX_SHUNNED);
-    }
-
-    #[test]
-    fn the_book_is_bounded_and_proved_peers_stay() {
-        let mut dialler = dialler();
-        let proved = PeerId::random();
-        dialler.learn(proved, &at(1));
-        for _ in 0..MAX_BOOK + 10 {
-            dialler.rumour(PeerId::random(), at(2));
-        }
-        assert_eq!(dialler.book.len(), MAX_BOOK);
-        assert!(dialler.book.contains_key(&proved));
-        for port in 10..40 {
-            dialler.rumour(PeerId::random(), at(port));
-        }
-        let peer = PeerId::random();
-        for port in 10..40 {
-            dialler.rumour(peer, at(port));
-        }
-        assert_eq!(dialler.book[&peer].addresses.len(), MAX_ADDRESSES_PER_PEER);
+        assert_eq!(due(&mut dialler, 0, 0, &[]).len(), WANTED_OUTBOUND);
+        assert_eq!(due(&mut dialler, 0, WANTED_OUTBOUND - 1, &[]).len(), 1);
+        let more = due(&mut dialler, 0, WANTED_OUTBOUND, &[]);
+        assert!(more.iter().all(|dial| matches!(dial.target, Target::Feeler(_))), "{more:?}");
     }
 
     #[test]
     fn we_never_dial_ourselves_twice() {
         let mut dialler = dialler();
         let local = dialler.local;
-        assert!(!dialler.rumour(local, at(1)));
+        assert!(!dialler.book.rumour(local, at(1)));
         assert!(dialler.keep(&format!("{KEPT}/p2p/{local}")).is_err());
         dialler.keep(KEPT).unwrap();
-        let dial = due(&dialler, 0, 0, &[]).pop().unwrap();
+        let dial = due(&mut dialler, 0, 0, &[]).pop().unwrap();
         dialler.is_self(&dial.target);
-        assert!(due(&dialler, u64::MAX, 0, &[]).is_empty());
+        assert!(due(&mut dialler, u64::MAX, 0, &[]).is_empty());
     }
 
     #[test]
@@ -544,13 +383,40 @@ mod tests {
     fn the_banned_are_not_dialled() {
         let mut dialler = dialler();
         dialler.keep(KEPT).unwrap();
-        dialler.rumour(PeerId::random(), at(1));
+        dialler.book.rumour(PeerId::random(), at(1));
         let dials = dialler.due(&Surroundings {
             now_ms: 0,
             outbound: 0,
             is_connected: &|_| false,
+            has_group: &|_| false,
             is_banned: &|_, _| true,
         });
         assert!(dials.is_empty());
+    }
+
+    #[test]
+    fn when_there_are_enough_a_rumour_is_proved_now_and_then() {
+        let mut dialler = dialler();
+        let (proved, rumour) = (PeerId::random(), PeerId::random());
+        dialler.book.learn(proved, &at(1), 1);
+        dialler.book.rumour(rumour, at(2));
+        let dial = due(&mut dialler, 0, WANTED_OUTBOUND, &[]).pop().expect("a feeler");
+        assert_eq!(dial.target, Target::Feeler(rumour));
+        let connection = ConnectionId::new_unchecked(1);
+        dialler.started(connection, dial.target);
+        assert!(due(&mut dialler, FEELER_MS / 2 - 1, WANTED_OUTBOUND, &[]).is_empty());
+        assert!(dialler.connected(connection, rumour), "that is all we wanted to know");
+        dialler.book.learn(rumour, &at(2), 1);
+        assert!(due(&mut dialler, 2 * FEELER_MS, WANTED_OUTBOUND, &[]).is_empty());
+    }
+
+    #[test]
+    fn without_the_book_only_the_operators_peers_are_dialled() {
+        let local = PeerId::random();
+        let mut dialler = Dialler::new(local, Book::new(local), false);
+        dialler.book.rumour(PeerId::random(), at(1));
+        dialler.keep(KEPT).unwrap();
+        let dials = due(&mut dialler, 0, 0, &[]);
+        assert!(matches!(dials[..], [Dial { target: Target::Kept(_), .. }]), "{dials:?}");
     }
 }

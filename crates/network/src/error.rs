@@ -54,6 +54,22 @@ pub enum NetworkError {
         /// The file.
         path: PathBuf,
     },
+    /// The file with the closed network's secret can't be used.
+    #[error("can't use the network secret in {}: {reason}; write 64 hex digits there, the same on every node", path.display())]
+    NetworkSecret {
+        /// Where it should be.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Not a peer id.
+    #[error("{text:?} is not a peer id: {reason}; `getnetworkinfo` of that node tells its own")]
+    BadPeerId {
+        /// As given.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Multicast DNS was asked for and can't be had.
     #[error("can't start mDNS: {source}; switch it off or allow multicast")]
     Mdns {
@@ -77,6 +93,18 @@ pub enum NetworkError {
     NotKept {
         /// As given.
         address: String,
+    },
+    /// Nobody such can be kept out.
+    #[error("{who:?} is no peer id and no IP address")]
+    NotBannable {
+        /// As given.
+        who: String,
+    },
+    /// There is nothing to lift.
+    #[error("{who:?} is not banned; listbanned shows who is")]
+    NotBanned {
+        /// As given.
+        who: String,
     },
     /// The engine does not take what it must: it is ending or stuck.
     #[error("the engine takes no more input")]

@@ -23,7 +23,7 @@ use crate::{
     Clock,
     address::Origin,
     bans::Bans,
-    limits::{MAX_INBOUND, MAX_INBOUND_PER_ORIGIN, MAX_PENDING_INBOUND},
+    limits::{EVICTION_ROOM, MAX_INBOUND, MAX_INBOUND_PER_ORIGIN, MAX_PENDING_INBOUND},
 };
 
 /// Why a connection was refused.
@@ -31,6 +31,8 @@ use crate::{
 pub(crate) enum Refusal {
     #[error("banned")]
     Banned,
+    #[error("not among the allowed peers")]
+    NotAllowed,
     #[error("{MAX_PENDING_INBOUND} handshakes are going on")]
     TooManyHandshakes,
     #[error("{MAX_INBOUND} inbound connections are open")]
@@ -57,6 +59,10 @@ struct Inbound {
 pub(crate) struct Gate {
     pub(crate) bans: Bans,
     now_ms: Clock,
+    /// Whether this machine's own address is left out of bans and counts.
+    exempts_loopback: bool,
+    /// Who may connect at all; `None`: anybody.
+    allowed: Option<BTreeSet<PeerId>>,
     inbound: BTreeMap<ConnectionId, Inbound>,
     /// One connection each. gossipsub says what it subscribes to on a peer's first connection only,
     /// and does not wake up for a message while another connection has the peer's queue: with two,
@@ -71,8 +77,32 @@ impl fmt::Debug for Gate {
 }
 
 impl Gate {
-    pub(crate) fn new(now_ms: Clock) -> Self {
-        Self { bans: Bans::default(), now_ms, inbound: BTreeMap::new(), open: BTreeSet::new() }
+    pub(crate) fn new(
+        now_ms: Clock,
+        bans: Bans,
+        exempts_loopback: bool,
+        allowed: Option<BTreeSet<PeerId>>,
+    ) -> Self {
+        Self {
+            bans,
+            now_ms,
+            exempts_loopback,
+            allowed,
+            inbound: BTreeMap::new(),
+            open: BTreeSet::new(),
+        }
+    }
+
+    /// Whom to count and to ban with a peer at this address.
+    pub(crate) fn origin(&self, address: &Multiaddr) -> Option<Origin> {
+        Origin::of(address).filter(|origin| !(self.exempts_loopback && origin.is_loopback()))
+    }
+
+    /// Whether whoever is there is kept out now.
+    pub(crate) fn has_banned(&self, peer: Option<&PeerId>, address: &Multiaddr) -> bool {
+        let now_ms = (self.now_ms)();
+        peer.is_some_and(|peer| self.bans.has_peer(peer, now_ms))
+            || self.bans.has_origin(self.origin(address), now_ms)
     }
 
     fn count(&self, which: impl Fn(&Inbound) -> bool) -> usize {
@@ -80,12 +110,14 @@ impl Gate {
     }
 
     fn check_address(&self, address: &Multiaddr) -> Result<(), Refusal> {
-        if self.bans.has_address(address, (self.now_ms)()) { Err(Refusal::Banned) } else { Ok(()) }
+        if self.has_banned(None, address) { Err(Refusal::Banned) } else { Ok(()) }
     }
 
     fn check_peer(&self, peer: &PeerId) -> Result<(), Refusal> {
         if self.bans.has_peer(peer, (self.now_ms)()) {
             Err(Refusal::Banned)
+        } else if self.allowed.as_ref().is_some_and(|allowed| !allowed.contains(peer)) {
+            Err(Refusal::NotAllowed)
         } else if self.open.contains(peer) {
             Err(Refusal::Connected)
         } else {
@@ -95,7 +127,7 @@ impl Gate {
 
     fn check_arrival(&self, address: &Multiaddr) -> Result<(), Refusal> {
         self.check_address(address)?;
-        let origin = Origin::of(address);
+        let origin = self.origin(address);
         if self.count(|inbound| !inbound.established) >= MAX_PENDING_INBOUND {
             Err(Refusal::TooManyHandshakes)
         } else if origin.is_some()
@@ -109,7 +141,7 @@ impl Gate {
 
     fn check_inbound(&self, peer: &PeerId) -> Result<(), Refusal> {
         self.check_peer(peer)?;
-        if self.count(|inbound| inbound.established) >= MAX_INBOUND {
+        if self.count(|inbound| inbound.established) >= MAX_INBOUND + EVICTION_ROOM {
             return Err(Refusal::TooManyInbound);
         }
         Ok(())
@@ -127,7 +159,7 @@ impl NetworkBehaviour for Gate {
         remote: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
         self.check_arrival(remote)?;
-        let inbound = Inbound { origin: Origin::of(remote), established: false };
+        let inbound = Inbound { origin: self.origin(remote), established: false };
         self.inbound.insert(connection, inbound);
         Ok(())
     }
@@ -212,9 +244,10 @@ mod tests {
     };
 
     use super::*;
+    use crate::bans::Moment;
 
     fn gate() -> Gate {
-        Gate::new(Arc::new(|| 1_000))
+        Gate::new(Arc::new(|| 1_000), Bans::default(), true, None)
     }
 
     fn from(text: &str) -> Multiaddr {
@@ -273,6 +306,12 @@ mod tests {
         for id in 100..110 {
             arrive(&mut gate, id, PeerId::random(), &local()).unwrap();
         }
+        gate.exempts_loopback = false;
+        for id in 200..200 + MAX_INBOUND_PER_ORIGIN {
+            arrive(&mut gate, id, PeerId::random(), &local()).unwrap();
+        }
+        let over = arrive(&mut gate, 300, PeerId::random(), &local());
+        assert_eq!(over, Err(Refusal::TooManyFromThere), "unless it is treated like any other");
     }
 
     #[test]
@@ -280,7 +319,7 @@ mod tests {
         let mut gate = gate();
         let first = PeerId::random();
         arrive(&mut gate, 0, first, &local()).unwrap();
-        for id in 1..MAX_INBOUND {
+        for id in 1..MAX_INBOUND + EVICTION_ROOM {
             arrive(&mut gate, id, PeerId::random(), &local()).unwrap();
         }
         let over = arrive(&mut gate, 500, PeerId::random(), &local());
@@ -319,13 +358,30 @@ mod tests {
     fn the_banned_stay_out_both_ways() {
         let mut gate = gate();
         let (peer, remote) = (PeerId::random(), from("/ip4/8.8.8.8/tcp/5"));
-        gate.bans.ban(peer, &remote, 2_000);
+        let moment = Moment { now_ms: 1_000, unix_seconds: 0 };
+        gate.bans.ban(peer, gate.origin(&remote), 1_000, "test", moment);
         let same_place = from("/ip6/::ffff:8.8.8.8/tcp/6");
         assert_eq!(arrive(&mut gate, 1, PeerId::random(), &same_place), Err(Refusal::Banned));
         assert_eq!(arrive(&mut gate, 2, peer, &local()), Err(Refusal::Banned));
         let dial = gate.handle_pending_outbound_connection(
             ConnectionId::new_unchecked(3),
             Some(peer),
+            &[local()],
+            Endpoint::Dialer,
+        );
+        assert!(dial.is_err());
+    }
+
+    #[test]
+    fn where_some_are_allowed_all_others_are_not() {
+        let (friend, other) = (PeerId::random(), PeerId::random());
+        let mut gate = gate();
+        gate.allowed = Some([friend].into());
+        arrive(&mut gate, 1, friend, &local()).unwrap();
+        assert_eq!(arrive(&mut gate, 2, other, &local()), Err(Refusal::NotAllowed));
+        let dial = gate.handle_pending_outbound_connection(
+            ConnectionId::new_unchecked(3),
+            Some(other),
             &[local()],
             Endpoint::Dialer,
         );

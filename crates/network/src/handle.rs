@@ -6,21 +6,57 @@ use ashlar_engine::{GossipData, Offence, Output, Peer, RequestId, Verdict};
 use ashlar_primitives::wire;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::{NetworkError, NetworkInfo, limits::COMMAND_QUEUE};
+use crate::{NetworkError, NetworkInfo, bans::Ban, limits::COMMAND_QUEUE};
 
 /// What the driver wants done. Bytes are already encoded: that work is the caller's.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Request { id: RequestId, peer: Peer, frame: Vec<u8> },
-    Answer { id: u64, frame: Option<Vec<u8>> },
+    Request {
+        id: RequestId,
+        peer: Peer,
+        frame: Vec<u8>,
+    },
+    Answer {
+        id: u64,
+        frame: Option<Vec<u8>>,
+    },
     PublishBlock(Vec<u8>),
     PublishTransactions(Vec<u8>),
-    Verdict { ticket: u64, verdict: Verdict },
-    Cut { peer: Peer, offence: Offence, reason: String, ban_ms: Option<u64> },
+    Verdict {
+        ticket: u64,
+        verdict: Verdict,
+    },
+    Cut {
+        peer: Peer,
+        offence: Offence,
+        reason: String,
+        ban_ms: Option<u64>,
+    },
     Info(oneshot::Sender<NetworkInfo>),
-    AddPeer { address: String, done: oneshot::Sender<Result<(), NetworkError>> },
-    RemovePeer { address: String, done: oneshot::Sender<Result<(), NetworkError>> },
-    Disconnect { who: String, done: oneshot::Sender<Result<(), NetworkError>> },
+    AddPeer {
+        address: String,
+        done: oneshot::Sender<Result<(), NetworkError>>,
+    },
+    RemovePeer {
+        address: String,
+        done: oneshot::Sender<Result<(), NetworkError>>,
+    },
+    Bans(oneshot::Sender<Vec<Ban>>),
+    Ban {
+        who: String,
+        seconds: u64,
+        reason: String,
+        done: oneshot::Sender<Result<(), NetworkError>>,
+    },
+    Unban {
+        who: String,
+        done: oneshot::Sender<Result<(), NetworkError>>,
+    },
+    ClearBans(oneshot::Sender<usize>),
+    Disconnect {
+        who: String,
+        done: oneshot::Sender<Result<(), NetworkError>>,
+    },
     Stop(oneshot::Sender<()>),
 }
 
@@ -113,6 +149,49 @@ impl NetworkHandle {
     pub async fn disconnect(&self, who: &str) -> Result<(), NetworkError> {
         let who = who.to_owned();
         self.order(|done| Command::Disconnect { who, done }).await
+    }
+
+    /// Who is kept out, the ban that ends first first.
+    ///
+    /// # Errors
+    ///
+    /// Stopped.
+    pub async fn bans(&self) -> Result<Vec<Ban>, NetworkError> {
+        let (reply, bans) = oneshot::channel();
+        self.commands.send(Command::Bans(reply)).await.map_err(|_| NetworkError::Stopped)?;
+        bans.await.map_err(|_| NetworkError::Stopped)
+    }
+
+    /// Keeps a peer id, an IPv4 address or an IPv6 /64 out for so long (ten years at most), in
+    /// place of a ban that stands, and closes its connections.
+    ///
+    /// # Errors
+    ///
+    /// Neither a peer id nor an IP address, stopped.
+    pub async fn ban(&self, who: &str, seconds: u64, reason: &str) -> Result<(), NetworkError> {
+        let (who, reason) = (who.to_owned(), reason.to_owned());
+        self.order(|done| Command::Ban { who, seconds, reason, done }).await
+    }
+
+    /// Lifts one ban.
+    ///
+    /// # Errors
+    ///
+    /// Neither a peer id nor an IP address, not banned, stopped.
+    pub async fn unban(&self, who: &str) -> Result<(), NetworkError> {
+        let who = who.to_owned();
+        self.order(|done| Command::Unban { who, done }).await
+    }
+
+    /// Lifts all bans and tells how many there were.
+    ///
+    /// # Errors
+    ///
+    /// Stopped.
+    pub async fn clear_bans(&self) -> Result<usize, NetworkError> {
+        let (reply, lifted) = oneshot::channel();
+        self.commands.send(Command::ClearBans(reply)).await.map_err(|_| NetworkError::Stopped)?;
+        lifted.await.map_err(|_| NetworkError::Stopped)
     }
 
     /// Closes all connections and ends the task. Returns when it is done.

@@ -1,15 +1,15 @@
 //! The node's identity: an Ed25519 key that outlives restarts.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
-    io::{self, ErrorKind, Read, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    fs::{File, Permissions},
+    io::{self, ErrorKind, Read},
+    os::unix::fs::PermissionsExt,
     path::Path,
 };
 
 use libp2p::identity::Keypair;
 
-use crate::error::NetworkError;
+use crate::{error::NetworkError, files};
 
 /// Longer than any Ed25519 key in libp2p's protobuf encoding (68 bytes).
 const MAX_KEY_BYTES: u64 = 256;
@@ -44,25 +44,13 @@ fn load(file: File, path: &Path) -> Result<Keypair, NetworkError> {
 
 fn create(key: &Keypair, path: &Path) -> io::Result<()> {
     let bytes = key.to_protobuf_encoding().map_err(io::Error::other)?;
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let unfinished = path.with_extension("key.new");
-    match fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    // create_new follows no link that somebody laid there
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-    file.write_all(&bytes)?;
-    file.sync_all()?;
-    fs::rename(&unfinished, path)?;
-    File::open(directory)?.sync_all()
+    files::replace(path, &bytes)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -14,18 +14,22 @@
 //!   never dials);
 //! - `task` is the one task that owns the swarm. It waits for nobody: the engine is told through
 //!   [`Inbox`], which never blocks, and commands come by a bounded queue;
-//! - `dialler` decides whom to dial, `address` what an address is worth, `bans` who stays out.
+//! - `dialler` decides whom to dial, `book` whom it knows, `address` what an address is worth, `bans`
+//!   who stays out.
 //!
 //! One `Peer` is one connection with one peer id; there is never a second with the same. The engine
 //! hears of it once it is known to be of this chain.
 
 mod address;
+mod backoff;
 mod bans;
 mod behaviour;
+mod book;
 mod codec;
 mod dialler;
 mod discovery;
 mod error;
+mod files;
 mod gate;
 mod gossip;
 mod handle;
@@ -39,11 +43,33 @@ use std::{path::PathBuf, sync::Arc};
 use ashlar_engine::Input;
 use ashlar_primitives::BlockId;
 
+pub use bans::Ban;
 pub use error::NetworkError;
 pub use handle::NetworkHandle;
 
-/// The monotonic clock, in milliseconds.
+/// A clock's reading.
 pub(crate) type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// The driver's two clocks.
+#[derive(Clone)]
+pub struct Clocks {
+    /// In milliseconds from any beginning; never goes back. Tickets' deadlines are on it.
+    pub monotonic_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
+    /// Seconds since 1970: for what is kept over a restart, and for people.
+    pub unix_seconds: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl std::fmt::Debug for Clocks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.moment().fmt(f)
+    }
+}
+
+impl Clocks {
+    pub(crate) fn moment(&self) -> bans::Moment {
+        bans::Moment { now_ms: (self.monotonic_ms)(), unix_seconds: (self.unix_seconds)() }
+    }
+}
 
 /// Where inputs go: two lanes, neither of which ever makes the network wait.
 #[allow(
@@ -72,6 +98,21 @@ pub struct Config {
     pub peers: Vec<String>,
     /// Kept across starts, mode 0600: `node.key` in the data directory.
     pub key_file: PathBuf,
+    /// Where `peers.json` (the address book) and `bans.json` are kept; `None`: they are forgotten.
+    pub state_directory: Option<PathBuf>,
+    /// Dial nobody but `peers`.
+    pub named_peers_only: bool,
+    /// Peer ids that may connect and be dialled; empty: anybody.
+    pub allowed_peers: Vec<String>,
+    /// A file with the secret of a closed network, 64 hex digits: who does not know it can't even
+    /// begin a handshake (libp2p's private networks).
+    pub network_secret_file: Option<PathBuf>,
+    /// Multiaddresses under which others reach this node, told to peers besides those that it
+    /// listens on.
+    pub external_addresses: Vec<String>,
+    /// Leave loopback out of bans and of the count of connections from one address: for many nodes
+    /// on one machine, which share it.
+    pub exempts_loopback: bool,
     /// Look for peers on the same link by multicast.
     pub mdns: bool,
     /// Look for further peers through those that are connected (Kademlia); off: `peers` only.
@@ -90,6 +131,12 @@ impl Config {
             listen: Vec::new(),
             peers: Vec::new(),
             key_file,
+            state_directory: None,
+            named_peers_only: false,
+            allowed_peers: Vec::new(),
+            network_secret_file: None,
+            external_addresses: Vec::new(),
+            exempts_loopback: false,
             mdns: false,
             discovery: true,
             agent: concat!("ashlar/", env!("CARGO_PKG_VERSION")).into(),
@@ -113,8 +160,8 @@ pub struct NetworkInfo {
 }
 
 /// Starts listening and dialling. The future is the swarm task: the driver spawns and supervises
-/// it; its end ends the node, and what it returns says why. `now_ms` gives the monotonic clock that
-/// tickets' deadlines are on. Must be called on a tokio runtime with IO and time.
+/// it; its end ends the node, and what it returns says why. Must be called on a tokio runtime with
+/// IO and time.
 ///
 /// # Errors
 ///
@@ -122,10 +169,10 @@ pub struct NetworkInfo {
 pub async fn start(
     config: Config,
     inbox: Arc<dyn Inbox>,
-    now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
+    clocks: Clocks,
 ) -> Result<(NetworkHandle, impl Future<Output = NetworkError> + Send), NetworkError> {
     let (handle, commands) = handle::channel();
-    let mut task = task::Task::new(&config, inbox, now_ms, commands)?;
+    let mut task = task::Task::new(&config, inbox, clocks, commands)?;
     task.listen(&config.listen).await?;
     Ok((handle, task.run()))
 }

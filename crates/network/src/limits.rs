@@ -9,9 +9,20 @@ use std::time::Duration;
 
 /// Connections that others may have to us at one time (Bitcoin Core's 125 less its 10 outbound).
 pub(crate) const MAX_INBOUND: usize = 115;
+/// Inbound connections over [`MAX_INBOUND`] that are open while it is decided who of all has to go.
+pub(crate) const EVICTION_ROOM: usize = 4;
+/// Who is never asked to go when room is needed: one each of so many networks …
+pub(crate) const PROTECTED_GROUPS: usize = 4;
+/// … the quickest by ping …
+pub(crate) const PROTECTED_QUICK: usize = 8;
+/// … those whose transactions were new to us last …
+pub(crate) const PROTECTED_TRANSACTION_BRINGERS: usize = 4;
+/// … and those whose blocks were (Bitcoin Core's numbers).
+pub(crate) const PROTECTED_BLOCK_BRINGERS: usize = 8;
 /// Connections that we look for by ourselves; those to configured peers come on top.
 pub(crate) const WANTED_OUTBOUND: usize = 8;
-/// Inbound connections, handshakes counted, from one IPv4 address or IPv6 /64. Loopback is exempt.
+/// Inbound connections, handshakes counted, from one IPv4 address or IPv6 /64; loopback is exempt
+/// where the operator says so.
 pub(crate) const MAX_INBOUND_PER_ORIGIN: usize = 4;
 /// Inbound handshakes going on at one time.
 pub(crate) const MAX_PENDING_INBOUND: usize = 32;
@@ -93,6 +104,10 @@ pub(crate) const MAX_JUNK: u32 = 3;
 pub(crate) const JUNK_BAN_MS: u64 = 3_600_000;
 /// Peers and addresses kept out at one time (THREATS N7).
 pub(crate) const MAX_BANS: usize = 20_000;
+/// The longest ban that an operator can set: ten years.
+pub(crate) const MAX_BAN_SECONDS: u64 = 10 * 365 * 24 * 3_600;
+/// Of the reason of a ban, in characters.
+pub(crate) const MAX_BAN_REASON: usize = 120;
 /// Log lines a minute from one place that a peer can set off.
 pub(crate) const LOG_LINES_PER_MINUTE: u32 = 20;
 /// Of any text that came from a peer, in the log.
@@ -100,8 +115,26 @@ pub(crate) const MAX_LOGGED_TEXT: usize = 160;
 
 // ---- addresses
 
-/// Peers in the address book.
-pub(crate) const MAX_BOOK: usize = 4_096;
+/// Buckets of rumours in the address book (THREATS N1; Bitcoin Core's are 1,024 and 256) …
+pub(crate) const NEW_BUCKETS: u64 = 64;
+/// … and of those, how many one network's addresses can fall into.
+pub(crate) const NEW_BUCKETS_PER_GROUP: u64 = 8;
+/// Buckets of peers that were connected …
+pub(crate) const TRIED_BUCKETS: u64 = 64;
+/// … and of those, how many one network's addresses can fall into.
+pub(crate) const TRIED_BUCKETS_PER_GROUP: u64 = 8;
+/// Peers in one bucket.
+pub(crate) const BUCKET_PEERS: usize = 64;
+/// Peers of the last run that are dialled first.
+pub(crate) const ANCHORS: usize = 2;
+/// Between two feelers, spread by half.
+pub(crate) const FEELER_MS: u64 = 120_000;
+/// The address book and the bans are written so often, where they changed, and at the end.
+pub(crate) const SAVE_MS: u64 = 60_000;
+/// Of the file with a closed network's secret: its digits, and some white space.
+pub(crate) const MAX_SECRET_FILE_BYTES: u64 = 256;
+/// Of a file of ours that is read back: 8,192 peers with 8 addresses each.
+pub(crate) const MAX_STATE_FILE_BYTES: u64 = 8 << 20;
 /// Addresses of one peer (THREATS N1).
 pub(crate) const MAX_ADDRESSES_PER_PEER: usize = 8;
 /// Peers that the operator asks us to keep.

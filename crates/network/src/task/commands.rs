@@ -8,6 +8,7 @@ use tokio::{sync::oneshot, time::timeout};
 use super::{Step, Task};
 use crate::{
     NetworkError, NetworkInfo, address::parse_dial, handle::Command, limits::STOP_TIMEOUT,
+    log::printable,
 };
 
 impl Task {
@@ -28,6 +29,22 @@ impl Task {
                 give(done, result);
             }
             Command::RemovePeer { address, done } => give(done, self.dialler.forget(&address)),
+            Command::Bans(reply) => {
+                give(reply, self.swarm.behaviour().gate.bans.list(self.clocks.moment()));
+            }
+            Command::Ban { who, seconds, reason, done } => {
+                give(done, self.ban(&who, seconds, &reason));
+            }
+            Command::Unban { who, done } => {
+                let lifted = self.swarm.behaviour_mut().gate.bans.lift(&who);
+                self.save_bans();
+                give(done, lifted);
+            }
+            Command::ClearBans(reply) => {
+                let lifted = self.swarm.behaviour_mut().gate.bans.clear();
+                self.save_bans();
+                give(reply, lifted);
+            }
             Command::Disconnect { who, done } => give(done, self.disconnect(&who)),
             Command::Stop(_) => return Err(NetworkError::Stopped),
         }
@@ -55,6 +72,25 @@ impl Task {
         }
     }
 
+    /// The operator's ban; whoever is connected and meant by it is hung up on.
+    fn ban(&mut self, who: &str, seconds: u64, reason: &str) -> Step {
+        let moment = self.clocks.moment();
+        self.swarm.behaviour_mut().gate.bans.set(who, seconds, &printable(reason), moment)?;
+        self.save_bans();
+        let gate = &self.swarm.behaviour().gate;
+        let banned: Vec<PeerId> = self
+            .peers
+            .iter()
+            .filter(|(id, peer)| gate.has_banned(Some(id), &peer.address))
+            .map(|(id, _)| *id)
+            .collect();
+        for peer in banned {
+            self.stop_introducing(&peer);
+            self.hang_up(&peer);
+        }
+        Ok(())
+    }
+
     fn disconnect(&mut self, who: &str) -> Step {
         let found = if let Ok(number) = who.parse() {
             self.peers.id_of(Peer(number))
@@ -79,6 +115,8 @@ impl Task {
 
     /// Closes what is open, for a bounded time.
     pub(super) async fn close(mut self, done: oneshot::Sender<()>) -> NetworkError {
+        self.save_bans();
+        self.save_book();
         let everyone: Vec<_> = self.swarm.connected_peers().copied().collect();
         for peer in &everyone {
             self.hang_up(peer);

@@ -17,7 +17,7 @@ use super::{
     peers::{Connected, Standing, teller_scope},
 };
 use crate::{
-    address::{Scope, dialable},
+    address::{Group, Scope, dialable},
     behaviour::remote_address,
     dialler::{Dial, Surroundings, Target},
     discovery::Found,
@@ -85,7 +85,12 @@ impl Task {
             ConnectedPoint::Listener { .. } => Direction::Inbound,
         };
         self.peers.insert(peer, connection, direction, remote_address(endpoint), now);
-        self.dialler.connected(connection, peer);
+        if self.dialler.connected(connection, peer)
+            && let Some(connected) = self.peers.get_mut(&peer)
+        {
+            connected.feeler = true;
+        }
+        self.evict();
     }
 
     pub(super) fn on_identified(&mut self, peer: PeerId, info: &identify::Info) -> Step {
@@ -114,7 +119,12 @@ impl Task {
         if knows_others && let Some(discovery) = self.swarm.behaviour_mut().discovery.as_mut() {
             discovery.introduce(&peer, &addresses);
         }
-        self.dialler.learn(peer, &addresses);
+        let now_seconds = self.clocks.moment().unix_seconds;
+        self.dialler.book.learn(peer, &addresses, now_seconds);
+        if self.peers.get(&peer).is_some_and(|connected| connected.feeler) {
+            self.hang_up(&peer);
+            return Ok(());
+        }
         self.announce(&peer)
     }
 
@@ -122,7 +132,8 @@ impl Task {
     pub(super) fn announce(&mut self, peer: &PeerId) -> Step {
         let now = self.now();
         let Some(connected) = self.peers.get_mut(peer) else { return Ok(()) };
-        if connected.announced || matches!(connected.standing, Standing::Stranger { .. }) {
+        let is_stranger = matches!(connected.standing, Standing::Stranger { .. });
+        if connected.announced || connected.feeler || connected.leaving || is_stranger {
             return Ok(());
         }
         connected.announced = true;
@@ -181,7 +192,7 @@ impl Task {
         }
     }
 
-    fn stop_introducing(&mut self, peer: &PeerId) {
+    pub(super) fn stop_introducing(&mut self, peer: &PeerId) {
         if let Some(discovery) = self.swarm.behaviour_mut().discovery.as_mut() {
             discovery.forget(peer);
         }
@@ -203,10 +214,12 @@ impl Task {
             tracing::info!(peer = number, identity = %peer, %address, ban_ms, left_out, "cut a peer: {}", printable(reason));
         }
         if let Some(ban_ms) = ban_ms {
-            let until_ms = now.saturating_add(ban_ms);
-            let bans = &mut self.swarm.behaviour_mut().gate.bans;
-            bans.ban(*peer, &connected.address, until_ms);
+            let moment = self.clocks.moment();
+            let gate = &mut self.swarm.behaviour_mut().gate;
+            let origin = gate.origin(&connected.address);
+            gate.bans.ban(*peer, origin, ban_ms, &printable(reason), moment);
             self.stop_introducing(peer);
+            self.save_bans();
         }
         self.hang_up(peer);
     }
@@ -310,10 +323,10 @@ impl Task {
             now_ms,
             outbound: self.peers.outbound(),
             is_connected: &|peer| self.peers.get(peer).is_some(),
-            is_banned: &|peer, address| {
-                peer.is_some_and(|peer| gate.bans.has_peer(peer, now_ms))
-                    || gate.bans.has_address(address, now_ms)
+            has_group: &|group| {
+                self.peers.dialled().any(|(_, peer)| Group::of(&peer.address) == group)
             },
+            is_banned: &|peer, address| gate.has_banned(peer, address),
         });
         for Dial { target, peer, addresses } in dials {
             // a port of its own: two nodes that dial each other from their listening ports at once
@@ -373,7 +386,9 @@ impl Task {
                 tracing::warn!(%address, failures, "can't reach a configured peer, trying on: {error}");
             }
             Target::Kept(address) => tracing::debug!(%address, failures, "can't reach: {error}"),
-            Target::Book(peer) => tracing::debug!(%peer, failures, "can't reach: {error}"),
+            Target::Book(peer) | Target::Feeler(peer) => {
+                tracing::debug!(%peer, failures, "can't reach: {error}")
+            }
         }
     }
 
@@ -392,7 +407,7 @@ impl Task {
     pub(super) fn on_found(&mut self, found: Found) {
         let Some(scope) = self.peers.widest_scope() else { return };
         let told = found.addresses.iter().filter_map(|address| dialable(address, scope));
-        if self.dialler.rumour(found.peer, told.collect()) {
+        if self.dialler.book.rumour(found.peer, told.collect()) {
             self.lookups.hurry(self.now());
         }
     }
@@ -400,7 +415,7 @@ impl Task {
     pub(super) fn on_neighbours(&mut self, found: Vec<(PeerId, Multiaddr)>) {
         for (peer, address) in found {
             let told = dialable(&address, Scope::Private);
-            self.dialler.rumour(peer, told.into_iter().collect());
+            self.dialler.book.rumour(peer, told.into_iter().collect());
         }
     }
 }

@@ -5,10 +5,12 @@
 
 mod commands;
 mod connections;
+mod eviction;
 mod exchange;
 mod listening;
 mod peers;
 mod relay;
+mod state;
 
 use std::sync::Arc;
 
@@ -19,7 +21,8 @@ use libp2p::{PeerId, Swarm, gossipsub, identify, mdns, ping, request_response, s
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::{
-    Clock, Config, Inbox, NetworkError,
+    Clocks, Config, Inbox, NetworkError,
+    address::parse_dial,
     behaviour::{self, Behaviour, BehaviourEvent},
     dialler::Dialler,
     gossip::Topics,
@@ -32,6 +35,7 @@ use connections::Lookups;
 use exchange::Exchanges;
 use peers::Peers;
 use relay::Tickets;
+use state::StateFiles;
 
 /// A step's result.
 type Step = Result<(), NetworkError>;
@@ -51,7 +55,7 @@ struct LogBudgets {
 pub(crate) struct Task {
     swarm: Swarm<Behaviour>,
     inbox: Arc<dyn Inbox>,
-    now_ms: Clock,
+    clocks: Clocks,
     commands: Commands,
     timer: Interval,
     local: PeerId,
@@ -59,6 +63,7 @@ pub(crate) struct Task {
     topics: Topics,
     peers: Peers,
     dialler: Dialler,
+    state: StateFiles,
     lookups: Lookups,
     tickets: Tickets,
     exchanges: Exchanges,
@@ -70,22 +75,31 @@ impl Task {
     pub(crate) fn new(
         config: &Config,
         inbox: Arc<dyn Inbox>,
-        now_ms: Clock,
+        clocks: Clocks,
         commands: Commands,
     ) -> Result<Self, NetworkError> {
         let key = key::load_or_create(&config.key_file)?;
         let local = key.public().to_peer_id();
         let names = wire::Names::new(&config.chain_id);
-        let mut dialler = Dialler::new(local);
+        let state = StateFiles::new(config.state_directory.as_deref());
+        let moment = clocks.moment();
+        let mut dialler = Dialler::new(local, state.read_book(local), !config.named_peers_only);
         for address in &config.peers {
             dialler.keep(address)?;
+        }
+        let bans = state.read_bans(moment);
+        let mut swarm = behaviour::build(config, &key, &names, &clocks, bans)?;
+        for text in &config.external_addresses {
+            let (address, _) = parse_dial(text)?;
+            swarm.add_external_address(address);
         }
         let mut timer = interval(TICK);
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
-            swarm: behaviour::build(config, &key, &names, now_ms.clone())?,
+            swarm,
             inbox,
-            now_ms,
+            clocks,
+            state,
             commands,
             timer,
             local,
@@ -119,17 +133,18 @@ impl Task {
     }
 
     fn now(&self) -> u64 {
-        (self.now_ms)()
+        (self.clocks.monotonic_ms)()
     }
 
     fn on_tick(&mut self) -> Step {
         let now = self.now();
         self.swarm.behaviour_mut().gate.bans.expire(now);
-        self.dialler.expire(now);
+        self.dialler.book.expire(now);
         self.ignore_overdue_tickets(now);
         self.end_connections(now);
         self.dial(now);
         self.look_up(now);
+        self.save(now);
         Ok(())
     }
 
@@ -173,7 +188,12 @@ impl Task {
                 self.on_ping_failed(connection, &failure);
                 Ok(())
             }
-            BehaviourEvent::Ping(_) => Ok(()),
+            BehaviourEvent::Ping(ping::Event { peer, result: Ok(round_trip), .. }) => {
+                if let Some(connected) = self.peers.get_mut(&peer) {
+                    connected.ping_ms = u64::try_from(round_trip.as_millis()).ok();
+                }
+                Ok(())
+            }
             BehaviourEvent::Gossip(gossipsub::Event::Message {
                 propagation_source,
                 message_id,

@@ -36,6 +36,16 @@ pub(super) struct Connected {
     pub(super) junk: u32,
     /// Gossip that it did not take, and since when that is counted.
     pub(super) failed: (usize, u64),
+    /// It was dialled to see whether it is there; the engine never hears of it.
+    pub(super) feeler: bool,
+    /// It is being closed.
+    pub(super) leaving: bool,
+    /// Its last round trip.
+    pub(super) ping_ms: Option<u64>,
+    /// When a block of its gossip was passed on last; 0: never.
+    pub(super) block_ms: u64,
+    /// The same of transactions.
+    pub(super) transaction_ms: u64,
 }
 
 /// All of them, by peer id and by number.
@@ -72,6 +82,11 @@ impl Peers {
                 identity_sent: false,
                 junk: 0,
                 failed: (0, now_ms),
+                feeler: false,
+                leaving: false,
+                ping_ms: None,
+                block_ms: 0,
+                transaction_ms: 0,
             },
         );
     }
@@ -108,7 +123,12 @@ impl Peers {
 
     /// Peers that we dialled.
     pub(super) fn outbound(&self) -> usize {
-        self.by_id.values().filter(|peer| peer.direction == Direction::Outbound).count()
+        self.dialled().count()
+    }
+
+    /// Those, feelers left out.
+    pub(super) fn dialled(&self) -> impl Iterator<Item = (&PeerId, &Connected)> {
+        self.iter().filter(|(_, peer)| peer.direction == Direction::Outbound && !peer.feeler)
     }
 
     /// The most local place that anybody is connected from: what a rumour may name at most.

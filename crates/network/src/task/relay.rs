@@ -20,6 +20,7 @@ use crate::{
 struct Waiting {
     message: MessageId,
     source: PeerId,
+    is_block: bool,
     overdue_ms: u64,
 }
 
@@ -64,7 +65,9 @@ impl Task {
         self.tickets.last += 1;
         let ticket = Ticket { id: self.tickets.last, source: number, deadline_ms };
         let overdue_ms = deadline_ms + VERDICT_GRACE_MS;
-        self.tickets.waiting.insert(ticket.id, Waiting { message: id, source, overdue_ms });
+        self.tickets
+            .waiting
+            .insert(ticket.id, Waiting { message: id, source, is_block, overdue_ms });
         let ticket_id = ticket.id;
         let input = Input::Gossip(ticket, data);
         if is_block {
@@ -79,7 +82,16 @@ impl Task {
 
     pub(super) fn on_verdict(&mut self, ticket: u64, verdict: Verdict) {
         // none: it was overdue, and is ignored already
-        if let Some(Waiting { message, source, .. }) = self.tickets.waiting.remove(&ticket) {
+        if let Some(Waiting { message, source, is_block, .. }) =
+            self.tickets.waiting.remove(&ticket)
+        {
+            let now = self.now();
+            if verdict == Verdict::Accept
+                && let Some(peer) = self.peers.get_mut(&source)
+            {
+                let brought = if is_block { &mut peer.block_ms } else { &mut peer.transaction_ms };
+                *brought = now;
+            }
             let acceptance = match verdict {
                 Verdict::Accept => MessageAcceptance::Accept,
                 Verdict::Reject => MessageAcceptance::Reject,

@@ -7,5 +7,6 @@ mod discovery;
 mod exchange;
 mod hostile;
 mod rig;
+mod standing;
 mod starting;
 mod strangers;

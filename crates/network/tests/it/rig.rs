@@ -7,11 +7,11 @@ use std::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use ashlar_engine::{GossipData, Input, Output, Peer, PeerConnected, Ticket};
-use ashlar_network::{Config, Inbox, NetworkError, NetworkHandle, start};
+use ashlar_network::{Clocks, Config, Inbox, NetworkError, NetworkHandle, start};
 use ashlar_primitives::{BlockId, Transaction, wire};
 use tempfile::TempDir;
 use tokio::{
@@ -99,11 +99,15 @@ pub(crate) async fn node_in(
     let mut config = Config::new(chain(net), MAX_BLOCK_BYTES, directory.path().join("node.key"));
     config.listen = vec!["/ip4/127.0.0.1/tcp/0".into()];
     config.discovery = false;
+    config.exempts_loopback = true;
+    config.state_directory = Some(directory.path().to_owned());
     adjust(&mut config);
     let inbox = Arc::new(Stub::default());
     let origin = Instant::now();
     let clock = move || u64::try_from(origin.elapsed().as_millis()).unwrap();
-    let (handle, task) = start(config, inbox.clone(), Arc::new(clock)).await?;
+    let wall = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let clocks = Clocks { monotonic_ms: Arc::new(clock), unix_seconds: Arc::new(wall) };
+    let (handle, task) = start(config, inbox.clone(), clocks).await?;
     let task = tokio::spawn(task);
     let info = handle.info().await.unwrap();
     let address = info.listening.first().cloned().unwrap_or_default();
