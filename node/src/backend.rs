@@ -9,7 +9,10 @@ use std::{
 use ashlar_engine::{Answer, Call, CallError};
 use ashlar_ledger::{RocksStore, View};
 use ashlar_network::{NetworkError, NetworkHandle};
-use ashlar_rpc::server::{Backend, BackendError, ChainEvent, MiningState, NetworkState};
+use ashlar_rpc::{
+    server::{Backend, BackendError, ChainEvent, MiningState, NetworkState},
+    types::BannedPeer,
+};
 use tokio::sync::{Notify, Semaphore, broadcast, oneshot, watch};
 
 use crate::{
@@ -126,6 +129,29 @@ impl Backend for NodeBackend {
         })
     }
 
+    async fn bans(&self) -> Result<Vec<BannedPeer>, BackendError> {
+        let bans = self.network.bans().await.map_err(|_| BackendError::Stopping)?;
+        let told = bans.into_iter().map(|ban| BannedPeer {
+            address: ban.who,
+            ban_created: ban.since,
+            banned_until: ban.until,
+            ban_reason: ban.reason,
+        });
+        Ok(told.collect())
+    }
+
+    async fn ban(&self, who: String, seconds: u64) -> Result<(), BackendError> {
+        self.network.ban(&who, seconds, "by the operator").await.map_err(of_ban)
+    }
+
+    async fn unban(&self, who: String) -> Result<(), BackendError> {
+        self.network.unban(&who).await.map_err(of_ban)
+    }
+
+    async fn clear_bans(&self) -> Result<(), BackendError> {
+        self.network.clear_bans().await.map(drop).map_err(|_| BackendError::Stopping)
+    }
+
     fn set_mock_time(&self, unix_seconds: Option<u64>) -> Result<(), BackendError> {
         self.clock.set_mock(unix_seconds).map_err(|_| BackendError::RealClock)
     }
@@ -155,5 +181,13 @@ impl Backend for NodeBackend {
 
     fn stop(&self) {
         self.stop.notify_one();
+    }
+}
+
+fn of_ban(error: NetworkError) -> BackendError {
+    match error {
+        NetworkError::NotBannable { .. } => BackendError::NotBannable { reason: error.to_string() },
+        NetworkError::NotBanned { who } => BackendError::NotBanned { who },
+        _ => BackendError::Stopping,
     }
 }

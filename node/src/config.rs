@@ -63,6 +63,39 @@ pub(crate) struct RunArguments {
     /// Multiaddress of a peer to connect to and to keep connected to; may be repeated.
     #[arg(long = "peer", env = "ASHLAR_PEERS", value_name = "MULTIADDR", value_delimiter = ',')]
     peers: Option<Vec<String>>,
+    /// Multiaddress of a peer to connect to, and to none besides these; accepts nobody unless
+    /// --listen is given too; may be repeated.
+    #[arg(
+        long,
+        env = "ASHLAR_CONNECT",
+        value_name = "MULTIADDR",
+        value_delimiter = ',',
+        conflicts_with = "peers"
+    )]
+    connect: Option<Vec<String>>,
+    /// Peer id that may connect and be dialled, nobody else then; may be repeated.
+    #[arg(
+        long = "allow-peer",
+        env = "ASHLAR_ALLOW_PEERS",
+        value_name = "ID",
+        value_delimiter = ','
+    )]
+    allow_peers: Option<Vec<String>>,
+    /// File with the secret of a closed network (64 hex digits), the same on each of its nodes.
+    #[arg(long, env = "ASHLAR_NETWORK_SECRET", value_name = "FILE")]
+    network_secret: Option<PathBuf>,
+    /// Multiaddress under which others reach this node, told to peers; may be repeated.
+    #[arg(
+        long = "external-address",
+        env = "ASHLAR_EXTERNAL_ADDRESSES",
+        value_name = "MULTIADDR",
+        value_delimiter = ','
+    )]
+    external_addresses: Option<Vec<String>>,
+    /// Ban no loopback address and take any number of connections from it: for many nodes on one
+    /// machine.
+    #[arg(long, env = "ASHLAR_EXEMPT_LOOPBACK", num_args = 0..=1, default_missing_value = "true")]
+    exempt_loopback: Option<bool>,
     /// Find further peers through those that are connected [default: true].
     #[arg(long, env = "ASHLAR_DISCOVERY", num_args = 0..=1, default_missing_value = "true")]
     discovery: Option<bool>,
@@ -150,6 +183,11 @@ struct ConfigFile {
     genesis: Option<PathBuf>,
     listen: Option<Vec<String>>,
     peers: Option<Vec<String>>,
+    connect: Option<Vec<String>>,
+    allow_peers: Option<Vec<String>>,
+    network_secret: Option<PathBuf>,
+    external_addresses: Option<Vec<String>>,
+    exempt_loopback: Option<bool>,
     discovery: Option<bool>,
     mdns: Option<bool>,
     rpc_listen: Option<SocketAddr>,
@@ -175,6 +213,12 @@ pub(crate) struct Config {
     pub(crate) genesis: Option<PathBuf>,
     pub(crate) listen: Vec<String>,
     pub(crate) peers: Vec<String>,
+    /// `peers` are all there are: nobody else is looked for.
+    pub(crate) connects_only: bool,
+    pub(crate) allow_peers: Vec<String>,
+    pub(crate) network_secret: Option<PathBuf>,
+    pub(crate) external_addresses: Vec<String>,
+    pub(crate) exempt_loopback: bool,
     pub(crate) discovery: bool,
     pub(crate) mdns: bool,
     pub(crate) rpc_listen: SocketAddr,
@@ -199,6 +243,8 @@ pub(crate) enum ConfigError {
     Unreadable { path: PathBuf, error: io::Error },
     #[error("{path} is not a configuration file: {error}")]
     BadFile { path: PathBuf, error: Box<toml::de::Error> },
+    #[error("peers and connect exclude each other: connect names all peers there are to be")]
+    PeersAndConnect,
     #[error("--mine-threads 0 would never find a block; leave --mine out to not mine")]
     NoMiningThreads,
 }
@@ -208,12 +254,27 @@ impl Config {
     pub(crate) fn load(arguments: &RunArguments) -> Result<Self, ConfigError> {
         let file = read_file(arguments)?;
         let flags = arguments.clone();
+        if flags.peers.is_none() && file.connect.is_some() && file.peers.is_some() {
+            return Err(ConfigError::PeersAndConnect);
+        }
+        // A flag of either kind wins over the file's of both.
+        let connect = flags.connect.or(file.connect.filter(|_| flags.peers.is_none()));
+        let connects_only = connect.is_some();
+        let default_listen = if connects_only { vec![] } else { vec![DEFAULT_LISTEN.to_owned()] };
         let config = Self {
             datadir: flags.datadir,
             genesis: flags.genesis.or(file.genesis),
-            listen: flags.listen.or(file.listen).unwrap_or_else(|| vec![DEFAULT_LISTEN.to_owned()]),
-            peers: flags.peers.or(file.peers).unwrap_or_default(),
-            discovery: flags.discovery.or(file.discovery).unwrap_or(true),
+            listen: flags.listen.or(file.listen).unwrap_or(default_listen),
+            peers: connect.or(flags.peers).or(file.peers).unwrap_or_default(),
+            connects_only,
+            allow_peers: flags.allow_peers.or(file.allow_peers).unwrap_or_default(),
+            network_secret: flags.network_secret.or(file.network_secret),
+            external_addresses: flags
+                .external_addresses
+                .or(file.external_addresses)
+                .unwrap_or_default(),
+            exempt_loopback: flags.exempt_loopback.or(file.exempt_loopback).unwrap_or(false),
+            discovery: !connects_only && flags.discovery.or(file.discovery).unwrap_or(true),
             mdns: flags.mdns.or(file.mdns).unwrap_or(false),
             rpc_listen: flags.rpc_listen.or(file.rpc_listen).unwrap_or_else(default_rpc_listen),
             rpc_allow_hosts: flags.rpc_allow_hosts.or(file.rpc_allow_hosts).unwrap_or_default(),
@@ -265,6 +326,11 @@ pub(crate) fn sample() -> String {
          # Every key is shown with its default; unknown keys are errors.\n\n\
          # listen = [\"{DEFAULT_LISTEN}\"]\n\
          # peers = []                # multiaddresses: \"/ip4/192.0.2.7/tcp/9333\"\n\
+         # connect = []              # instead of peers: these and no others\n\
+         # allow_peers = []          # peer ids; others are refused then\n\
+         # network_secret = \"\"       # a file of 64 hex digits, the same on each node\n\
+         # external_addresses = []\n\
+         # exempt_loopback = false\n\
          # discovery = true\n\
          # mdns = false\n\
          # rpc_listen = \"{DEFAULT_RPC_LISTEN}\"\n\
@@ -320,13 +386,33 @@ mod tests {
         let text: String = sample()
             .lines()
             .filter_map(|line| line.strip_prefix("# "))
-            .filter(|line| line.contains(" = ") && !line.starts_with("mine ="))
+            .filter(|line| line.contains(" = "))
+            // Naming them means something even where they are empty.
+            .filter(|line| {
+                !["mine =", "connect =", "network_secret ="].iter().any(|key| line.starts_with(key))
+            })
             .map(|line| format!("{line}\n"))
             .collect();
         let (directory, flags) = arguments(&text);
         let from_sample = Config::load(&flags).unwrap();
         fs::write(directory.join(CONFIG_FILE), "").unwrap();
         assert_eq!(from_sample, Config::load(&flags).unwrap());
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn connect_names_all_peers_there_are() {
+        let (directory, mut flags) = arguments("connect = [\"/ip4/192.0.2.1/tcp/1\"]\n");
+        let config = Config::load(&flags).unwrap();
+        assert!(config.connects_only && !config.discovery && config.listen.is_empty());
+        assert_eq!(config.peers, ["/ip4/192.0.2.1/tcp/1"]);
+        flags.peers = Some(vec!["/ip4/192.0.2.2/tcp/1".into()]);
+        let config = Config::load(&flags).unwrap();
+        assert!(!config.connects_only && config.discovery);
+        assert_eq!(config.peers, ["/ip4/192.0.2.2/tcp/1"]);
+        fs::write(directory.join(CONFIG_FILE), "connect = []\npeers = []\n").unwrap();
+        flags.peers = None;
+        assert!(matches!(Config::load(&flags), Err(ConfigError::PeersAndConnect)));
         fs::remove_dir_all(directory).unwrap();
     }
 }

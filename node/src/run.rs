@@ -16,7 +16,7 @@ use ashlar_consensus::{Genesis, Params, Work};
 use ashlar_engine::{Engine, Settings};
 use ashlar_ledger::{Ledger, RocksOptions, RocksStore};
 use ashlar_mempool::Limits;
-use ashlar_network::{NetworkError, NetworkHandle};
+use ashlar_network::{Clocks, NetworkError, NetworkHandle};
 use ashlar_primitives::{Address, Lock};
 use ashlar_rpc::RunFile;
 use ashlar_rpc::server::{EVENT_CAPACITY, ServerConfig, ServerHandle, start_server};
@@ -231,13 +231,13 @@ async fn start(
     let clock = Arc::new(Clock::new(config.dev_clock));
     let lanes = Arc::new(Lanes::default());
     let (network, swarm) = {
-        let clock = Arc::clone(&clock);
-        ashlar_network::start(
-            network_config(config, directory, params),
-            Arc::clone(&lanes) as Arc<dyn ashlar_network::Inbox>,
-            Arc::new(move || clock.monotonic_ms()),
-        )
-        .await?
+        let (clock, wall) = (Arc::clone(&clock), Arc::clone(&clock));
+        let clocks = Clocks {
+            monotonic_ms: Arc::new(move || clock.monotonic_ms()),
+            unix_seconds: Arc::new(move || wall.now().unix_seconds()),
+        };
+        let inbox = Arc::clone(&lanes) as Arc<dyn ashlar_network::Inbox>;
+        ashlar_network::start(network_config(config, directory, params), inbox, clocks).await?
     };
     let network_task = tokio::spawn(swarm);
 
@@ -281,6 +281,12 @@ fn network_config(config: &Config, directory: &Datadir, params: &Params) -> ashl
         listen: config.listen.clone(),
         peers: config.peers.clone(),
         key_file: directory.key_file(),
+        state_directory: Some(config.datadir.clone()),
+        named_peers_only: config.connects_only,
+        allowed_peers: config.allow_peers.clone(),
+        network_secret_file: config.network_secret.clone(),
+        external_addresses: config.external_addresses.clone(),
+        exempts_loopback: config.exempt_loopback,
         mdns: config.mdns,
         discovery: config.discovery,
         agent: AGENT.to_owned(),

@@ -14,11 +14,11 @@ use jsonrpsee::proc_macros::rpc;
 #[cfg(feature = "server")]
 use crate::error::RpcError;
 use crate::types::{
-    AddressBalance, AddressHistory, AddressUtxos, Addresses, BlockResult, BlockTemplate,
-    BlockchainInfo, ChainTip, FeeEstimate, HeaderResult, MempoolInfo, MempoolResult, MiningInfo,
-    NetworkInfo, PeerInfo, PeerName, RawTransactionResult, SubmitResults, TemplateRequest,
-    TestResult, Text, Tip, TipEvent, TransactionEvent, TransactionStatus, TxOut, ValidatedAddress,
-    Verbosity,
+    AddressBalance, AddressHistory, AddressUtxos, Addresses, BannedPeer, BlockResult,
+    BlockTemplate, BlockchainInfo, ChainTip, FeeEstimate, HeaderResult, MempoolInfo, MempoolResult,
+    MiningInfo, NetworkInfo, PeerInfo, PeerName, RawTransactionResult, SubmitResults,
+    TemplateRequest, TestResult, Text, Tip, TipEvent, TransactionEvent, TransactionStatus, TxOut,
+    ValidatedAddress, Verbosity,
 };
 
 /// The methods.
@@ -273,6 +273,32 @@ pub trait Api {
     /// - `not-connected`: there is no such connection.
     #[method(name = "disconnectnode")]
     async fn disconnectnode(&self, address: PeerName) -> Result<(), RpcError>;
+
+    /// Who is kept out, the ban that ends first first. Bans outlive a restart.
+    #[method(name = "listbanned")]
+    async fn listbanned(&self) -> Result<Vec<BannedPeer>, RpcError>;
+
+    /// Keeps a peer out, closing its connections, or lets it in again.
+    ///
+    /// # Parameters
+    /// - `subnet`: a peer id, an IPv4 address, or an IPv6 address, which stands for its /64.
+    /// - `command`: `"add"`, or `"remove"` to lift the ban.
+    /// - `bantime`: for how long, in seconds; a day if left out, ten years at most.
+    ///
+    /// # Errors
+    /// - `invalid-parameter`: neither a peer id nor an address, or another command.
+    /// - `not-banned`: there is no such ban to lift.
+    #[method(name = "setban")]
+    async fn setban(
+        &self,
+        subnet: String,
+        command: String,
+        bantime: Option<u64>,
+    ) -> Result<(), RpcError>;
+
+    /// Lets everybody in again.
+    #[method(name = "clearbanned")]
+    async fn clearbanned(&self) -> Result<(), RpcError>;
 
     /// The work of the network and of this node's own miner.
     #[method(name = "getmininginfo")]

@@ -134,6 +134,12 @@ pub enum RpcError {
         /// As given.
         who: String,
     },
+    /// `not-banned` −30: there is no such ban to lift.
+    #[error("{who} is not banned")]
+    NotBanned {
+        /// As given.
+        who: String,
+    },
     /// `unknown-method` −32601: there is no method of that name.
     #[error("no such method")]
     UnknownMethod,
@@ -170,6 +176,7 @@ impl RpcError {
             Self::BackupFailed { .. } => "backup-failed",
             Self::BadPeerAddress { .. } => "bad-peer-address",
             Self::NotConnected { .. } => "not-connected",
+            Self::NotBanned { .. } => "not-banned",
             Self::UnknownMethod => "unknown-method",
             Self::Unauthorised => "unauthorised",
             Self::HostRefused => "host-refused",
@@ -191,7 +198,7 @@ impl RpcError {
             Self::Refused { code, .. } => refusal_number(code),
             Self::WarmingUp { .. } | Self::Stopping => -28,
             Self::NotConnected { .. } => -29,
-            Self::BadPeerAddress { .. } => -30,
+            Self::BadPeerAddress { .. } | Self::NotBanned { .. } => -30,
             Self::Overloaded => -32_009,
             Self::TimedOut { .. } => -32_002,
             Self::Unauthorised => -32_003,
@@ -221,6 +228,7 @@ impl RpcError {
             Self::BackupFailed { .. } => "check room and permissions where it was to be made",
             Self::BadPeerAddress { .. } => "give a multiaddress such as /ip4/127.0.0.1/tcp/9333",
             Self::NotConnected { .. } => "getpeerinfo lists the connections",
+            Self::NotBanned { .. } => "listbanned lists the bans",
             Self::Unauthorised => {
                 "send the contents of the cookie file as name and password; it is new at each \
                  start of the node"
@@ -300,6 +308,7 @@ mod tests {
             RpcError::BackupFailed { reason: text() },
             RpcError::BadPeerAddress { address: text(), reason: text() },
             RpcError::NotConnected { who: text() },
+            RpcError::NotBanned { who: text() },
             RpcError::UnknownMethod,
             RpcError::Unauthorised,
             RpcError::HostRefused,

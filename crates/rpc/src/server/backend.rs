@@ -8,6 +8,8 @@ use ashlar_primitives::{BlockId, Txid, Wtxid};
 use thiserror::Error;
 use tokio::sync::broadcast;
 
+use crate::types::BannedPeer;
+
 /// A node, as far as its RPC server knows it.
 ///
 /// Questions about the chain are answered from [`Backend::view`] without a word to the engine;
@@ -39,6 +41,22 @@ pub trait Backend: Send + Sync + 'static {
     /// Ends a connection, named by its number, its peer id or its address.
     fn disconnect_node(&self, who: String)
     -> impl Future<Output = Result<(), BackendError>> + Send;
+
+    /// Who is kept out, the ban that ends first first.
+    fn bans(&self) -> impl Future<Output = Result<Vec<BannedPeer>, BackendError>> + Send;
+
+    /// Keeps a peer id, an IPv4 address or an IPv6 /64 out for so long.
+    fn ban(
+        &self,
+        who: String,
+        seconds: u64,
+    ) -> impl Future<Output = Result<(), BackendError>> + Send;
+
+    /// Lifts one ban.
+    fn unban(&self, who: String) -> impl Future<Output = Result<(), BackendError>> + Send;
+
+    /// Lifts all bans.
+    fn clear_bans(&self) -> impl Future<Output = Result<(), BackendError>> + Send;
 
     /// Stands the clock still at this second, or lets it run again. Only a node with a
     /// development clock can; others answer [`BackendError::RealClock`].
@@ -143,6 +161,18 @@ pub enum BackendError {
     /// No such connection.
     #[error("not connected to {who}")]
     NotConnected {
+        /// As given.
+        who: String,
+    },
+    /// Neither a peer id nor an address.
+    #[error("{reason}")]
+    NotBannable {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No such ban.
+    #[error("{who} is not banned")]
+    NotBanned {
         /// As given.
         who: String,
     },

@@ -192,6 +192,10 @@ impl From<BackendError> for RpcError {
                 Self::BadPeerAddress { address, reason }
             }
             BackendError::NotConnected { who } => Self::NotConnected { who },
+            BackendError::NotBannable { reason } => {
+                Self::InvalidParameter { name: "subnet", reason }
+            }
+            BackendError::NotBanned { who } => Self::NotBanned { who },
             BackendError::BadDirectory { reason } => {
                 Self::InvalidParameter { name: "directory", reason }
             }

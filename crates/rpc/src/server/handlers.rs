@@ -16,11 +16,11 @@ use crate::{
     api::ApiServer,
     error::RpcError,
     types::{
-        AddressBalance, AddressHistory, AddressUtxos, Addresses, BlockResult, BlockTemplate,
-        BlockchainInfo, ChainTip, FeeEstimate, HeaderResult, MempoolInfo, MempoolResult,
-        MiningInfo, NetworkInfo, PeerInfo, PeerName, RawTransactionResult, SubmitResults,
-        TemplateRequest, TestResult, Text, Tip, TransactionStatus, TxOut, ValidatedAddress,
-        Verbosity,
+        AddressBalance, AddressHistory, AddressUtxos, Addresses, BannedPeer, BlockResult,
+        BlockTemplate, BlockchainInfo, ChainTip, FeeEstimate, HeaderResult, MempoolInfo,
+        MempoolResult, MiningInfo, NetworkInfo, PeerInfo, PeerName, RawTransactionResult,
+        SubmitResults, TemplateRequest, TestResult, Text, Tip, TransactionStatus, TxOut,
+        ValidatedAddress, Verbosity,
     },
 };
 
@@ -159,6 +159,18 @@ impl<B: Backend> ApiServer for Handlers<B> {
 
     async fn disconnectnode(&self, address: PeerName) -> Answer<()> {
         Ok(self.0.backend.disconnect_node(address.to_string()).await?)
+    }
+
+    async fn listbanned(&self) -> Answer<Vec<BannedPeer>> {
+        Ok(self.0.backend.bans().await?)
+    }
+
+    async fn setban(&self, subnet: String, command: String, bantime: Option<u64>) -> Answer<()> {
+        network::set_ban(&self.0, subnet, &command, bantime).await
+    }
+
+    async fn clearbanned(&self) -> Answer<()> {
+        Ok(self.0.backend.clear_bans().await?)
     }
 
     async fn getmininginfo(&self) -> Answer<MiningInfo> {

@@ -55,6 +55,28 @@ pub(super) async fn info<B: Backend>(context: &Context<B>) -> Result<NetworkInfo
     })
 }
 
+/// Of a ban without `bantime`, in seconds: a day, as Bitcoin Core has it.
+const DEFAULT_BAN_SECONDS: u64 = 24 * 3_600;
+
+pub(super) async fn set_ban<B: Backend>(
+    context: &Context<B>,
+    subnet: String,
+    command: &str,
+    bantime: Option<u64>,
+) -> Result<(), RpcError> {
+    match command {
+        "add" => context.backend.ban(subnet, bantime.unwrap_or(DEFAULT_BAN_SECONDS)).await?,
+        "remove" => context.backend.unban(subnet).await?,
+        _ => {
+            return Err(RpcError::InvalidParameter {
+                name: "command",
+                reason: "\"add\" or \"remove\"".to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
 pub(super) async fn add_node<B: Backend>(
     context: &Context<B>,
     node: String,

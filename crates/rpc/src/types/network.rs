@@ -25,6 +25,19 @@ impl core::fmt::Display for PeerName {
     }
 }
 
+/// One ban, as `listbanned` lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BannedPeer {
+    /// A peer id, an IPv4 address or an IPv6 /64.
+    pub address: String,
+    /// Since when, seconds since 1970.
+    pub ban_created: u64,
+    /// Until when, seconds since 1970.
+    pub banned_until: u64,
+    /// What for.
+    pub ban_reason: String,
+}
+
 /// One peer, as `getpeerinfo` lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerInfo {

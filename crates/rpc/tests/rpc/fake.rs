@@ -1,6 +1,7 @@
 //! A node without network or engine: a real ledger in memory, and a mempool that is a list.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -27,6 +28,7 @@ use ashlar_rpc::{
         Backend, BackendError, ChainEvent, EVENT_CAPACITY, Limits, MiningState, NetworkState,
         ServerConfig, ServerHandle, start_server,
     },
+    types::BannedPeer,
 };
 use ashlar_testkit::builder::{self, Chain, Plan, lock};
 use tokio::sync::{Notify, broadcast};
@@ -40,6 +42,7 @@ pub(crate) struct Fake {
     world: Mutex<World>,
     events: broadcast::Sender<ChainEvent>,
     pub(crate) nodes: Mutex<Vec<String>>,
+    bans: Mutex<BTreeMap<String, u64>>,
     pub(crate) mock_time: Mutex<Option<u64>>,
     pub(crate) real_clock: AtomicBool,
     pub(crate) syncing: AtomicBool,
@@ -71,6 +74,7 @@ impl Fake {
             world: Mutex::new(world),
             events: broadcast::channel(EVENT_CAPACITY).0,
             nodes: Mutex::default(),
+            bans: Mutex::default(),
             mock_time: Mutex::default(),
             real_clock: AtomicBool::new(false),
             syncing: AtomicBool::new(false),
@@ -325,6 +329,35 @@ impl Backend for Fake {
 
     async fn disconnect_node(&self, who: String) -> Result<(), BackendError> {
         if who == "7" { Ok(()) } else { Err(BackendError::NotConnected { who }) }
+    }
+
+    async fn bans(&self) -> Result<Vec<BannedPeer>, BackendError> {
+        let bans = self.bans.lock().unwrap();
+        let told = bans.iter().map(|(who, seconds)| BannedPeer {
+            address: who.clone(),
+            ban_created: 1_000,
+            banned_until: 1_000 + seconds,
+            ban_reason: "for a test".into(),
+        });
+        Ok(told.collect())
+    }
+
+    async fn ban(&self, who: String, seconds: u64) -> Result<(), BackendError> {
+        if who == "nobody" {
+            return Err(BackendError::NotBannable { reason: "no peer id".into() });
+        }
+        self.bans.lock().unwrap().insert(who, seconds);
+        Ok(())
+    }
+
+    async fn unban(&self, who: String) -> Result<(), BackendError> {
+        let lifted = self.bans.lock().unwrap().remove(&who);
+        lifted.map(drop).ok_or(BackendError::NotBanned { who })
+    }
+
+    async fn clear_bans(&self) -> Result<(), BackendError> {
+        self.bans.lock().unwrap().clear();
+        Ok(())
     }
 
     fn set_mock_time(&self, unix_seconds: Option<u64>) -> Result<(), BackendError> {

@@ -312,6 +312,22 @@ async fn network(running: &Running, client: &(impl ApiClient + Sync)) {
     client.disconnectnode(PeerName::Number(7)).await.unwrap();
     let unknown = client.disconnectnode(PeerName::Text("x".into())).await;
     assert_eq!(code(unknown), "not-connected");
+
+    client.setban("192.0.2.1".into(), "add".into(), None).await.unwrap();
+    client.setban("2001:db8::/64".into(), "add".into(), Some(60)).await.unwrap();
+    let bans = client.listbanned().await.unwrap();
+    let told: Vec<_> =
+        bans.iter().map(|ban| (ban.address.as_str(), ban.banned_until - ban.ban_created)).collect();
+    assert_eq!(told, [("192.0.2.1", 86_400), ("2001:db8::/64", 60)]);
+    client.setban("192.0.2.1".into(), "remove".into(), None).await.unwrap();
+    let lifted = client.setban("192.0.2.1".into(), "remove".into(), None).await;
+    assert_eq!(code(lifted), "not-banned");
+    let nobody = client.setban("nobody".into(), "add".into(), None).await;
+    assert_eq!(code(nobody), "invalid-parameter");
+    let verb = client.setban("192.0.2.1".into(), "forgive".into(), None).await;
+    assert_eq!(code(verb), "invalid-parameter");
+    client.clearbanned().await.unwrap();
+    assert!(client.listbanned().await.unwrap().is_empty());
 }
 
 async fn operating(running: &Running, client: &(impl ApiClient + Sync)) {
