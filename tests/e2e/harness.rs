@@ -271,7 +271,7 @@ pub(crate) fn run_command(datadir: &Path) -> Command {
         .arg("--datadir")
         .arg(datadir)
         .args(["--listen", "/ip4/127.0.0.1/tcp/0", "--rpc-listen", "127.0.0.1:0"])
-        .args(["--profile", "small"])
+        .args(["--profile", "small", "--exempt-loopback"])
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     command

@@ -73,7 +73,7 @@ impl Launch {
             .arg("--genesis")
             .arg(&self.genesis)
             .args(["--listen", "/ip4/127.0.0.1/tcp/0", "--rpc-listen", "127.0.0.1:0"])
-            .args(["--profile", "small", "--discovery", "false"])
+            .args(["--profile", "small", "--discovery", "false", "--exempt-loopback"])
             .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null());
