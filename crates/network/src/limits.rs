@@ -35,8 +35,9 @@ pub(crate) const COLLISION_MS: u64 = 1_500;
 pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection without identify for so long is closed.
 pub(crate) const IDENTIFY_TIMEOUT_MS: u64 = 15_000;
-/// How long a stranger stays connected at most, so that it too learns why we part.
-pub(crate) const PARTING_MS: u64 = 1_000;
+/// How long a stranger stays connected, so that it too learns why we part: what is under way when a
+/// connection closes may be lost.
+pub(crate) const PARTING_MS: u64 = 2_000;
 /// Connections end by decision or by a failed ping, never by silence.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 /// THREATS N13: both ways, so that a half-dead link is noticed.

@@ -153,8 +153,7 @@ impl Task {
 
     // ---- strangers
 
-    /// Not of our chain. It is let go at once, or after a moment if it does not yet know who we
-    /// are: its operator too shall read why.
+    /// Not of our chain. It is let go after a moment, for its operator too shall read why.
     fn on_stranger(&mut self, peer: &PeerId, net: Option<&str>) {
         let now = self.now();
         let Some(connected) = self.peers.get_mut(peer) else { return };
@@ -162,7 +161,6 @@ impl Task {
             return;
         }
         connected.standing = Standing::Stranger { until_ms: now + PARTING_MS };
-        let told = connected.identity_sent;
         if let Some(left_out) = self.budgets.stranger.take(now) {
             let address = &connected.address;
             let ours = &self.names.net;
@@ -179,17 +177,6 @@ impl Task {
         }
         self.dialler.estrange(peer, now);
         self.stop_introducing(peer);
-        if told {
-            self.hang_up(peer);
-        }
-    }
-
-    pub(super) fn on_identity_sent(&mut self, peer: PeerId) {
-        let Some(connected) = self.peers.get_mut(&peer) else { return };
-        connected.identity_sent = true;
-        if matches!(connected.standing, Standing::Stranger { .. }) {
-            self.hang_up(&peer);
-        }
     }
 
     pub(super) fn stop_introducing(&mut self, peer: &PeerId) {

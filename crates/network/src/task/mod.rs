@@ -179,10 +179,6 @@ impl Task {
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 self.on_identified(peer_id, &info)
             }
-            BehaviourEvent::Identify(identify::Event::Sent { peer_id, .. }) => {
-                self.on_identity_sent(peer_id);
-                Ok(())
-            }
             BehaviourEvent::Identify(_) => Ok(()),
             BehaviourEvent::Ping(ping::Event { connection, result: Err(failure), .. }) => {
                 self.on_ping_failed(connection, &failure);

@@ -30,8 +30,6 @@ pub(super) struct Connected {
     pub(super) standing: Standing,
     /// The engine knows of it.
     pub(super) announced: bool,
-    /// Our identity reached it.
-    pub(super) identity_sent: bool,
     /// Undecodable messages so far.
     pub(super) junk: u32,
     /// Gossip that it did not take, and since when that is counted.
@@ -79,7 +77,6 @@ impl Peers {
                 since_ms: now_ms,
                 standing: Standing::Unknown,
                 announced: false,
-                identity_sent: false,
                 junk: 0,
                 failed: (0, now_ms),
                 feeler: false,

@@ -274,7 +274,9 @@ pub(crate) fn log() -> String {
         let lines = Lines(Arc::default());
         let writer = lines.clone();
         tracing_subscriber::fmt()
-            .with_env_filter(std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into()))
+            .with_env_filter(
+                std::env::var("RUST_LOG").unwrap_or_else(|_| "info,ashlar_network=debug".into()),
+            )
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .init();
