@@ -141,7 +141,8 @@ impl Net {
 pub(crate) struct Node {
     pub(crate) datadir: PathBuf,
     genesis: PathBuf,
-    flags: Vec<String>,
+    /// Beside those that every node gets.
+    pub(crate) flags: Vec<String>,
     child: Option<Child>,
 }
 

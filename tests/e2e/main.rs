@@ -14,6 +14,7 @@ mod disk;
 mod hostile;
 mod network;
 mod payments;
+mod pruned;
 mod refusals;
 mod restarts;
 mod script;

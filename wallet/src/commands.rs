@@ -1,7 +1,7 @@
 //! The commands: ask, decide, tell.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     io::{self, BufRead, IsTerminal, Write},
 };
@@ -162,8 +162,7 @@ async fn scan(node: &Node, wallet: &mut Unlocked) -> Result<(), Failure> {
                 wallet.next_address(row)?;
             }
             let addresses = row_addresses(wallet, row)?;
-            let history = node.history(&addresses).await?;
-            let seen: BTreeSet<&str> = history.iter().map(|entry| &*entry.address).collect();
+            let seen = node.used(&addresses).await?;
             let newest = addresses
                 .iter()
                 .rposition(|address| seen.contains(address.to_string().as_str()))

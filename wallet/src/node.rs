@@ -1,6 +1,6 @@
 //! What the wallet asks of a node.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use ashlar_primitives::{Address, Amount, Encode, OutPoint, Output, Transaction};
 use ashlar_rpc::{
@@ -131,6 +131,26 @@ impl Node {
             return Ok(holdings);
         }
         Err(NodeError::Moving)
+    }
+
+    /// Those of these addresses that have a history or hold a coin: a pruned node knows a coin
+    /// for longer than what brought it.
+    pub(crate) async fn used(&self, addresses: &[Address]) -> Result<BTreeSet<String>, NodeError> {
+        let history = self.history(addresses).await?;
+        let mut used: BTreeSet<String> = history.into_iter().map(|entry| entry.address).collect();
+        for addresses in chunks(addresses) {
+            let mut cursor = None;
+            loop {
+                let coins = self.client.getaddressutxos(addresses.clone().into(), cursor, None);
+                let page = coins.await.map_err(ClientError::from)?;
+                used.extend(page.utxos.into_iter().map(|coin| coin.address));
+                match page.next {
+                    Some(next) => cursor = Some(next),
+                    None => break,
+                }
+            }
+        }
+        Ok(used)
     }
 
     /// What confirmed transactions did to these addresses, at one tip.

@@ -142,6 +142,45 @@ mod disk {
         contract(&RocksStore::open(default.path(), &RocksOptions::default()).unwrap());
     }
 
+    /// Bytes of all files.
+    fn size(folder: &std::path::Path) -> u64 {
+        let files = std::fs::read_dir(folder).unwrap();
+        // A file that goes away meanwhile takes no room.
+        files.filter_map(|file| Some(file.ok()?.metadata().ok()?.len())).sum()
+    }
+
+    /// As pruning does it: bodies under keys without order leave in the order in which they came.
+    #[test]
+    fn room_comes_back_when_the_oldest_bodies_leave() {
+        const BODIES: u64 = 200;
+        const BODY_BYTES: usize = 400_000;
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path()).unwrap();
+        let key = |number: u64| {
+            let mixed = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes();
+            mixed.repeat(4)
+        };
+        for number in 0..BODIES {
+            let mut batch = Batch::default();
+            batch.put(Family::Blocks, key(number), vec![number as u8; BODY_BYTES]);
+            store.commit(batch, Durability::Later).unwrap();
+        }
+        assert!(size(folder.path()) > BODIES * BODY_BYTES as u64);
+        for number in 0..180 {
+            let mut batch = Batch::default();
+            batch.delete(Family::Blocks, key(number));
+            store.commit(batch, Durability::Later).unwrap();
+        }
+        store.reclaim().unwrap();
+        // 8 MB are left, and a log and a table or two beside them.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while size(folder.path()) > 32_000_000 {
+            assert!(std::time::Instant::now() < deadline, "{} bytes", size(folder.path()));
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        assert_eq!(dump(&store, Family::Blocks).len(), 20);
+    }
+
     #[test]
     fn what_is_written_is_there_after_a_restart() {
         let folder = tempfile::tempdir().unwrap();
