@@ -182,14 +182,12 @@ impl<'a> Campaign<'a> {
             None => process.wait(UNNOTICED).is_some(),
             Some(_) => {
                 self.watch_end(&mut process, is_silent)?;
-                let alive = !process.has_ended();
-                if let (true, Some(rpc)) = (alive, &rpc) {
-                    // It went on: then nothing may be wrong with it.
-                    let tip = verify::everything(&self.tree, rpc)?;
-                    self.check_tip(tip)?;
+                if let (false, Some(rpc)) = (process.has_ended(), &rpc) {
+                    self.judge_survivor(&mut process, rpc)?;
                 }
                 let was_given = Strike::was_given(&trace);
                 if was_given {
+                    let alive = !process.has_ended();
                     let end = if alive { "went on" } else { "ended, naming the disk" };
                     self.tally.count(format!("of the errors: the node {end}"));
                 }
@@ -238,6 +236,8 @@ impl<'a> Campaign<'a> {
             self.check_stopped()?;
         }
         let (mut process, rpc) = self.start_verified()?;
+        // A node that follows its peer may be behind it when all is fed.
+        answered("addnode", rpc.connect_to(&self.partner.rpc.peer_address))?;
         while !self.is_over() {
             if self.feed(&rpc, self.tree.len())? {
                 return Err(Loss::Hangs { what: "answer", log: process.log_tail() });
@@ -420,7 +420,9 @@ impl<'a> Campaign<'a> {
             if height > expected.height && Some(id) != in_flight {
                 return Err(lost(id, height));
             }
-            if tip != self.told.1 && Some(tip) != next {
+            // What was there already when it was sent again may not have been the tip yet.
+            let last = self.tree.tip_after(self.fed);
+            if tip != self.told.1 && tip != last && Some(tip) != next {
                 return Err(lost(self.told.1, self.told.0));
             }
         }
@@ -451,6 +453,16 @@ impl<'a> Campaign<'a> {
             return Ok(());
         }
         Err(Loss::IllEnd { status, log: process.log_tail() })
+    }
+
+    /// A node that went on after an error: nothing may be wrong with it, or it ends now.
+    fn judge_survivor(&mut self, process: &mut Process, rpc: &Rpc) -> Result<(), Loss> {
+        match verify::everything(&self.tree, rpc) {
+            Ok(tip) => self.check_tip(tip),
+            // What it can't read for a caller ends it, too.
+            Err(Loss::NoAnswer { .. }) => self.watch_end(process, true),
+            Err(loss) => Err(loss),
+        }
     }
 
     /// What commands say of the stopped node.

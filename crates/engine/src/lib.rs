@@ -187,6 +187,8 @@ impl<S: Store> Engine<S> {
     /// # Errors
     /// *We* are broken: the driver stops the node with the message.
     pub fn handle(&mut self, now: Time, input: Input, out: &mut Outputs) -> Result<(), StoreError> {
+        // What a reader of a view could not read ends the node as well, also an idle one.
+        self.ledger.check_store()?;
         core::mem::swap(&mut self.out, out);
         let result = self.step(now, input);
         core::mem::swap(&mut self.out, out);

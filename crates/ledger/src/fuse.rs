@@ -43,6 +43,11 @@ impl<S> Fuse<S> {
     pub(crate) fn new(store: Arc<S>) -> Self {
         Self { store, blown: Blown::default() }
     }
+
+    /// What blew it, where it is blown.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        self.blown.check()
+    }
 }
 
 /// A snapshot behind the fuse of its store: what a reader can't read stops the node, too.

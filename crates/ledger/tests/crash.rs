@@ -361,7 +361,9 @@ fn what_a_reader_cannot_read_stops_the_ledger() {
     let store = Arc::new(FaultyStore::new(play.stage(), Some(fault)));
     let mut ledger = open(&store, &play.chain, &play.settings);
     play.act(&mut ledger, &mut None).unwrap();
+    ledger.check_store().unwrap();
     assert!(ledger.view().block_id_at(0).is_err());
+    assert!(matches!(ledger.check_store(), Err(StoreError::Io { .. })));
     assert!(ledger.view().block_id_at(0).is_err(), "also what could be read again");
     assert!(matches!(ledger.flush(), Err(StoreError::Io { .. })));
     assert_eq!(store.writes_after(), 0);
