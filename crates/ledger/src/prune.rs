@@ -30,7 +30,7 @@ const STEP_BLOCKS: usize = 128;
 const STEP_BYTES: u64 = 16 << 20;
 
 /// After so many deleted bytes the store is asked to give the room back.
-const RECLAIM_BYTES: u64 = 64 << 20;
+const RECLAIM_BYTES: u64 = 16 << 20;
 
 /// A branch with less work whose tip is this far below the chain's loses its bodies
 /// (THREATS S11). Should it ever matter again, they are fetched again.
