@@ -10,6 +10,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use crate::ledger::Ledger;
 use crate::store::{
     Announced, Batch, Direction, Durability, Entry, Family, KeyRange, Marker, Read, Store,
     StoreError,
@@ -47,6 +48,14 @@ impl<S> Fuse<S> {
     /// What blew it, where it is blown.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         self.blown.check()
+    }
+}
+
+impl<S: Store> Ledger<S> {
+    /// The failure that ended this ledger, where a reader of one of its views met it: a driver that
+    /// asks now and then stops although nothing else happens.
+    pub fn check_store(&self) -> Result<(), StoreError> {
+        self.store.check()
     }
 }
 

@@ -349,12 +349,6 @@ impl<S: Store> Ledger<S> {
         Arc::clone(&self.published)
     }
 
-    /// The failure that ended this ledger, where a reader of one of its views met it: a driver that
-    /// asks now and then stops although nothing else happens.
-    pub fn check_store(&self) -> Result<(), StoreError> {
-        self.store.check()
-    }
-
     // --- headers
 
     /// Group 1 of §8 in order, `unknown-parent` and `time-too-new` included.
