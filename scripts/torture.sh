@@ -73,7 +73,7 @@ if [ -n "$others" ]; then
 fi
 if wants flip; then
     cargo build --release --locked --quiet --workspace --example flip
-    TMPDIR=$folder run "$(target_dir)/release/examples/flip" --flips $((rounds * 5)) --seed "$seed" ||
+    TMPDIR=$folder run "$(target_dir)/release/examples/flip" --flips $((rounds * 2)) --seed "$seed" ||
         failed=1
 fi
 if [ "$failed" -ne 0 ]; then
