@@ -3,17 +3,23 @@
 use std::{fs, path::PathBuf, thread, time::Duration};
 
 use ashlar_primitives::{BlockId, Encode as _};
+use ashlar_processes::{
+    node::{Launch, Process, kill},
+    rpc::Rpc,
+    wait_at_most, wait_for,
+};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use crate::{
     fault::Strike,
     power::{Disk, NoDisk},
-    process::{Launch, Process, Rpc, kill, wait_at_most, wait_for},
     report::Tally,
     tree::{Shape, Tree},
     verify::{self, Loss, answered},
 };
 
+/// The two nodes find each other alone.
+const NO_DISCOVERY: [&str; 2] = ["--discovery", "false"];
 /// Latest moment of a blow after feeding began, by the way of feeding, in milliseconds.
 const BLOW_RPC_MS: u64 = 120;
 const BLOW_PEER_MS: u64 = 500;
@@ -108,7 +114,7 @@ impl<'a> Campaign<'a> {
             datadir: folder.join(name),
             genesis: genesis.clone(),
             log: folder.join(format!("{name}.log")),
-            flags: setup.flags.clone(),
+            flags: [setup.flags.as_slice(), &NO_DISCOVERY.map(str::to_owned)].concat(),
         };
         let mut process = launch("partner").start(&[]);
         let rpc = process.wait_ready();

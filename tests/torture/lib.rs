@@ -5,16 +5,14 @@
 //!
 //! Reading order: [`tree`] (what is fed: blocks made beforehand, forks and reorganisations among
 //! them), [`fault`] (what is done to the node), [`campaign`] (rounds of feeding, faults and
-//! restarts on one data directory), [`verify`] (what must hold after each), [`process`] (the
-//! processes), [`power`] (a disk whose power can be cut), [`report`] (what was done, in numbers).
+//! restarts on one data directory), [`verify`] (what must hold after each), [`power`] (a disk
+//! whose power can be cut), [`report`] (what was done, in numbers).
 //!
-//! The code here only makes blocks and reads answers. It knows nodes by their command line, RPC
-//! and peers alone.
+//! The code here only makes blocks and reads answers. It knows nodes by `ashlar_processes` alone.
 
 pub mod campaign;
 pub mod fault;
 pub mod power;
-pub mod process;
 pub mod report;
 pub mod tree;
 pub mod verify;

@@ -3,14 +3,15 @@
 use std::{collections::BTreeMap, fs, path::Path, process::ExitStatus};
 
 use ashlar_primitives::{BlockId, OutPoint};
+use ashlar_processes::{
+    node::{Launch, tail},
+    rpc::Rpc,
+};
 use ashlar_rpc::ClientError;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-use crate::{
-    process::{Launch, Rpc, tail},
-    tree::Tree,
-};
+use crate::tree::Tree;
 
 /// Blocks below the tip that are read back and compared.
 const BLOCKS_READ: usize = 4;

@@ -56,7 +56,17 @@ const ARROWS: &[(&str, &[&str])] = &[
             "ashlar-testkit",
         ],
     ),
-    ("ashlar-bench", &["ashlar-primitives", "ashlar-consensus", "ashlar-ledger", "ashlar-testkit"]),
+    ("ashlar-processes", &["ashlar-primitives", "ashlar-rpc"]),
+    (
+        "ashlar-bench",
+        &[
+            "ashlar-primitives",
+            "ashlar-consensus",
+            "ashlar-ledger",
+            "ashlar-processes",
+            "ashlar-testkit",
+        ],
+    ),
     (
         "ashlar-node",
         &[
@@ -71,7 +81,16 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("ashlar-wallet", &["ashlar-primitives", "ashlar-consensus", "ashlar-rpc"]),
-    ("ashlar-e2e", &["ashlar-primitives", "ashlar-consensus", "ashlar-rpc", "ashlar-testkit"]),
+    (
+        "ashlar-e2e",
+        &[
+            "ashlar-primitives",
+            "ashlar-consensus",
+            "ashlar-processes",
+            "ashlar-rpc",
+            "ashlar-testkit",
+        ],
+    ),
 ];
 
 /// What the wallet must never pull in, by any path.

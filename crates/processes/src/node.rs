@@ -1,44 +1,20 @@
-//! The processes: nodes, started also under a tracer that strikes, and calls to them.
+//! A process: how it is started, also under a tracer that strikes, and how it ends.
 
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use ashlar_primitives::BlockId;
-use ashlar_rpc::{
-    ApiClient, Client, ClientError, Credentials, RunFile,
-    types::{AddressUtxo, BlockchainInfo, ChainTip, Text},
-};
-use tokio::runtime::Runtime;
+use ashlar_rpc::RunFile;
 
-/// Longest that a node may take to start, to stop, or to reach a tip.
-pub const PATIENCE: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(3);
+use crate::{Rpc, wait_at_most, wait_for};
+
+/// The RPC cookie's file in a data directory.
+pub(crate) const COOKIE: &str = ".cookie";
 /// Lines at the end of a log that a failure shows.
 const LOG_TAIL_LINES: usize = 25;
-
-/// Polls until there is a value or patience ends.
-pub fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
-    wait_at_most(PATIENCE, &mut look)
-}
-
-/// The same with another patience.
-pub fn wait_at_most<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + patience;
-    loop {
-        if let Some(value) = look() {
-            return Some(value);
-        }
-        if Instant::now() > deadline {
-            return None;
-        }
-        thread::sleep(POLL);
-    }
-}
 
 /// How a node is started.
 #[derive(Clone, Debug)]
@@ -73,7 +49,7 @@ impl Launch {
             .arg("--genesis")
             .arg(&self.genesis)
             .args(["--listen", "/ip4/127.0.0.1/tcp/0", "--rpc-listen", "127.0.0.1:0"])
-            .args(["--profile", "small", "--discovery", "false", "--exempt-loopback"])
+            .args(["--profile", "small", "--exempt-loopback"])
             .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null());
@@ -137,6 +113,16 @@ impl Process {
         wait_at_most(patience, || self.child.try_wait().expect("a child's state"))
     }
 
+    /// Where its data are.
+    pub fn datadir(&self) -> &Path {
+        &self.datadir
+    }
+
+    /// `IP:PORT` of its RPC server, once it is ready.
+    pub fn rpc_address(&self) -> Option<String> {
+        Some(RunFile::read(&self.datadir).ok()?.rpc)
+    }
+
     /// The process id: the tracer, where there is one, is not its parent.
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -175,88 +161,4 @@ pub fn tail(text: &str) -> String {
 /// SIGKILL to a process that may be gone.
 pub fn kill(pid: u32) {
     drop(Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status());
-}
-
-/// Calls to one running node.
-#[derive(Debug)]
-pub struct Rpc {
-    runtime: Runtime,
-    client: Client,
-    /// Where peers reach it.
-    pub peer_address: String,
-}
-
-impl Rpc {
-    fn connect(datadir: &Path) -> Option<Self> {
-        let run = RunFile::read(datadir).ok()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.expect("a runtime");
-        let credentials = Credentials::Cookie(datadir.join(".cookie"));
-        let client = runtime.block_on(async { Client::connect(&run.rpc, &credentials) }).ok()?;
-        Some(Self { runtime, client, peer_address: run.listening.first()?.clone() })
-    }
-
-    /// `submitblock`.
-    pub fn submit(&self, block: &[u8]) -> Result<Option<String>, ClientError> {
-        Ok(self.runtime.block_on(self.client.submitblock(hex::encode(block)))?)
-    }
-
-    /// `sendrawtransactions`; whether each is taken is the mempool's business.
-    pub fn send(&self, transactions: Vec<String>) -> Result<(), ClientError> {
-        drop(self.runtime.block_on(self.client.sendrawtransactions(transactions))?);
-        Ok(())
-    }
-
-    /// `getblockchaininfo`.
-    pub fn info(&self) -> Result<BlockchainInfo, ClientError> {
-        Ok(self.runtime.block_on(self.client.getblockchaininfo())?)
-    }
-
-    /// `getchaintips`.
-    pub fn tips(&self) -> Result<Vec<ChainTip>, ClientError> {
-        Ok(self.runtime.block_on(self.client.getchaintips())?)
-    }
-
-    /// `getblockhash`.
-    pub fn id_at(&self, height: u32) -> Result<BlockId, ClientError> {
-        Ok(self.runtime.block_on(self.client.getblockhash(height))?.0)
-    }
-
-    /// `getblock`, its bytes.
-    pub fn block(&self, id: BlockId) -> Result<Vec<u8>, ClientError> {
-        let asked = self.client.call("getblock", vec![id.to_string().into(), 0.into()]);
-        let answer = self.runtime.block_on(asked)?;
-        Ok(hex::decode(answer.as_str().unwrap_or_default()).unwrap_or_default())
-    }
-
-    /// All pages of `getaddressutxos`.
-    pub fn coins(&self, addresses: &[String]) -> Result<Vec<AddressUtxo>, ClientError> {
-        let mut coins = Vec::new();
-        let mut cursor = None;
-        loop {
-            let page = self.client.getaddressutxos(addresses.to_vec().into(), cursor, None);
-            let page = self.runtime.block_on(page)?;
-            coins.extend(page.utxos);
-            cursor = page.next;
-            if cursor.is_none() {
-                return Ok(coins);
-            }
-        }
-    }
-
-    /// A transaction's block on the best chain, by the index; `None` where it is in none.
-    pub fn confirmed(&self, txid: ashlar_primitives::Txid) -> Result<Option<BlockId>, ClientError> {
-        match self.runtime.block_on(self.client.gettransaction(Text(txid))) {
-            Ok(status) => Ok(status.blockhash.map(|id| id.0)),
-            Err(error) => match ClientError::from(error) {
-                error if error.code() == Some("not-found") => Ok(None),
-                error => Err(error),
-            },
-        }
-    }
-
-    /// `addnode`.
-    pub fn connect_to(&self, address: &str) -> Result<(), ClientError> {
-        Ok(self.runtime.block_on(self.client.addnode(address.to_owned(), None))?)
-    }
 }
