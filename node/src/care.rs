@@ -25,6 +25,7 @@ use crate::{
     Failure, backup,
     clock::machine_unix_ms,
     config::{Config, LedgerArguments, RunArguments},
+    cores::Cores,
     datadir::Datadir,
     logging,
     progress::{Display, Interrupt},
@@ -153,7 +154,7 @@ pub(crate) fn check(arguments: &CheckArguments) -> Result<(), Failure> {
     let store = opened.reader()?;
     let mut display = opened.display();
     let mut watch = |progress| display.watch(progress);
-    let report = care::check(&store, &opened.genesis, depth, &mut rand::rng(), &mut watch)?;
+    let report = care::check(&store, &opened.genesis, depth, &mut Cores, &mut watch)?;
     drop(display);
     print_report(&report, depth);
     match report.remedy() {
@@ -213,13 +214,10 @@ pub(crate) fn reindex(arguments: &ReindexArguments) -> Result<(), Failure> {
     };
     let settings = run::ledger_settings(&opened.config);
     let mut display = opened.display();
-    let done = reindex::run(
-        &Arc::new(store),
-        &opened.genesis,
-        settings,
-        &mut rand::rng(),
-        &mut |progress| display.watch(progress),
-    )?;
+    let done =
+        reindex::run(&Arc::new(store), &opened.genesis, settings, &mut Cores, &mut |progress| {
+            display.watch(progress)
+        })?;
     drop(display);
     println!("tip       {} at height {}", done.tip, done.height);
     if done.found_headers > 0 {
@@ -315,7 +313,7 @@ pub(crate) fn import(arguments: &ImportArguments) -> Result<(), Failure> {
         &mut reader(&file)?,
         total_blocks,
         now_seconds,
-        &mut rand::rng(),
+        &mut Cores,
         &mut watch,
     )?;
     drop(display);

@@ -12,6 +12,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     clock::Clock,
+    cores::JobPool,
     disk::{DiskError, Watch},
     lanes::{Item, Lanes, ReplySender},
 };
@@ -47,9 +48,9 @@ impl Driver {
     /// [`Lanes::stop`], and then the ledger is on disk.
     pub(crate) fn spawn(self) -> io::Result<oneshot::Receiver<Result<(), DriverError>>> {
         let (ended, receiver) = oneshot::channel();
-        let pool = job_pool()?;
+        let jobs = JobPool::new()?;
         thread::Builder::new().name("engine".to_owned()).spawn(move || {
-            let outcome = Running { driver: self, pool, replies: BTreeMap::new(), calls: 0 }.run();
+            let outcome = Running { driver: self, jobs, replies: BTreeMap::new(), calls: 0 }.run();
             // Nobody listens any more where the process is already ending for another reason.
             drop(ended.send(outcome));
         })?;
@@ -57,18 +58,9 @@ impl Driver {
     }
 }
 
-/// One worker a core. A panic in a job aborts the process: its verdict would be missing for ever.
-fn job_pool() -> io::Result<rayon::ThreadPool> {
-    rayon::ThreadPoolBuilder::new()
-        .thread_name(|index| format!("job-{index}"))
-        .start_handler(|_| crate::run::lower_priority())
-        .build()
-        .map_err(io::Error::other)
-}
-
 struct Running {
     driver: Driver,
-    pool: rayon::ThreadPool,
+    jobs: JobPool,
     replies: BTreeMap<CallId, ReplySender>,
     calls: u64,
 }
@@ -136,8 +128,7 @@ impl Running {
 
     fn start(&self, id: JobId, job: Job) {
         let lanes = Arc::clone(&self.driver.lanes);
-        self.pool.spawn(move || {
-            let result = job.run(&mut rand::rng());
+        self.jobs.start(id, job, move |id, result| {
             if lanes.push_urgent(Item::Input(Input::JobDone(id, result))).is_err() {
                 tracing::error!("the engine does not keep up: its urgent lane is full; stopping");
                 lanes.stop();

@@ -10,6 +10,7 @@ mod backup;
 mod care;
 mod clock;
 mod config;
+mod cores;
 mod datadir;
 mod disk;
 mod driver;

@@ -15,7 +15,7 @@ use ashlar_ledger::{Batch, Durability, Ledger, Settings, care, chain_file};
 
 use crate::{
     Outcome, bounds,
-    drive::{self, Driver, Trust},
+    drive::{self, Cores, Driver, Trust},
     maker::Made,
     parts::Bench,
     payments::Payments,
@@ -230,8 +230,7 @@ fn imported(
     let (now, mut on) = (drive::now_seconds(), |_| ControlFlow::Continue(()));
     let start = Instant::now();
     care::import_headers(&mut ledger, &mut open()?, total, now, &mut on)?;
-    let rng = &mut rand::rng();
-    let imported = care::import(&mut ledger, &mut open()?, total, now, rng, &mut on)?;
+    let imported = care::import(&mut ledger, &mut open()?, total, now, &mut Cores, &mut on)?;
     let time = start.elapsed();
     if imported.new != total || Some(ledger.view().tip().id) != last {
         return Err(format!("of {total} blocks {} were imported", imported.new).into());

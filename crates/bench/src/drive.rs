@@ -7,12 +7,13 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use ashlar_consensus::{CheckedBlock, Genesis, HeaderState, verify_signatures};
+use ashlar_consensus::{CheckedBlock, Genesis, HeaderState, signature::Workers, verify_signatures};
 use ashlar_ledger::{
     BodyStored, Completed, Ledger, Move, RocksOptions, RocksStore, Settings, Store, View,
 };
 use ashlar_primitives::Header;
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rand::CryptoRng;
+use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
 
 use crate::Outcome;
 
@@ -41,6 +42,24 @@ pub fn settings(indexes: bool) -> Settings {
 /// A new store on disk with the node's options.
 pub fn store(directory: &Path) -> Outcome<Arc<RocksStore>> {
     Ok(Arc::new(RocksStore::open(directory, &RocksOptions::default())?))
+}
+
+/// All cores, as the node has them.
+#[derive(Clone, Copy, Debug)]
+pub struct Cores;
+
+impl Workers for Cores {
+    fn count(&self) -> usize {
+        rayon::current_num_threads()
+    }
+
+    fn share<R: Send>(
+        &mut self,
+        pieces: usize,
+        work: impl Fn(usize, &mut dyn CryptoRng) -> R + Sync,
+    ) -> Vec<R> {
+        (0..pieces).into_par_iter().map_init(rand::rng, |rng, piece| work(piece, rng)).collect()
+    }
 }
 
 /// A ledger and what drives it.
@@ -100,7 +119,7 @@ impl<S: Store> Driver<S> {
                             Trust::Nothing => BTreeSet::new(),
                             Trust::Mempool => checks.iter().map(|check| check.wtxid).collect(),
                         };
-                        verify_signatures(&checks, &known, &mut rand::rng())
+                        verify_signatures(&checks, &known, &mut Cores)
                     });
                     let completed = self.ledger.complete(walked, verified, self.now_ms())?;
                     if completed != Completed::Connected {

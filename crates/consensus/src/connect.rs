@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ashlar_primitives::{Amount, Coin, OutPoint};
-use rand::CryptoRng;
 use thiserror::Error;
 
 use crate::{
@@ -13,7 +12,7 @@ use crate::{
     error::{BlockError, TxError, require},
     header::HeaderState,
     params::Params,
-    signature::{Fingerprint, Place, SignatureCheck, Verified, verify_signatures},
+    signature::{Fingerprint, Place, SignatureCheck, Verified, Workers, verify_signatures},
     transaction::{CheckedTransaction, judge_transaction},
 };
 
@@ -234,10 +233,10 @@ pub fn connect_block(
     params: &Params,
     block: &CheckedBlock,
     coins: &SpentCoins,
-    rng: &mut (impl CryptoRng + ?Sized),
+    workers: &mut impl Workers,
 ) -> Result<Transition, BlockError> {
     let Walked { checks, outcome } = walk(parent, next_header, params, block, coins);
-    verify_signatures(&checks, &BTreeSet::new(), rng).map_err(signature_error)?;
+    verify_signatures(&checks, &BTreeSet::new(), workers).map_err(signature_error)?;
     outcome.map(|pending| pending.transition)
 }
 

@@ -3,7 +3,10 @@
 //! What is reported is always the lowest place whose signature fails when verified alone.
 
 use core::ops::ControlFlow;
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use ashlar_primitives::{PublicKey, SigHash, Signature, Wtxid};
 use ed25519_zebra::{VerificationKey, VerificationKeyBytes, batch};
@@ -39,6 +42,9 @@ pub struct SignatureCheck {
 /// How many signatures one batch holds: beyond it batches gain nothing, and one that fails costs
 /// about twice its size again.
 pub const BATCH_SIZE: usize = 1_024;
+
+/// The least that is worth a batch of its own on another core.
+const SMALLEST_SHARE: usize = 64;
 
 /// A failed batch is halved down to this size and then verified one by one: halving further would
 /// cost more than it saves.
@@ -78,24 +84,66 @@ pub fn verify_one(key: &PublicKey, message: &[u8], signature: &Signature) -> boo
         .is_ok()
 }
 
-/// Verifies all; `Err` is the lowest place whose signature fails, whatever the generator, batch
-/// boundaries or number of threads. `rng` must be unpredictable to the signatures' maker.
+/// Whoever does independent pieces of work: one thread with its generator (any [`CryptoRng`]), or a
+/// driver's pool. It decides how fast the pieces are done, and nothing else.
+pub trait Workers {
+    /// How many pieces are worked on at a time.
+    fn count(&self) -> usize {
+        1
+    }
+
+    /// Calls `work` once with each number below `pieces` and a generator that the makers of what is
+    /// verified can't predict; the results in order of number.
+    fn share<R: Send>(
+        &mut self,
+        pieces: usize,
+        work: impl Fn(usize, &mut dyn CryptoRng) -> R + Sync,
+    ) -> Vec<R>;
+}
+
+impl<G: CryptoRng> Workers for G {
+    fn share<R: Send>(
+        &mut self,
+        pieces: usize,
+        work: impl Fn(usize, &mut dyn CryptoRng) -> R + Sync,
+    ) -> Vec<R> {
+        (0..pieces).map(|piece| work(piece, self)).collect()
+    }
+}
+
+/// How so many signatures are cut into batches: none above [`BATCH_SIZE`], as many for each worker
+/// as for the others, none so small that it gains little.
+fn batch_size(signatures: usize, workers: usize) -> usize {
+    let batches = signatures.div_ceil(BATCH_SIZE).max(1);
+    let batches = batches.checked_next_multiple_of(workers.max(1)).unwrap_or(batches);
+    signatures.div_ceil(batches).clamp(SMALLEST_SHARE, BATCH_SIZE)
+}
+
+/// Verifies all; `Err` is the lowest place whose signature fails, whatever the generators, batch
+/// boundaries or number of `workers`.
 /// `known` are transactions whose signatures verified before (by [`verify_transactions`]): a wtxid
 /// commits to everything signed and every signature, so their checks are skipped.
 pub fn verify_signatures(
     checks: &[SignatureCheck],
     known: &BTreeSet<Wtxid>,
-    rng: &mut (impl CryptoRng + ?Sized),
+    workers: &mut impl Workers,
 ) -> Result<Verified, Place> {
     let unknown: Vec<_> =
         checks.iter().filter(|check| !known.contains(&check.wtxid)).enumerate().collect();
-    let mut first = |_, place| ControlFlow::Break(place);
-    for batch in unknown.chunks(BATCH_SIZE) {
-        if let ControlFlow::Break(place) = find_failures(batch, rng, &mut first) {
-            return Err(place);
-        }
+    let batches: Vec<_> = unknown.chunks(batch_size(unknown.len(), workers.count())).collect();
+    // What stands behind a failure is not looked at: it decides nothing.
+    let lowest = AtomicUsize::new(usize::MAX);
+    let failures = workers.share(batches.len(), |number, rng| {
+        let batch = batches.get(number).filter(|_| number < lowest.load(Ordering::Relaxed))?;
+        let found = find_failures(batch, rng, &mut |_, place| ControlFlow::Break(place));
+        let place = found.break_value()?;
+        lowest.fetch_min(number, Ordering::Relaxed);
+        Some(place)
+    });
+    match failures.into_iter().flatten().next() {
+        Some(place) => Err(place),
+        None => Ok(Verified { fingerprint: Fingerprint::of(checks) }),
     }
-    Ok(Verified { fingerprint: Fingerprint::of(checks) })
 }
 
 /// Proof that all signatures of one transaction verify. Made only by [`verify_transactions`].

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use ashlar_consensus::{
     CheckedBlock, CheckedTransaction, OpenError, Params, SignatureCheck, SpentCoins, State,
     TxError, Verified, check_transaction, open_block, open_body,
-    signature::{Place, VerifiedTransaction, verify_signatures, verify_transactions},
+    signature::{Place, VerifiedTransaction, Workers, verify_signatures, verify_transactions},
     walk,
 };
 use ashlar_primitives::{Block, Header, Transaction, Wtxid};
@@ -86,9 +86,9 @@ pub enum JobResult {
 }
 
 impl Job {
-    /// Runs it, on any thread. `rng` must be cryptographic and unpredictable to peers; it decides
-    /// no verdict.
-    pub fn run(self, rng: &mut impl rand::CryptoRng) -> JobResult {
+    /// Runs it, on any thread; a block's signatures are shared among `workers`. Who they are and
+    /// how many decides no result.
+    pub fn run(self, workers: &mut impl Workers) -> JobResult {
         match self {
             Self::OpenBlock { params, header, height, block } => {
                 JobResult::OpenBlock(open_block(&params, &header, height, block).map(Arc::new))
@@ -97,10 +97,11 @@ impl Job {
                 JobResult::OpenBlock(open_body(&params, &header, height, &bytes).map(Arc::new))
             }
             Self::VerifyBlock { checks, known } => {
-                JobResult::VerifyBlock(verify_signatures(&checks, &known, rng))
+                JobResult::VerifyBlock(verify_signatures(&checks, &known, workers))
             }
             Self::VerifyTransactions { checks } => {
-                JobResult::VerifyTransactions(verify_transactions(&checks, rng))
+                let mut verified = workers.share(1, |_, rng| verify_transactions(&checks, rng));
+                JobResult::VerifyTransactions(verified.pop().unwrap_or_default())
             }
             Self::CheckTransactions { transactions } => JobResult::CheckTransactions(
                 transactions.into_iter().map(check_transaction).collect(),

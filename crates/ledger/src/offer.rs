@@ -4,9 +4,8 @@ use core::ops::ControlFlow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ashlar_consensus::{OpenError, open_body, verify_signatures};
+use ashlar_consensus::{OpenError, open_body, signature::Workers, verify_signatures};
 use ashlar_primitives::{BlockId, Decode as _, Header};
-use rand::CryptoRng;
 
 use crate::{
     ledger::{Judged, Ledger, Move},
@@ -45,19 +44,19 @@ impl<S: Store> Ledger<S> {
     /// tip as far as it goes, verifying signatures here and now. A header is kept only with its
     /// body, or when its block failed for ever: what says nothing about the id leaves no trace.
     ///
-    /// Used by the vectors, by imports and by tests. `rng` is [`verify_signatures`]'.
+    /// Used by the vectors, by imports and by tests. `workers` are [`verify_signatures`]'.
     pub fn offer(
         &mut self,
         bytes: &[u8],
         now_seconds: u64,
-        rng: &mut (impl CryptoRng + ?Sized),
+        workers: &mut impl Workers,
     ) -> Result<Offered, StoreError> {
         let id = match self.take_in(bytes, now_seconds)? {
             TakenIn::Known => return Ok(Offered::Known),
             TakenIn::Refused { code } => return Ok(Offered::Refused { code }),
             TakenIn::Stored(id) => id,
         };
-        self.settle_down(rng)?;
+        self.settle_down(workers)?;
         if let Some(code) = self.failed_code(&id)? {
             return Ok(Offered::Refused { code });
         }
@@ -105,24 +104,24 @@ impl<S: Store> Ledger<S> {
 
     /// Makes every move there is, verifying signatures here and now. What is connected is on disk
     /// and published when this returns.
-    pub fn settle_down(&mut self, rng: &mut (impl CryptoRng + ?Sized)) -> Result<(), StoreError> {
-        self.move_until(rng, |_| ControlFlow::Continue(())).map(drop)
+    pub fn settle_down(&mut self, workers: &mut impl Workers) -> Result<(), StoreError> {
+        self.move_until(workers, |_| ControlFlow::Continue(())).map(drop)
     }
 
     /// [`Ledger::settle_down`], telling the live height after each move. Broken off, it leaves
     /// what was connected last to [`Ledger::flush`].
     pub(crate) fn settle_watched(
         &mut self,
-        rng: &mut (impl CryptoRng + ?Sized),
+        workers: &mut impl Workers,
         watch: &mut dyn FnMut(u32) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, StoreError> {
-        self.move_until(rng, |ledger| watch(ledger.live.header.height))
+        self.move_until(workers, |ledger| watch(ledger.live.header.height))
     }
 
     /// Finishes a reorganisation that a crash interrupted, verifying signatures here and now: until
     /// what is published has the work that others were told of before. A driver does so before it
     /// serves anybody; there is nothing to do after any other stop.
-    pub fn resume(&mut self, rng: &mut (impl CryptoRng + ?Sized)) -> Result<(), StoreError> {
+    pub fn resume(&mut self, workers: &mut impl Workers) -> Result<(), StoreError> {
         if self.published.tip.work >= self.told {
             return Ok(());
         }
@@ -130,13 +129,13 @@ impl<S: Store> Ledger<S> {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         };
-        self.move_until(rng, is_there).map(drop)
+        self.move_until(workers, is_there).map(drop)
     }
 
     /// Asks `watch` after each move whether to go on.
     fn move_until(
         &mut self,
-        rng: &mut (impl CryptoRng + ?Sized),
+        workers: &mut impl Workers,
         mut watch: impl FnMut(&Self) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, StoreError> {
         // Steps end by size alone: time does not pass here.
@@ -149,7 +148,7 @@ impl<S: Store> Ledger<S> {
                 }
                 Move::Progress => {}
                 Move::Verify(walked) => {
-                    let verified = verify_signatures(walked.checks(), &BTreeSet::new(), rng);
+                    let verified = verify_signatures(walked.checks(), &BTreeSet::new(), workers);
                     self.complete(walked, verified, NOW_MS)?;
                 }
             }

@@ -308,10 +308,7 @@ impl Attempt {
 
     /// By the rules alone, in one go. They know no tree: whether the parent is known or failed is
     /// not for them to say.
-    pub fn judge(
-        &self,
-        rng: &mut (impl CryptoRng + ?Sized),
-    ) -> Result<(CheckedBlock, Transition), Fault> {
+    pub fn judge(&self, rng: &mut impl CryptoRng) -> Result<(CheckedBlock, Transition), Fault> {
         let header = self.block().header;
         let parent = self.chain.state(&self.tip);
         let next = judge_header(&parent.header, &self.params, &header, self.now_seconds)?;

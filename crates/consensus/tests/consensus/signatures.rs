@@ -5,11 +5,11 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use ashlar_consensus::{
     ForeignProof, SignatureCheck, Signatures, signature,
-    signature::{BATCH_SIZE, Place, verify_one},
+    signature::{BATCH_SIZE, Place, Workers, verify_one},
     verify_signatures, verify_transactions, walk,
 };
 use ashlar_primitives::{PublicKey, SigHash, Signature, Wtxid};
-use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rand::{CryptoRng, RngExt, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 
 use crate::builder::{Chain, Owner, output, payment, rng};
@@ -108,6 +108,26 @@ fn small_order_points_in_batches_of_1_2_and_64_at_each_position() {
     }
 }
 
+/// So many workers, of whom the last is always the first to be done.
+struct Backwards(usize);
+
+impl Workers for Backwards {
+    fn count(&self) -> usize {
+        self.0
+    }
+
+    fn share<R: Send>(
+        &mut self,
+        pieces: usize,
+        work: impl Fn(usize, &mut dyn CryptoRng) -> R + Sync,
+    ) -> Vec<R> {
+        assert!(pieces.is_multiple_of(self.0), "{pieces} for {}", self.0);
+        let mut results: Vec<R> = (0..pieces).rev().map(|piece| work(piece, &mut rng())).collect();
+        results.reverse();
+        results
+    }
+}
+
 #[test]
 fn the_lowest_place_is_reported_whatever_the_batch() {
     let checks = good(2 * BATCH_SIZE + 20);
@@ -126,6 +146,12 @@ fn the_lowest_place_is_reported_whatever_the_batch() {
             let mut rng = StdRng::seed_from_u64(random.random());
             let verdict = verify_signatures(&checks, &BTreeSet::new(), &mut rng);
             assert_eq!(verdict.map(drop), Err(place(lowest)));
+        }
+        // Nor does it matter how many look for it, and who is done first.
+        for count in [2, 3, 16] {
+            let mut workers = Backwards(count);
+            let verdict = verify_signatures(&checks, &BTreeSet::new(), &mut workers);
+            assert_eq!(verdict.map(drop), Err(place(lowest)), "{count} workers");
         }
         // What was verified before is not looked at again.
         let known = checks[..=lowest].iter().map(|check| check.wtxid).collect();

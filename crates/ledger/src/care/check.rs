@@ -8,9 +8,8 @@
 use core::fmt;
 use std::collections::BTreeSet;
 
-use ashlar_consensus::{Genesis, HeaderState};
+use ashlar_consensus::{Genesis, HeaderState, signature::Workers};
 use ashlar_primitives::BlockId;
-use rand::CryptoRng;
 
 use super::{
     CareError, Progress, Stage, Watch, check_owner,
@@ -111,7 +110,7 @@ pub(super) struct Check<'a, R> {
     watch: &'a mut Watch<'a>,
 }
 
-/// Compares everything; changes nothing. `rng` is `verify_signatures`'.
+/// Compares everything; changes nothing. `workers` are `verify_signatures`'.
 ///
 /// # Errors
 /// [`CareError::Interrupted`]; [`CareError::Open`] where the store is another chain's or
@@ -121,7 +120,7 @@ pub fn check<'a, R: Read>(
     store: &'a R,
     genesis: &'a Genesis,
     depth: Depth,
-    rng: &mut (impl CryptoRng + ?Sized),
+    workers: &mut impl Workers,
     watch: &'a mut Watch<'a>,
 ) -> Result<Report, CareError> {
     check_owner(store, genesis)?;
@@ -150,7 +149,7 @@ pub fn check<'a, R: Read>(
                 let lowest = tip.height.saturating_sub(blocks).saturating_add(1);
                 undo(&mut check, &state, &tip, lowest.max(history_start).max(1), indexes)
             }
-            Depth::Full => replay(&mut check, &state, &tip, indexes, rng),
+            Depth::Full => replay(&mut check, &state, &tip, indexes, workers),
         };
         check.settle(judged)?;
     }

@@ -2,8 +2,8 @@
 
 use std::io;
 
+use ashlar_consensus::signature::Workers;
 use ashlar_primitives::{BlockId, Decode as _, Header};
-use rand::CryptoRng;
 use thiserror::Error;
 
 use super::{CareError, Progress, Stage, Watch, go_on};
@@ -87,19 +87,19 @@ pub fn import_headers<S: Store, R: io::Read>(
 }
 
 /// Reads a whole chain file. What is known already is passed over, so that an interrupted import
-/// goes on. `total_blocks` is for progress alone; `rng` is `verify_signatures`'.
+/// goes on. `total_blocks` is for progress alone; `workers` are `verify_signatures`'.
 pub fn import<S: Store, R: io::Read>(
     ledger: &mut Ledger<S>,
     file: &mut Reader<R>,
     total_blocks: u32,
     now_seconds: u64,
-    rng: &mut (impl CryptoRng + ?Sized),
+    workers: &mut impl Workers,
     watch: &mut Watch<'_>,
 ) -> Result<Imported, ImportError> {
     let mut imported = Imported::default();
     let mut window = Window::default();
     // What an interrupted import took in and did not connect.
-    window.settle(ledger, &mut imported, total_blocks, rng, watch)?;
+    window.settle(ledger, &mut imported, total_blocks, workers, watch)?;
     while let Some(bytes) = file.next_block()? {
         let number = file.blocks();
         match ledger.take_in(&bytes, now_seconds)? {
@@ -107,20 +107,20 @@ pub fn import<S: Store, R: io::Read>(
             TakenIn::Stored(id) => window.push(number, id, bytes.len()),
             TakenIn::Refused { code } => {
                 // A block below it may be the cause, and connects or fails first.
-                window.settle(ledger, &mut imported, total_blocks, rng, watch)?;
+                window.settle(ledger, &mut imported, total_blocks, workers, watch)?;
                 let header = bytes.get(..Header::LEN).map(Header::from_bytes);
                 let id = header.and_then(Result::ok).map_or(BlockId::ZERO, |h| h.id());
                 return Err(ImportError::Refused { number, id, code });
             }
         }
         if window.is_full() {
-            window.settle(ledger, &mut imported, total_blocks, rng, watch)?;
+            window.settle(ledger, &mut imported, total_blocks, workers, watch)?;
         } else if window.blocks.is_empty() {
             let (done, total) = (number.into(), total_blocks.into());
             go_on(watch(Progress { stage: Stage::ImportBlocks, done, total }))?;
         }
     }
-    window.settle(ledger, &mut imported, total_blocks, rng, watch)?;
+    window.settle(ledger, &mut imported, total_blocks, workers, watch)?;
     Ok(imported)
 }
 
@@ -147,10 +147,10 @@ impl Window {
         ledger: &mut Ledger<S>,
         imported: &mut Imported,
         total_blocks: u32,
-        rng: &mut (impl CryptoRng + ?Sized),
+        workers: &mut impl Workers,
         watch: &mut Watch<'_>,
     ) -> Result<(), ImportError> {
-        let flow = ledger.settle_watched(rng, &mut |height| {
+        let flow = ledger.settle_watched(workers, &mut |height| {
             let (done, total) = (height.into(), total_blocks.into());
             watch(Progress { stage: Stage::ImportBlocks, done, total })
         })?;

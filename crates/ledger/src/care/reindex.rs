@@ -15,9 +15,8 @@
 
 use std::sync::Arc;
 
-use ashlar_consensus::Genesis;
+use ashlar_consensus::{Genesis, signature::Workers};
 use ashlar_primitives::{BlockId, Encode as _};
-use rand::CryptoRng;
 
 use super::{
     CareError, Progress, Stage, Watch, check_owner, count,
@@ -131,7 +130,7 @@ pub fn begin(store: &impl Store, genesis: &Genesis) -> Result<Begun, CareError> 
     Ok(Begun::Empty(families))
 }
 
-/// Rebuilds a store that [`begin`] marked. `rng` is `verify_signatures`'.
+/// Rebuilds a store that [`begin`] marked. `workers` are `verify_signatures`'.
 ///
 /// # Errors
 /// [`CareError::Interrupted`]: calling [`begin`] and this again goes on.
@@ -139,7 +138,7 @@ pub fn run<S: Store>(
     store: &Arc<S>,
     genesis: &Genesis,
     settings: Settings,
-    rng: &mut (impl CryptoRng + ?Sized),
+    workers: &mut impl Workers,
     watch: &mut Watch<'_>,
 ) -> Result<Reindexed, CareError> {
     let mut reindexed = Reindexed {
@@ -162,7 +161,7 @@ pub fn run<S: Store>(
         other => other.into(),
     })?;
     let total = ledger.best_header().height.into();
-    let settled = ledger.settle_watched(rng, &mut |height| {
+    let settled = ledger.settle_watched(workers, &mut |height| {
         watch(Progress { stage: Stage::ConnectBlocks, done: height.into(), total })
     })?;
     ledger.flush()?;

@@ -7,10 +7,9 @@
 
 use ashlar_consensus::{
     CheckedBlock, Genesis, HeaderState, Signatures, SpentCoins, State, UtxoDiff, check_header,
-    connect::signature_error, disconnect, verify_signatures, walk,
+    connect::signature_error, disconnect, signature::Workers, verify_signatures, walk,
 };
 use ashlar_primitives::BlockId;
-use rand::CryptoRng;
 use std::collections::BTreeSet;
 
 use super::{CareError, Stage, block_at, check::Check, coins::count_family, count};
@@ -75,7 +74,7 @@ pub(super) fn replay<R: Read>(
     stored: &StateRecord,
     tip: &HeaderState,
     indexes: IndexRecord,
-    rng: &mut (impl CryptoRng + ?Sized),
+    workers: &mut impl Workers,
 ) -> Result<(), CareError> {
     let mut state = check.genesis.state().clone();
     let mut totals = genesis_totals(check.genesis)?;
@@ -84,7 +83,7 @@ pub(super) fn replay<R: Read>(
     for height in 1..=tip.height {
         let (id, block) = block_at(check.store, check.genesis.params(), height)?;
         let spent = read_undo(check.store, &id, height)?;
-        let connected = connect(check, state, &block, &spent, rng);
+        let connected = connect(check, state, &block, &spent, workers);
         let Some((next, diff, claimed)) = check.settle(connected)? else { return Ok(()) };
         totals = totals_after(totals, &diff, claimed, Way::Connect)?;
         state = next;
@@ -133,7 +132,7 @@ fn connect<R: Read>(
     parent: State,
     block: &CheckedBlock,
     spent: &SpentCoins,
-    rng: &mut (impl CryptoRng + ?Sized),
+    workers: &mut impl Workers,
 ) -> Result<Connected, CareError> {
     let (id, height) = (block.id(), block.height());
     let broken = |code: &str| {
@@ -145,7 +144,7 @@ fn connect<R: Read>(
     let header = check_header(&parent.header, params, block.header());
     let header = header.map_err(|error| broken(error.code()))?;
     let walked = walk(&parent, header, params, block, spent);
-    let verified = verify_signatures(&walked.checks, &BTreeSet::new(), rng)
+    let verified = verify_signatures(&walked.checks, &BTreeSet::new(), workers)
         .map_err(|place| broken(signature_error(place).code()))?;
     let pending = walked.outcome.map_err(|error| broken(error.code()))?;
     let transition = pending
