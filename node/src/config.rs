@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::{
     disk::DEFAULT_MIN_FREE,
     size::{ByteSize, Prune},
+    work::MinimumWork,
 };
 
 /// The configuration file looked for in the data directory.
@@ -131,6 +132,11 @@ pub(crate) struct RunArguments {
     /// left [default: 1GiB].
     #[arg(long, env = "ASHLAR_MIN_FREE", value_name = "SIZE")]
     min_free: Option<ByteSize>,
+    /// The least work of a chain that counts, 64 hex digits as getblockchaininfo shows chainwork:
+    /// branches below it are not stored, and until its own chain has so much the node is catching
+    /// up [default: 0].
+    #[arg(long, env = "ASHLAR_MINIMUM_WORK", value_name = "HEX")]
+    minimum_work: Option<MinimumWork>,
     /// How much memory to take.
     #[arg(long, env = "ASHLAR_PROFILE")]
     profile: Option<Profile>,
@@ -199,6 +205,7 @@ struct ConfigFile {
     lock_index: Option<bool>,
     prune: Option<Prune>,
     min_free: Option<ByteSize>,
+    minimum_work: Option<MinimumWork>,
     profile: Option<Profile>,
     dev_clock: Option<bool>,
     log: Option<String>,
@@ -230,6 +237,7 @@ pub(crate) struct Config {
     pub(crate) lock_index: bool,
     pub(crate) prune: Prune,
     pub(crate) min_free: ByteSize,
+    pub(crate) minimum_work: MinimumWork,
     pub(crate) profile: Profile,
     pub(crate) dev_clock: bool,
     pub(crate) log: String,
@@ -288,6 +296,7 @@ impl Config {
             lock_index: flags.lock_index.or(file.lock_index).unwrap_or(true),
             prune: flags.prune.or(file.prune).unwrap_or_default(),
             min_free: flags.min_free.or(file.min_free).unwrap_or(DEFAULT_MIN_FREE),
+            minimum_work: flags.minimum_work.or(file.minimum_work).unwrap_or_default(),
             profile: flags.profile.or(file.profile).unwrap_or_default(),
             dev_clock: flags.dev_clock.or(file.dev_clock).unwrap_or(false),
             log: flags.log.or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
@@ -321,6 +330,7 @@ fn default_rpc_listen() -> SocketAddr {
 
 /// The file that `init` writes: every key with its default, all commented out.
 pub(crate) fn sample() -> String {
+    let no_work = MinimumWork::default();
     format!(
         "# Configuration of this ashlar-node. Flags and ASHLAR_… variables win over this file.\n\
          # Every key is shown with its default; unknown keys are errors.\n\n\
@@ -342,6 +352,7 @@ pub(crate) fn sample() -> String {
          # lock_index = true\n\
          # prune = \"off\"             # or a size: \"2GB\"\n\
          # min_free = \"{DEFAULT_MIN_FREE}\"\n\
+         # minimum_work = \"{no_work}\"\n\
          # profile = \"default\"       # or \"small\"\n\
          # dev_clock = false\n\
          # log = \"{DEFAULT_LOG}\"\n\

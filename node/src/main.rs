@@ -22,6 +22,7 @@ mod progress;
 mod remote;
 mod run;
 mod size;
+mod work;
 
 use std::process::ExitCode;
 

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use ashlar_consensus::{Genesis, Params, Work};
+use ashlar_consensus::{Genesis, Params};
 use ashlar_engine::{Engine, Settings};
 use ashlar_ledger::{Ledger, RocksOptions, RocksStore};
 use ashlar_mempool::Limits;
@@ -298,7 +298,7 @@ fn engine_settings(config: &Config) -> Settings {
     if config.profile == Profile::Small {
         mempool.max_bytes = SMALL_MEMPOOL_BYTES;
     }
-    Settings { mempool, agent: AGENT.to_owned(), minimum_work: Work::ZERO }
+    Settings { mempool, agent: AGENT.to_owned(), minimum_work: config.minimum_work.0 }
 }
 
 fn rpc_config(config: &Config, directory: &Datadir) -> ServerConfig {

@@ -230,9 +230,8 @@ impl<S: Store> Engine<S> {
         let best = self.ledger.best_header();
         let tip = self.view.tip();
         let height = tip.height;
-        let behind = best.work > tip.work
-            && best.work >= self.settings.minimum_work
-            && best.height > height.saturating_add(SYNC_LEAD_BLOCKS);
+        let leads = best.work > tip.work && best.height > height.saturating_add(SYNC_LEAD_BLOCKS);
+        let behind = leads || tip.work < self.settings.minimum_work;
         let was_behind = core::mem::replace(&mut self.chain.syncing, behind);
         let noticed_ms = now_ms.saturating_sub(self.chain.sync_notice_ms);
         if behind && (!was_behind || noticed_ms >= SYNC_NOTICE_INTERVAL_MS) {

@@ -104,7 +104,7 @@ pub struct Settings {
     pub mempool: ashlar_mempool::Limits,
     /// Shown to peers: `ashlar/0.1.0`. At most 64 printable ASCII characters.
     pub agent: String,
-    /// Below this a header branch is not stored.
+    /// Below this a header branch is not stored, and a node is catching up.
     pub minimum_work: ashlar_consensus::Work,
 }
 

@@ -317,3 +317,23 @@ fn in_the_silence_of_gossip_peers_are_asked_how_far_they_are() {
     world.serve(node, &chain, &tip);
     assert_eq!(world.tip(node), tip);
 }
+
+#[test]
+fn below_the_minimum_work_a_node_is_catching_up() {
+    let (chain, tip) = chain_of(10);
+    let branch = chain.branch(&tip);
+    let enough = chain.state(&branch[7].id()).header.work;
+    let mut world = World::new();
+    let node = world.add_with(chain.genesis(), enough);
+    world.advance(1);
+    assert!(world.sync_status(node).syncing, "it has nothing, and nobody told it of anything");
+    let peer = world.hand_at(node, &chain, &branch[6].id());
+    world.serve(node, &chain, &branch[6].id());
+    assert_eq!(world.tip(node), chain.genesis_id(), "a chain with too little is not its chain");
+    world.lose(node, peer);
+    world.hand_at(node, &chain, &tip);
+    world.serve(node, &chain, &tip);
+    assert_eq!(world.tip(node), tip);
+    assert!(!world.sync_status(node).syncing);
+    assert!(matches!(world.nodes[node].notices.last(), Some(Notice::Synced { .. })));
+}
