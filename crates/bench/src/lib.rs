@@ -7,19 +7,24 @@
 //!
 //! Reading order: [`report`] is the table; [`maker`] and [`payments`] make chains from a seed;
 //! [`drive`] moves a ledger along them. Each part of the table is one module, listed in
-//! [`parts::PARTS`]: [`connect`], [`reorganise`], [`worst`] (its blocks are made in [`shapes`]). [`bounds`] is what they are measured
-//! against.
+//! [`parts::PARTS`]: [`connect`], [`reorganise`], [`worst`] (its blocks are made in [`shapes`]);
+//! [`bounds`] is what they are measured against. [`sync`], [`relay`] and [`partition`] measure real
+//! nodes, started by [`nodes`].
 
 pub mod bounds;
 pub mod connect;
 pub mod drive;
 pub mod maker;
+pub mod nodes;
+pub mod partition;
 pub mod parts;
 pub mod payments;
 pub mod recorder;
+pub mod relay;
 pub mod reorganise;
 pub mod report;
 pub mod shapes;
+pub mod sync;
 pub mod timing;
 pub mod worst;
 

@@ -22,8 +22,8 @@ struct Arguments {
     /// Seconds instead of minutes: shows that the benchmark works, its figures say nothing.
     #[arg(long)]
     quick: bool,
-    /// Only this part; may be repeated.
-    #[arg(long, value_name = "PART", value_parser = PARTS.iter().map(|(name, _)| *name).collect::<Vec<_>>())]
+    /// Only these parts.
+    #[arg(long, value_name = "PART", value_delimiter = ',', value_parser = PARTS.iter().map(|(name, _)| *name).collect::<Vec<_>>())]
     only: Vec<String>,
     /// Writes the table as JSON too.
     #[arg(long, value_name = "FILE")]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::{Outcome, connect, reorganise, report::Report, worst};
+use crate::{Outcome, connect, partition, relay, reorganise, report::Report, sync, worst};
 
 /// How large the work is.
 #[derive(Clone, Debug)]
@@ -19,6 +19,14 @@ pub struct Scale {
     pub reorganise_blocks: usize,
     /// Size of the largest block of the worst cases, in bytes.
     pub worst_block_bytes: u32,
+    /// Blocks that a fresh node copies.
+    pub sync_blocks: usize,
+    /// Payments in each of them.
+    pub sync_payments: usize,
+    /// Blocks that are relayed: transactions in each, and how many of them.
+    pub relay: [(usize, usize); 3],
+    /// What two halves of a net do while they are parted.
+    pub partition: partition::Shape,
     /// Whether a ratio over its limit fails: too little work says nothing.
     pub is_judged: bool,
 }
@@ -31,6 +39,10 @@ impl Scale {
         repeats: 3,
         reorganise_blocks: 5_000,
         worst_block_bytes: 4_000_000,
+        sync_blocks: 300,
+        sync_payments: 1_000,
+        relay: [(1, 100), (1_000, 100), (10_000, 20)],
+        partition: partition::Shape::FULL,
         is_judged: true,
     };
 
@@ -41,6 +53,10 @@ impl Scale {
         repeats: 1,
         reorganise_blocks: 60,
         worst_block_bytes: 420_000,
+        sync_blocks: 40,
+        sync_payments: 50,
+        relay: [(1, 2), (20, 2), (200, 2)],
+        partition: partition::Shape::QUICK,
         is_judged: false,
     };
 }
@@ -74,5 +90,11 @@ impl Bench<'_> {
 pub type Part = (&'static str, fn(&mut Bench<'_>) -> Outcome<()>);
 
 /// All parts, in the order of the table.
-pub const PARTS: &[Part] =
-    &[("connect", connect::run), ("reorganise", reorganise::run), ("worst", worst::run)];
+pub const PARTS: &[Part] = &[
+    ("connect", connect::run),
+    ("reorganise", reorganise::run),
+    ("worst", worst::run),
+    ("sync", sync::run),
+    ("relay", relay::run),
+    ("partition", partition::run),
+];

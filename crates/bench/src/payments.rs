@@ -120,6 +120,16 @@ impl Payments {
         }
         made
     }
+
+    /// The next block: the payments of a block of another branch, in the same place.
+    ///
+    /// # Panics
+    /// Where a coin that they spend is not on this branch.
+    pub fn repeat(&mut self, made: &Made) -> Made {
+        let transactions = made.block.to_block().transactions;
+        let coins = made.diff.spent.clone().into_iter().collect();
+        self.maker.grow(transactions, &SpentCoins { coins })
+    }
 }
 
 fn lock(seed: u64, number: u64) -> Lock {
@@ -188,5 +198,18 @@ mod tests {
         let (one, other) = (one.block(20), other.block(20));
         assert_eq!(one.block.header().parent, other.block.header().parent);
         assert_ne!(one.block.id(), other.block.id());
+    }
+
+    #[test]
+    fn a_branch_can_confirm_the_payments_of_another() {
+        let (mut one, _) = Payments::new(1, 20);
+        let mut other = one.clone();
+        other.diverge(1);
+        for _ in 0..3 {
+            let made = one.block(20);
+            let again = other.repeat(&made);
+            assert_ne!(made.block.id(), again.block.id());
+            assert_eq!(made.block.to_block().transactions, again.block.to_block().transactions);
+        }
     }
 }

@@ -61,6 +61,18 @@ pub fn median_of(values: impl Iterator<Item = f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// The smallest value that at least this part of all values is not above (nearest rank): of fewer
+/// than a hundred, the 99th percentile is the largest.
+///
+/// # Panics
+/// Of none.
+pub fn percentile_of(values: impl Iterator<Item = f64>, part: f64) -> f64 {
+    let mut values: Vec<_> = values.collect();
+    values.sort_unstable_by(f64::total_cmp);
+    let rank = (values.len() as f64 * part).ceil() as usize;
+    values[rank.clamp(1, values.len()) - 1]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,5 +87,14 @@ mod tests {
         });
         let Taken { wall, processor } = middle.unwrap();
         assert_eq!((wall.as_secs(), processor.as_secs()), (5, 2));
+    }
+
+    #[test]
+    fn percentiles_are_values_that_were_measured() {
+        let hundred = || (1..=100).map(f64::from);
+        assert_eq!(percentile_of(hundred(), 0.99), 99.0);
+        assert_eq!(percentile_of(hundred(), 0.5), 50.0);
+        assert_eq!(percentile_of(hundred().take(20), 0.99), 20.0);
+        assert_eq!(percentile_of(hundred().take(1), 0.01), 1.0);
     }
 }

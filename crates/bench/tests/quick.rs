@@ -24,7 +24,15 @@ fn the_small_form_measures_everything() {
         assert!(row["measured"]["value"].as_f64().unwrap() > 0.0, "{what}");
         assert!(table.contains(what), "{what} is not in the table");
     }
-    for (part, least) in [("connect", 13), ("reorganise", 2), ("worst", 36)] {
+    let least = [
+        ("connect", 13),
+        ("reorganise", 2),
+        ("worst", 36),
+        ("sync", 1),
+        ("relay", 6),
+        ("partition", 1),
+    ];
+    for (part, least) in least {
         let count = rows.iter().filter(|row| row["part"] == part).count();
         assert!(count >= least, "{part}: {count} rows");
     }

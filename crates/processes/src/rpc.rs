@@ -1,11 +1,11 @@
 //! Calls to a running node.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
-use ashlar_primitives::BlockId;
+use ashlar_primitives::{BlockId, Txid};
 use ashlar_rpc::{
     ApiClient, Client, ClientError, Credentials, RunFile,
-    types::{AddressUtxo, BlockchainInfo, ChainTip, MempoolInfo, Text},
+    types::{AddressUtxo, BlockchainInfo, ChainTip, MempoolInfo, MempoolResult, Text},
 };
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -46,6 +46,29 @@ impl Rpc {
     pub fn send(&self, transactions: Vec<String>) -> Result<(), ClientError> {
         drop(self.runtime.block_on(self.client.sendrawtransactions(transactions))?);
         Ok(())
+    }
+
+    /// The ids of all that wait: all pages of `getrawmempool`.
+    pub fn waiting(&self) -> Result<BTreeSet<Txid>, ClientError> {
+        let mut ids = BTreeSet::new();
+        let mut after = None;
+        loop {
+            let page = self.client.getrawmempool(Some(true), after, None);
+            let MempoolResult::Entries(page) = self.runtime.block_on(page)? else {
+                let reason = "a list of ids where entries were asked for".to_owned();
+                return Err(ClientError::BadAnswer { reason });
+            };
+            ids.extend(page.transactions.into_keys().map(|id| id.0));
+            after = page.next;
+            if after.is_none() {
+                return Ok(ids);
+            }
+        }
+    }
+
+    /// `getnetworkinfo`, the number of peers.
+    pub fn connections(&self) -> Result<u64, ClientError> {
+        Ok(self.runtime.block_on(self.client.getnetworkinfo())?.connections)
     }
 
     /// `getmempoolinfo`.
@@ -90,7 +113,7 @@ impl Rpc {
     }
 
     /// A transaction's block on the best chain, by the index; `None` where it is in none.
-    pub fn confirmed(&self, txid: ashlar_primitives::Txid) -> Result<Option<BlockId>, ClientError> {
+    pub fn confirmed(&self, txid: Txid) -> Result<Option<BlockId>, ClientError> {
         match self.runtime.block_on(self.client.gettransaction(Text(txid))) {
             Ok(status) => Ok(status.blockhash.map(|id| id.0)),
             Err(error) => match ClientError::from(error) {
@@ -100,8 +123,26 @@ impl Rpc {
         }
     }
 
+    /// `generatetoaddress`: the ids.
+    pub fn generate(&self, blocks: u32, address: &str) -> Result<Vec<BlockId>, ClientError> {
+        let ids = self.client.generatetoaddress(blocks, address.to_owned(), None);
+        Ok(self.runtime.block_on(ids)?.into_iter().map(|id| id.0).collect())
+    }
+
     /// `addnode`.
     pub fn connect_to(&self, address: &str) -> Result<(), ClientError> {
         Ok(self.runtime.block_on(self.client.addnode(address.to_owned(), None))?)
+    }
+
+    /// `setban … add`: parts from the peer with this multiaddress, until [`Rpc::clear_bans`]. An
+    /// end of the connection alone would not last: nodes come back to whom they know.
+    pub fn ban(&self, address: &str) -> Result<(), ClientError> {
+        let identity = address.rsplit('/').next().unwrap_or_default().to_owned();
+        Ok(self.runtime.block_on(self.client.setban(identity, "add".to_owned(), None))?)
+    }
+
+    /// `clearbanned`.
+    pub fn clear_bans(&self) -> Result<(), ClientError> {
+        Ok(self.runtime.block_on(self.client.clearbanned())?)
     }
 }
