@@ -129,47 +129,107 @@ pub(crate) fn scope_of(address: &Multiaddr) -> Option<Scope> {
     Scope::of(address.ip_addr()?)
 }
 
-/// An address that a peer told, without its `/p2p`, if we would dial it: IP and TCP, a real port, no
-/// more local than `teller`. Names are left out: they would let a peer choose our DNS queries.
-pub(crate) fn dialable(told: &Multiaddr, teller: Scope) -> Option<Multiaddr> {
+/// By which transport an address is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Carrier {
+    /// `/tcp/PORT`
+    Tcp,
+    /// `/udp/PORT/quic-v1`
+    Quic,
+}
+
+/// The transports that this node has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Carriers {
+    /// Some address of the configuration asked for it.
+    pub(crate) quic: bool,
+    /// A secret of the network keeps all others out, which is done on TCP alone.
+    pub(crate) has_secret: bool,
+}
+
+impl Carriers {
+    /// [`dialable`], and by a transport of ours.
+    pub(crate) fn dialable(self, told: &Multiaddr, teller: Scope) -> Option<Multiaddr> {
+        let (carrier, address) = dialable(told, teller)?;
+        (carrier == Carrier::Tcp || self.quic).then_some(address)
+    }
+
+    /// Whether an address that the operator gave can be used.
+    pub(crate) fn check(self, text: &str) -> Result<(), NetworkError> {
+        match (is_quic(text), self.has_secret, self.quic) {
+            (true, true, _) => Err(NetworkError::QuicWithSecret { address: text.into() }),
+            (true, false, false) => Err(NetworkError::QuicIsOff { address: text.into() }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What follows the host: the transport, its port, and nothing besides.
+fn carrier<'a>(mut parts: impl Iterator<Item = Protocol<'a>>) -> Option<(Carrier, u16)> {
+    let found = match parts.next()? {
+        Protocol::Tcp(port) => (Carrier::Tcp, port),
+        Protocol::Udp(port) if parts.next()? == Protocol::QuicV1 => (Carrier::Quic, port),
+        _ => return None,
+    };
+    parts.next().is_none().then_some(found)
+}
+
+/// Whether an address of the operator's asks for QUIC.
+pub(crate) fn is_quic(text: &str) -> bool {
+    let address = text.parse::<Multiaddr>();
+    address.is_ok_and(|address| address.iter().any(|part| part == Protocol::QuicV1))
+}
+
+/// An address that a peer told, without its `/p2p`, if we would dial it: IP and TCP or QUIC, a real
+/// port, no more local than `teller`. Names are left out: they would let a peer choose our DNS
+/// queries.
+pub(crate) fn dialable(told: &Multiaddr, teller: Scope) -> Option<(Carrier, Multiaddr)> {
     let mut parts = told.iter();
     let ip = match parts.next()? {
         Protocol::Ip4(ip) => IpAddr::V4(ip),
         Protocol::Ip6(ip) => IpAddr::V6(ip),
         _ => return None,
     };
-    let Some(Protocol::Tcp(port)) = parts.next() else { return None };
-    let ends = matches!((parts.next(), parts.next()), (None | Some(Protocol::P2p(_)), None));
+    let has_id = matches!(told.iter().last(), Some(Protocol::P2p(_)));
+    let between = parts.take(told.iter().count() - 1 - usize::from(has_id));
+    let (carrier, port) = carrier(between)?;
     let ip = ip.to_canonical();
-    (ends && port != 0 && Scope::of(ip)? <= teller)
-        .then(|| Multiaddr::from(ip).with(Protocol::Tcp(port)))
+    (port != 0 && Scope::of(ip)? <= teller).then(|| (carrier, to_address(ip, carrier, port)))
+}
+
+fn to_address(ip: IpAddr, carrier: Carrier, port: u16) -> Multiaddr {
+    let host = Multiaddr::from(ip);
+    match carrier {
+        Carrier::Tcp => host.with(Protocol::Tcp(port)),
+        Carrier::Quic => host.with(Protocol::Udp(port)).with(Protocol::QuicV1),
+    }
 }
 
 /// An address to listen on, with what the operating system calls it.
-pub(crate) fn parse_listen(text: &str) -> Result<(Multiaddr, SocketAddr), NetworkError> {
+pub(crate) fn parse_listen(text: &str) -> Result<(Multiaddr, Carrier, SocketAddr), NetworkError> {
     let bad = |reason: &str| NetworkError::BadAddress {
         address: text.into(),
         purpose: "listen on",
         reason: reason.into(),
     };
     let address: Multiaddr = text.parse().map_err(|error| bad(&format!("{error}")))?;
-    let socket = {
+    let (carrier, socket) = {
         let mut parts = address.iter();
         let ip = match parts.next() {
             Some(Protocol::Ip4(ip)) => IpAddr::V4(ip),
             Some(Protocol::Ip6(ip)) => IpAddr::V6(ip),
             _ => return Err(bad("it must begin with /ip4 or /ip6")),
         };
-        match (parts.next(), parts.next()) {
-            (Some(Protocol::Tcp(port)), None) => SocketAddr::new(ip, port),
-            _ => return Err(bad("it must go on with /tcp/PORT and end there")),
-        }
+        let Some((carrier, port)) = carrier(parts) else {
+            return Err(bad("it must go on with /tcp/PORT or /udp/PORT/quic-v1 and end there"));
+        };
+        (carrier, SocketAddr::new(ip, port))
     };
-    Ok((address, socket))
+    Ok((address, carrier, socket))
 }
 
-/// An address to dial: `(/ip4 | /ip6 | /dns | /dns4 | /dns6) /tcp [/p2p]`, or `/dnsaddr`.
-/// The peer id is taken off.
+/// An address to dial: `(/ip4 | /ip6 | /dns | /dns4 | /dns6) (/tcp | /udp/…/quic-v1) [/p2p]`, or
+/// `/dnsaddr`. The peer id is taken off.
 pub(crate) fn parse_dial(text: &str) -> Result<(Multiaddr, Option<PeerId>), NetworkError> {
     let bad = |reason: &str| NetworkError::BadAddress {
         address: text.into(),
@@ -210,9 +270,9 @@ fn check_dial(address: &Multiaddr) -> Option<&'static str> {
         Some(Protocol::Dnsaddr(_)) if parts.next().is_none() => return None,
         _ => return Some("it must begin with /ip4, /ip6, /dns, /dns4, /dns6 or be /dnsaddr"),
     }
-    match (parts.next(), parts.next()) {
-        (Some(Protocol::Tcp(port)), None) if port != 0 => None,
-        _ => Some("after the host comes /tcp/PORT and at most /p2p/ID"),
+    match carrier(parts) {
+        Some((_, port)) if port != 0 => None,
+        _ => Some("after the host comes /tcp/PORT or /udp/PORT/quic-v1, and at most /p2p/ID"),
     }
 }
 
@@ -241,6 +301,9 @@ mod tests {
             for teller in [Scope::Global, Scope::Private, Scope::Loopback] {
                 let taken = dialable(&at(address), teller);
                 assert_eq!(taken.is_some(), teller >= least, "{address} from {teller:?}");
+                let quic = address.replace("/tcp/1", "/udp/1/quic-v1");
+                let same = dialable(&at(&quic), teller);
+                assert_eq!(same.is_some(), taken.is_some(), "{quic} from {teller:?}");
             }
         }
     }
@@ -253,6 +316,9 @@ mod tests {
             "/ip4/255.255.255.255/tcp/1",
             "/ip4/8.8.8.8/tcp/0",
             "/ip4/8.8.8.8/udp/1",
+            "/ip4/8.8.8.8/udp/1/quic",
+            "/ip4/8.8.8.8/udp/0/quic-v1",
+            "/ip4/8.8.8.8/udp/1/quic-v1/webtransport",
             "/ip4/8.8.8.8/tcp/1/ws",
             "/ip6/::/tcp/1",
             "/ip6/ff02::1/tcp/1",
@@ -265,7 +331,14 @@ mod tests {
     #[test]
     fn mapped_addresses_are_the_ipv4_ones_that_they_map() {
         let mapped = at("/ip6/::ffff:8.8.4.4/tcp/9");
-        assert_eq!(dialable(&mapped, Scope::Global), Some(at("/ip4/8.8.4.4/tcp/9")));
+        let canonical = (Carrier::Tcp, at("/ip4/8.8.4.4/tcp/9"));
+        assert_eq!(dialable(&mapped, Scope::Global), Some(canonical));
+        let id = PeerId::random();
+        let mapped_quic = at(&format!("/ip6/::ffff:8.8.4.4/udp/9/quic-v1/p2p/{id}"));
+        let canonical = (Carrier::Quic, at("/ip4/8.8.4.4/udp/9/quic-v1"));
+        assert_eq!(dialable(&mapped_quic, Scope::Global), Some(canonical));
+        assert_eq!(Origin::of(&mapped_quic), Origin::of(&mapped), "whatever transport it comes by");
+        assert_eq!(Group::of(&mapped_quic), Group::of(&mapped));
         assert_eq!(Origin::of(&mapped), Origin::of(&at("/ip4/8.8.4.4/tcp/7")));
         for local in ["/ip6/::ffff:127.0.0.1/tcp/9", "/ip4/127.0.0.7/tcp/9", "/ip6/::1/tcp/9"] {
             assert!(Origin::of(&at(local)).unwrap().is_loopback(), "{local}");
@@ -284,7 +357,12 @@ mod tests {
         let id = PeerId::random();
         let (address, peer) = parse_dial(&format!("/ip4/127.0.0.1/tcp/9333/p2p/{id}")).unwrap();
         assert_eq!((address, peer), (at("/ip4/127.0.0.1/tcp/9333"), Some(id)));
-        for good in ["/dns4/seed.example/tcp/1", "/dnsaddr/seed.example", "/ip6/::1/tcp/1"] {
+        for good in [
+            "/dns4/seed.example/tcp/1",
+            "/dnsaddr/seed.example",
+            "/ip6/::1/tcp/1",
+            "/ip6/::1/udp/1/quic-v1",
+        ] {
             assert_eq!(parse_dial(good).unwrap(), (at(good), None));
         }
         for bad in
@@ -293,7 +371,11 @@ mod tests {
             let error = parse_dial(bad).unwrap_err().to_string();
             assert!(error.contains("/ip4/192.0.2.1/tcp/9333"), "{error}");
         }
-        assert!(parse_listen("/ip4/0.0.0.0/tcp/0").is_ok());
+        assert_eq!(parse_listen("/ip4/0.0.0.0/tcp/0").unwrap().1, Carrier::Tcp);
+        assert_eq!(parse_listen("/ip6/::/udp/9/quic-v1").unwrap().1, Carrier::Quic);
+        assert!(
+            is_quic("/ip6/::/udp/9/quic-v1") && !is_quic("/ip6/::/tcp/9") && !is_quic("quic-v1")
+        );
         for bad in ["/dns4/a/tcp/1", "/ip4/1.2.3.4/udp/1", "/ip4/1.2.3.4/tcp/1/ws"] {
             assert!(parse_listen(bad).is_err(), "{bad}");
         }

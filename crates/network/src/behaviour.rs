@@ -1,19 +1,14 @@
-//! The swarm: transport, and what runs on each connection.
+//! The swarm, and what runs on each connection.
 
-use std::{collections::BTreeSet, fs::File, io::Read, path::Path, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use ashlar_primitives::wire;
-use futures::future::Either;
 use libp2p::{
-    Multiaddr, PeerId, StreamProtocol, Swarm, Transport,
-    core::{muxing::StreamMuxerBox, transport::Boxed, upgrade::Version},
-    dns, identify,
+    Multiaddr, PeerId, StreamProtocol, Swarm, identify,
     identity::Keypair,
-    mdns, noise, ping,
-    pnet::{PnetConfig, PreSharedKey},
+    mdns, ping,
     request_response::{self, ProtocolSupport},
     swarm::{self, NetworkBehaviour, behaviour::toggle::Toggle},
-    tcp, yamux,
 };
 
 use crate::{
@@ -24,9 +19,10 @@ use crate::{
     gate::Gate,
     gossip::{self, Gossip},
     limits::{
-        HANDSHAKE_TIMEOUT, IDLE_TIMEOUT, MAX_NEGOTIATING_STREAMS, MAX_REQUESTS_PER_PEER,
-        MAX_SECRET_FILE_BYTES, MAX_STREAMS, PING_INTERVAL, PING_TIMEOUT,
+        IDLE_TIMEOUT, MAX_NEGOTIATING_STREAMS, MAX_REQUESTS_PER_PEER, PING_INTERVAL, PING_TIMEOUT,
     },
+    traffic::Meter,
+    transport::{self, network_secret},
 };
 
 /// What runs on each connection. The gate stands first: what it refuses costs the others nothing.
@@ -55,6 +51,7 @@ pub(crate) fn build(
     names: &wire::Names,
     clocks: &Clocks,
     bans: Bans,
+    meter: &Meter,
 ) -> Result<Swarm<Behaviour>, NetworkError> {
     let local = key.public().to_peer_id();
     let behaviour = Behaviour {
@@ -80,7 +77,7 @@ pub(crate) fn build(
         mdns: mdns(config, local)?.into(),
     };
     let secret = config.network_secret_file.as_deref().map(network_secret).transpose()?;
-    let transport = transport(key, secret)
+    let transport = transport::build(key, secret, config.carriers().quic, meter)
         .map_err(|_| NetworkError::KeyUnusable { path: config.key_file.clone() })?;
     let swarm_config = swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(IDLE_TIMEOUT)
@@ -125,69 +122,6 @@ fn allowed_peers(config: &Config, local: PeerId) -> Result<Option<BTreeSet<PeerI
     // One list for all nodes names this one too.
     let others: Result<BTreeSet<PeerId>, _> = allowed.collect();
     Ok(Some(others?.into_iter().filter(|peer| *peer != local).collect()))
-}
-
-/// The secret of a closed network.
-fn network_secret(path: &Path) -> Result<PreSharedKey, NetworkError> {
-    let bad = |reason: String| NetworkError::NetworkSecret { path: path.to_owned(), reason };
-    let mut text = String::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_SECRET_FILE_BYTES).read_to_string(&mut text))
-        .map_err(|error| bad(error.to_string()))?;
-    let digits = text.trim();
-    let mut key = [0; 32];
-    if digits.len() != 64 || !digits.is_ascii() {
-        return Err(bad("not 64 hex digits".into()));
-    }
-    for (byte, index) in key.iter_mut().zip((0..).step_by(2)) {
-        *byte = u8::from_str_radix(&digits[index..index + 2], 16)
-            .map_err(|_| bad("not 64 hex digits".into()))?;
-    }
-    Ok(PreSharedKey::new(key))
-}
-
-/// TCP, Noise, Yamux, all of it enciphered once more in a closed network. Names are resolved as the system says; where it says nothing (no
-/// resolv.conf), only names fail to be dialled.
-fn transport(
-    key: &Keypair,
-    secret: Option<PreSharedKey>,
-) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error> {
-    let tcp = || tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
-    match dns::tokio::Transport::system(tcp()) {
-        Ok(named) => secure(named, key, secret),
-        Err(error) => {
-            tracing::warn!(%error, "no name resolution; peers can be dialled by IP address only");
-            secure(tcp(), key, secret)
-        }
-    }
-}
-
-fn secure<T>(
-    transport: T,
-    key: &Keypair,
-    secret: Option<PreSharedKey>,
-) -> Result<Boxed<(PeerId, StreamMuxerBox)>, noise::Error>
-where
-    T: Transport<Output = tcp::tokio::TcpStream> + Send + Unpin + 'static,
-    T::Dial: Send,
-    T::ListenerUpgrade: Send,
-    T::Error: Send + Sync + 'static,
-{
-    let mut streams = yamux::Config::default();
-    streams.set_max_num_streams(MAX_STREAMS);
-    let noise = noise::Config::new(key)?;
-    let transport = transport.and_then(move |socket, _| async move {
-        match secret {
-            Some(secret) => PnetConfig::new(secret).handshake(socket).await.map(Either::Left),
-            None => Ok(Either::Right(socket)),
-        }
-    });
-    Ok(transport
-        .upgrade(Version::V1Lazy)
-        .authenticate(noise)
-        .multiplex(streams)
-        .timeout(HANDSHAKE_TIMEOUT)
-        .boxed())
 }
 
 /// The peer's address as this end of the connection sees it.

@@ -54,6 +54,22 @@ pub enum NetworkError {
         /// The file.
         path: PathBuf,
     },
+    /// QUIC was named together with a network secret.
+    #[error(
+        "{address:?} is a QUIC address, and a network with a secret speaks TCP only; use /tcp/PORT there, or no network secret"
+    )]
+    QuicWithSecret {
+        /// As given.
+        address: String,
+    },
+    /// A QUIC address came while none was in the configuration.
+    #[error(
+        "{address:?} is a QUIC address, and this node runs without QUIC; name a /udp/PORT/quic-v1 address in its configuration (listen or peers) and start it again"
+    )]
+    QuicIsOff {
+        /// As given.
+        address: String,
+    },
     /// The file with the closed network's secret can't be used.
     #[error("can't use the network secret in {}: {reason}; write 64 hex digits there, the same on every node", path.display())]
     NetworkSecret {

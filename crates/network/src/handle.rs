@@ -6,7 +6,7 @@ use ashlar_engine::{GossipData, Offence, Output, Peer, RequestId, Verdict};
 use ashlar_primitives::wire;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::{NetworkError, NetworkInfo, bans::Ban, limits::COMMAND_QUEUE};
+use crate::{NetworkError, NetworkInfo, PeerTraffic, bans::Ban, limits::COMMAND_QUEUE};
 
 /// What the driver wants done. Bytes are already encoded: that work is the caller's.
 #[derive(Debug)]
@@ -33,6 +33,7 @@ pub(crate) enum Command {
         ban_ms: Option<u64>,
     },
     Info(oneshot::Sender<NetworkInfo>),
+    Peers(oneshot::Sender<Vec<PeerTraffic>>),
     AddPeer {
         address: String,
         done: oneshot::Sender<Result<(), NetworkError>>,
@@ -118,6 +119,16 @@ impl NetworkHandle {
         let (reply, info) = oneshot::channel();
         self.commands.send(Command::Info(reply)).await.ok()?;
         info.await.ok()
+    }
+
+    /// What each connection moved, those of this chain only, by number. Empty when the network has
+    /// ended.
+    pub async fn peers(&self) -> Vec<PeerTraffic> {
+        let (reply, peers) = oneshot::channel();
+        match self.commands.send(Command::Peers(reply)).await {
+            Ok(()) => peers.await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        }
     }
 
     /// Dials a multiaddress and keeps dialling it whenever it is not connected.

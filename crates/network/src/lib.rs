@@ -9,6 +9,7 @@
 //!
 //! - this file is the contract with the driver: [`Config`], [`Inbox`], [`start`], [`NetworkHandle`];
 //! - `limits` holds every bound and where it comes from;
+//! - `transport` is how bytes travel: TCP, Noise and `muxer`'s Yamux, or QUIC; `traffic` counts them;
 //! - `behaviour` says what runs on a connection: `gate` (bans and limits), identify, ping,
 //!   `gossip` (gossipsub's settings), `codec` (request and answer), `discovery` (Kademlia, which
 //!   never dials);
@@ -36,11 +37,14 @@ mod handle;
 mod key;
 mod limits;
 mod log;
+mod muxer;
 mod task;
+mod traffic;
+mod transport;
 
 use std::{path::PathBuf, sync::Arc};
 
-use ashlar_engine::Input;
+use ashlar_engine::{Input, Peer};
 use ashlar_primitives::BlockId;
 
 pub use bans::Ban;
@@ -92,7 +96,9 @@ pub struct Config {
     pub chain_id: BlockId,
     /// The chain's; bounds the answers that are read.
     pub max_block_bytes: u32,
-    /// Multiaddresses to listen on: `/ip4/0.0.0.0/tcp/9333`. None: only dial.
+    /// Multiaddresses to listen on: `/ip4/0.0.0.0/tcp/9333`, or `/ip4/0.0.0.0/udp/9333/quic-v1`.
+    /// None: only dial. QUIC is spoken where an address here, in `peers` or in
+    /// `external_addresses` is of it, and nowhere else.
     pub listen: Vec<String>,
     /// Multiaddresses to dial and keep dialling, with or without `/p2p/ID`. At most 256.
     pub peers: Vec<String>,
@@ -144,6 +150,21 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Multiaddresses in it.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &String> {
+        self.listen.iter().chain(&self.peers).chain(&self.external_addresses)
+    }
+
+    /// QUIC is there where one of the addresses is of it.
+    pub(crate) fn carriers(&self) -> address::Carriers {
+        address::Carriers {
+            quic: self.addresses().any(|address| address::is_quic(address)),
+            has_secret: self.network_secret_file.is_some(),
+        }
+    }
+}
+
 /// For `getnetworkinfo`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkInfo {
@@ -157,6 +178,22 @@ pub struct NetworkInfo {
     pub inbound: usize,
     /// Those that we dialled.
     pub outbound: usize,
+}
+
+/// What one connection of this chain cost and how well it works, for `getpeerinfo`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PeerTraffic {
+    /// The connection's number, as in [`ashlar_engine::PeerConnected`].
+    pub peer: Peer,
+    /// Bytes that its streams brought; enciphering and multiplexing come on top.
+    pub bytes_received: u64,
+    /// Bytes that its streams took.
+    pub bytes_sent: u64,
+    /// The last round trip; `None`: not measured yet.
+    pub ping_ms: Option<u64>,
+    /// What gossipsub thinks of it: 0 at first, some for good deliveries, below −100 it is no
+    /// longer listened to.
+    pub gossip_score: f64,
 }
 
 /// Starts listening and dialling. The future is the swarm task: the driver spawns and supervises

@@ -46,6 +46,15 @@ pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(30);
 pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(60);
 /// Yamux streams of one connection; its default is 512 (THREATS §0).
 pub(crate) const MAX_STREAMS: usize = 64;
+/// What a peer may have sent on all streams of one connection that was not read yet (THREATS §0).
+/// Yamux gives each stream 256 KiB, so this is the least that it takes for [`MAX_STREAMS`].
+pub(crate) const MAX_CONNECTION_WINDOW_BYTES: usize = MAX_STREAMS * (256 << 10);
+/// And on one stream of QUIC.
+pub(crate) const MAX_QUIC_STREAM_WINDOW_BYTES: u32 = 4 << 20;
+/// A QUIC connection on which nothing comes for so long has ended …
+pub(crate) const QUIC_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// … and something is sent so often where nothing else is.
+pub(crate) const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Inbound streams of one connection that have not yet agreed on a protocol.
 pub(crate) const MAX_NEGOTIATING_STREAMS: usize = 32;
 

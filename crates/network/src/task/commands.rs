@@ -7,8 +7,8 @@ use tokio::{sync::oneshot, time::timeout};
 
 use super::{Step, Task};
 use crate::{
-    NetworkError, NetworkInfo, address::parse_dial, handle::Command, limits::STOP_TIMEOUT,
-    log::printable,
+    NetworkError, NetworkInfo, PeerTraffic, address::parse_dial, handle::Command,
+    limits::STOP_TIMEOUT, log::printable,
 };
 
 impl Task {
@@ -23,8 +23,10 @@ impl Task {
                 self.on_cut(peer, offence, &reason, ban_ms);
             }
             Command::Info(reply) => give(reply, self.info()),
+            Command::Peers(reply) => give(reply, self.traffic_of_peers()),
             Command::AddPeer { address, done } => {
-                let result = self.dialler.keep(&address);
+                let result =
+                    self.carriers.check(&address).and_then(|()| self.dialler.keep(&address));
                 self.dial(self.now());
                 give(done, result);
             }
@@ -70,6 +72,22 @@ impl Task {
             inbound,
             outbound,
         }
+    }
+
+    fn traffic_of_peers(&self) -> Vec<PeerTraffic> {
+        let gossip = &self.swarm.behaviour().gossip;
+        let known = self.peers.iter().filter(|(_, peer)| peer.announced);
+        let mut peers: Vec<PeerTraffic> = known
+            .map(|(id, peer)| PeerTraffic {
+                peer: peer.number,
+                bytes_received: peer.traffic.received_bytes(),
+                bytes_sent: peer.traffic.sent_bytes(),
+                ping_ms: peer.ping_ms,
+                gossip_score: gossip.peer_score(id).unwrap_or_default(),
+            })
+            .collect();
+        peers.sort_by_key(|traffic| traffic.peer);
+        peers
     }
 
     /// The operator's ban; whoever is connected and meant by it is hung up on.

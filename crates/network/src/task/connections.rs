@@ -17,7 +17,7 @@ use super::{
     peers::{Connected, Standing, teller_scope},
 };
 use crate::{
-    address::{Group, Scope, dialable},
+    address::{Group, Scope},
     behaviour::remote_address,
     dialler::{Dial, Surroundings, Target},
     discovery::Found,
@@ -84,7 +84,8 @@ impl Task {
             ConnectedPoint::Dialer { .. } => Direction::Outbound,
             ConnectedPoint::Listener { .. } => Direction::Inbound,
         };
-        self.peers.insert(peer, connection, direction, remote_address(endpoint), now);
+        let (address, traffic) = (remote_address(endpoint), self.meter.of(peer));
+        self.peers.insert(peer, connection, direction, address, traffic, now);
         if self.dialler.connected(connection, peer)
             && let Some(connected) = self.peers.get_mut(&peer)
         {
@@ -108,9 +109,10 @@ impl Task {
         let mut addresses = Vec::new();
         // where we reached it comes first, for that is proved
         let reached = (connected.direction == Direction::Outbound)
-            .then(|| dialable(&connected.address, Scope::Loopback))
+            .then(|| self.carriers.dialable(&connected.address, Scope::Loopback))
             .flatten();
-        let told = info.listen_addrs.iter().filter_map(|address| dialable(address, teller));
+        let told =
+            info.listen_addrs.iter().filter_map(|address| self.carriers.dialable(address, teller));
         for address in reached.into_iter().chain(told) {
             if !addresses.contains(&address) {
                 addresses.push(address);
@@ -393,15 +395,16 @@ impl Task {
 
     pub(super) fn on_found(&mut self, found: Found) {
         let Some(scope) = self.peers.widest_scope() else { return };
-        let told = found.addresses.iter().filter_map(|address| dialable(address, scope));
-        if self.dialler.book.rumour(found.peer, told.collect()) {
+        let told = found.addresses.iter();
+        let told = told.filter_map(|address| self.carriers.dialable(address, scope)).collect();
+        if self.dialler.book.rumour(found.peer, told) {
             self.lookups.hurry(self.now());
         }
     }
 
     pub(super) fn on_neighbours(&mut self, found: Vec<(PeerId, Multiaddr)>) {
         for (peer, address) in found {
-            let told = dialable(&address, Scope::Private);
+            let told = self.carriers.dialable(&address, Scope::Private);
             self.dialler.book.rumour(peer, told.into_iter().collect());
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{Ipv6Addr, SocketAddr, TcpListener},
+    net::{Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
 };
 
 use futures::StreamExt;
@@ -11,7 +11,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Task;
 use crate::{
-    NetworkError, address::parse_listen, behaviour::BehaviourEvent, limits::START_TIMEOUT,
+    NetworkError,
+    address::{Carrier, parse_listen},
+    behaviour::BehaviourEvent,
+    limits::START_TIMEOUT,
     log::printable,
 };
 
@@ -39,10 +42,14 @@ impl Task {
     pub(crate) async fn listen(&mut self, addresses: &[String]) -> Result<(), NetworkError> {
         let deadline = Instant::now() + START_TIMEOUT;
         for text in addresses {
-            let (address, socket) = parse_listen(text)?;
+            let (address, carrier, socket) = parse_listen(text)?;
             // libp2p shares listening ports (SO_REUSEPORT), so a second node of the same user would
             // silently take half of our connections; a plain socket finds the port taken
-            TcpListener::bind(probe(socket)).map_err(|source| failed(text, source))?;
+            match carrier {
+                Carrier::Tcp => TcpListener::bind(probe(socket)).map(drop),
+                Carrier::Quic => UdpSocket::bind(probe(socket)).map(drop),
+            }
+            .map_err(|source| failed(text, source))?;
             let before = self.swarm.listeners().count();
             self.swarm.listen_on(address).map_err(|error| match error {
                 TransportError::Other(source) => failed(text, source),

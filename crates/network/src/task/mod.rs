@@ -22,7 +22,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::{
     Clocks, Config, Inbox, NetworkError,
-    address::parse_dial,
+    address::{Carriers, parse_dial},
     behaviour::{self, Behaviour, BehaviourEvent},
     dialler::Dialler,
     gossip::Topics,
@@ -30,6 +30,7 @@ use crate::{
     key,
     limits::TICK,
     log::LogBudget,
+    traffic::Meter,
 };
 use connections::Lookups;
 use exchange::Exchanges;
@@ -59,6 +60,8 @@ pub(crate) struct Task {
     commands: Commands,
     timer: Interval,
     local: PeerId,
+    carriers: Carriers,
+    meter: Meter,
     names: wire::Names,
     topics: Topics,
     peers: Peers,
@@ -83,12 +86,17 @@ impl Task {
         let names = wire::Names::new(&config.chain_id);
         let state = StateFiles::new(config.state_directory.as_deref());
         let moment = clocks.moment();
+        let carriers = config.carriers();
+        for address in config.addresses() {
+            carriers.check(address)?;
+        }
         let mut dialler = Dialler::new(local, state.read_book(local), !config.named_peers_only);
         for address in &config.peers {
             dialler.keep(address)?;
         }
         let bans = state.read_bans(moment);
-        let mut swarm = behaviour::build(config, &key, &names, &clocks, bans)?;
+        let meter = Meter::default();
+        let mut swarm = behaviour::build(config, &key, &names, &clocks, bans, &meter)?;
         for text in &config.external_addresses {
             let (address, _) = parse_dial(text)?;
             swarm.add_external_address(address);
@@ -103,6 +111,8 @@ impl Task {
             commands,
             timer,
             local,
+            carriers,
+            meter,
             topics: Topics::new(&names),
             names,
             peers: Peers::default(),

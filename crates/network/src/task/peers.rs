@@ -1,11 +1,14 @@
 //! Who is connected.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ashlar_engine::{Direction, Peer};
 use libp2p::{Multiaddr, PeerId, swarm::ConnectionId};
 
-use crate::address::{Scope, scope_of};
+use crate::{
+    address::{Scope, scope_of},
+    traffic::Traffic,
+};
 
 /// What we know of a peer's chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub(super) struct Connected {
     pub(super) feeler: bool,
     /// It is being closed.
     pub(super) leaving: bool,
+    /// What it sent and took.
+    pub(super) traffic: Arc<Traffic>,
     /// Its last round trip.
     pub(super) ping_ms: Option<u64>,
     /// When a block of its gossip was passed on last; 0: never.
@@ -62,6 +67,7 @@ impl Peers {
         connection: ConnectionId,
         direction: Direction,
         address: Multiaddr,
+        traffic: Arc<Traffic>,
         now_ms: u64,
     ) {
         self.last_number += 1;
@@ -81,6 +87,7 @@ impl Peers {
                 failed: (0, now_ms),
                 feeler: false,
                 leaving: false,
+                traffic,
                 ping_ms: None,
                 block_ms: 0,
                 transaction_ms: 0,
@@ -153,12 +160,12 @@ mod tests {
         let at: Multiaddr = "/ip4/127.0.0.1/tcp/1".parse().unwrap();
         let mut peers = Peers::default();
         let connection = ConnectionId::new_unchecked;
-        peers.insert(peer, connection(1), Direction::Inbound, at.clone(), 0);
+        peers.insert(peer, connection(1), Direction::Inbound, at.clone(), Arc::default(), 0);
         let number = peers.get(&peer).unwrap().number;
         assert!(peers.remove(&peer, connection(2)).is_none(), "not this one");
         assert_eq!(peers.remove(&peer, connection(1)).unwrap().number, number);
         assert_eq!(peers.id_of(number), None);
-        peers.insert(peer, connection(3), Direction::Inbound, at, 9);
+        peers.insert(peer, connection(3), Direction::Inbound, at, Arc::default(), 9);
         assert_ne!(peers.get(&peer).unwrap().number, number);
     }
 }
