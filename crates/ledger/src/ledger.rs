@@ -9,7 +9,7 @@
 //! Three tips: the *live* one, up to which coins and counters stand; the *stored* one, where the
 //! last step was committed; the *published* one, of which readers, peers and miners are told.
 //! At rest all three are the best chain's. The moves are in `moves.rs`, opening a store in
-//! `open.rs`, the road for drivers without jobs in `offer.rs`.
+//! `open.rs`, the road for drivers without jobs in `offer.rs`, what operators decide in `orders.rs`.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use crate::{
     keys,
     moved::Moved,
     prune::{History, Sweep, length},
-    records::{self, INVALIDATED, IndexRecord, Totals},
+    records::{self, IndexRecord, Totals, is_operators},
     route::{Aimed, Route},
     step::Step,
     store::{Announced, Batch, Durability, Family, Read as _, Store, StoreError},
@@ -74,6 +74,10 @@ pub struct Settings {
     /// is judged. Whoever names one trusts where the name came from; it means nothing while the
     /// block's header is not in the tree.
     pub assume_valid: Option<BlockId>,
+    /// A branch that leaves the published chain deeper than this waits for
+    /// [`Ledger::accept_held`], whatever work it has. `None`: the most work wins, as the protocol
+    /// has it.
+    pub reorg_hold: Option<u32>,
 }
 
 impl Default for Settings {
@@ -89,6 +93,7 @@ impl Default for Settings {
             body_cache_bytes: 64 << 20,
             moved_body_bytes: 32 << 20,
             assume_valid: None,
+            reorg_hold: None,
         }
     }
 }
@@ -191,11 +196,11 @@ pub enum HeaderRefusal {
     /// Not a verdict: offer it again when its time has come.
     #[error("too far in the future")]
     TooNew,
-    /// Remembered as failed with this code; `invalidated` is the operator's doing and nobody's
-    /// fault.
+    /// Remembered as failed with this code; `invalidated` and `held` are the operator's doing and
+    /// nobody's fault.
     #[error("known to be invalid: {code}")]
     Failed {
-        /// Of PROTOCOL.md §8, or `invalidated`.
+        /// Of PROTOCOL.md §8, or `invalidated`, or `held`.
         code: &'static str,
     },
 }
@@ -324,6 +329,10 @@ pub struct Ledger<S: Store> {
     pub(crate) refreshed: bool,
     /// Whether deleted bodies are wanted again.
     pub(crate) reopened: bool,
+    /// The lowest block of the branch that the operator let through last.
+    pub(crate) accepted: Option<BlockId>,
+    /// Whether a branch was held back.
+    pub(crate) has_held: bool,
 }
 
 impl<S: Store> core::fmt::Debug for Ledger<S> {
@@ -389,7 +398,7 @@ impl<S: Store> Ledger<S> {
         let judged = judge_header(&parent.state, &self.params, header, now_seconds);
         if let Some(parent_code) = parent.failed {
             let refusal = match inherited_code(parent_code) {
-                code @ INVALIDATED => HeaderRefusal::Failed { code },
+                code if is_operators(code) => HeaderRefusal::Failed { code },
                 _ => HeaderError::InvalidParent.into(),
             };
             let remember = judged.ok().map(|state| (state, inherited_code(parent_code)));
@@ -595,49 +604,6 @@ impl<S: Store> Ledger<S> {
     pub(crate) fn fail(&mut self, id: &BlockId, code: &'static str) -> Result<(), StoreError> {
         self.headers.fail(id, code)?;
         self.look_ahead()
-    }
-
-    // --- operator
-
-    /// Takes a block and its descendants out of the choice, as if it had failed, with the code
-    /// `invalidated`; on disk when this returns. `next_move` then leads away from it. An unknown
-    /// id, the genesis block and what [`Ledger::pruned_below`] names are left alone.
-    pub fn invalidate(&mut self, id: &BlockId) -> Result<(), StoreError> {
-        if self.pruned_below(id)?.is_some() {
-            return Ok(());
-        }
-        let Some(node) = self.headers.node(id)? else { return Ok(()) };
-        let Some(parent) = self.headers.node(&node.header.parent)? else { return Ok(()) };
-        // Branches with less work than the chain may be the best of what is left.
-        self.load_above(parent.state.height, parent.state.work)?;
-        self.fail(id, INVALIDATED)?;
-        self.commit()
-    }
-
-    /// Forgets that a block or one of its ancestors failed, whatever the reason: the lowest of
-    /// them and all its descendants are judged again when they matter. On disk when this returns.
-    pub fn reconsider(&mut self, id: &BlockId) -> Result<(), StoreError> {
-        let mut lowest = None;
-        let mut at = *id;
-        while let Some(node) = self.headers.node(&at)?
-            && node.failed.is_some()
-        {
-            lowest = Some((at, node.state.height));
-            at = node.header.parent;
-        }
-        if let Some((lowest, height)) = lowest {
-            self.load_above(height, self.live.header.work)?;
-            self.headers.forgive(&lowest)?;
-            self.look_ahead()?;
-            self.commit()?;
-        }
-        Ok(())
-    }
-
-    /// Brings into memory all that may descend from a block of this height, and what has more work.
-    fn load_above(&mut self, height: u32, work: Work) -> Result<(), StoreError> {
-        self.commit()?;
-        self.headers.load_above(&self.live.header, height, work)
     }
 }
 

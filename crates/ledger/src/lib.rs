@@ -26,6 +26,7 @@ mod moved;
 mod moves;
 mod offer;
 mod open;
+mod orders;
 mod prune;
 pub mod records;
 #[cfg(feature = "rocksdb")]
@@ -45,6 +46,7 @@ pub use memory::MemoryStore;
 pub use moved::{MovedBlock, Published};
 pub use moves::CATCHING_UP_BLOCKS;
 pub use offer::Offered;
+pub use orders::HeldBranch;
 pub use prune::History;
 #[cfg(feature = "rocksdb")]
 pub use rocks::{RocksOptions, RocksReader, RocksStore};

@@ -93,6 +93,9 @@ impl<S: Store> Ledger<S> {
             }
             let fork_height =
                 next.map_or(target_height, |next| next.state.height.saturating_sub(1));
+            if self.hold_back(fork_height)? {
+                continue;
+            }
             self.check_reachable(fork_height)?;
             self.disconnect_tip(now_ms)?;
             self.settle(now_ms)?;

@@ -131,6 +131,8 @@ impl<S: Store> Ledger<S> {
             freed_bytes: 0,
             refreshed: false,
             reopened: false,
+            accepted: None,
+            has_held: false,
         };
         ledger.look_ahead()?;
         Ok(ledger)

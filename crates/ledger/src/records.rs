@@ -43,9 +43,18 @@ fn decode<R: Decode<()>>(what: &str, bytes: &[u8]) -> Result<R, StoreError> {
 /// protocol, so no peer is to blame.
 pub const INVALIDATED: &str = "invalidated";
 
+/// The code of a branch that waits for the operator ([`crate::Settings::reorg_hold`]): no rule
+/// either.
+pub const HELD: &str = "held";
+
+/// Whether a code is the operator's doing, which descendants inherit as it is.
+pub fn is_operators(code: &str) -> bool {
+    code == INVALIDATED || code == HELD
+}
+
 /// The codes with which an id can be remembered as failed (PROTOCOL.md §8): what concerns the
 /// block for ever. Stored as text.
-const FAILURE_CODES: [&str; 20] = [
+const FAILURE_CODES: [&str; 21] = [
     "invalid-parent",
     "bad-coinbase",
     "tx-no-inputs",
@@ -66,6 +75,7 @@ const FAILURE_CODES: [&str; 20] = [
     "coinbase-overpays",
     "tx-malformed",
     INVALIDATED,
+    HELD,
 ];
 
 /// `headers`: a header and what the tree knows of it.

@@ -16,7 +16,7 @@ use std::{
 use ashlar_consensus::{HeaderState, Work};
 use ashlar_primitives::{BlockId, Header};
 
-use crate::records::{HeaderRecord, INVALIDATED};
+use crate::records::{HELD, HeaderRecord, is_operators};
 
 /// A header whose own rules hold, and what became of its block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ impl Node {
 /// The code that the children of a failed block inherit: `invalid-parent`, except that what the
 /// operator took away is nobody's fault.
 pub fn inherited_code(parent: &'static str) -> &'static str {
-    if parent == INVALIDATED { INVALIDATED } else { "invalid-parent" }
+    if is_operators(parent) { parent } else { "invalid-parent" }
 }
 
 /// Ordered so that the greatest is the best: most work, then the earliest.
@@ -104,6 +104,8 @@ pub struct Tree {
     headers: BTreeSet<Rank>,
     /// Every unfailed node that is whole.
     ready: BTreeSet<Rank>,
+    /// Every node that waits for the operator.
+    held: BTreeSet<Rank>,
     last_seen: u64,
     last_arrival: u64,
 }
@@ -150,12 +152,15 @@ impl Tree {
             if entry.node.is_whole() {
                 self.ready.insert(entry.block_rank());
             }
+        } else if entry.node.failed == Some(HELD) {
+            self.held.insert(entry.header_rank());
         }
     }
 
     fn unrank(&mut self, entry: &Entry) {
         self.headers.remove(&entry.header_rank());
         self.ready.remove(&entry.block_rank());
+        self.held.remove(&entry.header_rank());
     }
 
     /// Changes a node and keeps the order up.
@@ -180,6 +185,11 @@ impl Tree {
             Some(ready) if ready.work >= header.work => self.get(&ready.id),
             _ => self.get(&header.id),
         }
+    }
+
+    /// The header with the most work of those that wait for the operator.
+    pub(crate) fn best_held(&self) -> Option<&Node> {
+        self.held.last().and_then(|rank| self.get(&rank.id))
     }
 
     /// The children of a block that are in memory, by id.
@@ -299,6 +309,7 @@ mod tests {
     use ashlar_primitives::MerkleRoot;
 
     use super::*;
+    use crate::records::INVALIDATED;
 
     /// A node named by one byte, with so much work in all.
     fn node(name: u8, parent: u8, height: u32, work: u8) -> Node {

@@ -80,6 +80,8 @@ pub enum TipStatus {
     HeadersOnly,
     /// It or an ancestor failed.
     Invalid,
+    /// It waits for the operator ([`crate::Settings::reorg_hold`]).
+    Held,
 }
 
 /// A coin with where it is.
@@ -377,7 +379,9 @@ impl View {
 
     fn side_tip(&self, id: BlockId) -> Result<ChainTip, StoreError> {
         let tip = self.record(&id)?.ok_or_else(|| missing(&id))?;
-        let status = if tip.failed.is_some() {
+        let status = if tip.failed == Some(records::HELD) {
+            TipStatus::Held
+        } else if tip.failed.is_some() {
             TipStatus::Invalid
         } else if tip.arrival == 0 || !tip.has_body {
             TipStatus::HeadersOnly

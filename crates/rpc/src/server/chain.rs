@@ -161,6 +161,7 @@ fn tip_status(status: TipStatus) -> &'static str {
         TipStatus::ValidHeaders => "valid-headers",
         TipStatus::HeadersOnly => "headers-only",
         TipStatus::Invalid => "invalid",
+        TipStatus::Held => "held",
     }
 }
 
