@@ -6,12 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ashlar_engine::DEFAULT_REORG_ALARM;
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use thiserror::Error;
 
 use crate::{
     disk::DEFAULT_MIN_FREE,
+    reorg::{Hold, ReorgTable},
     size::{ByteSize, Prune},
     work::MinimumWork,
 };
@@ -137,6 +139,13 @@ pub(crate) struct RunArguments {
     /// up [default: 0].
     #[arg(long, env = "ASHLAR_MINIMUM_WORK", value_name = "HEX")]
     minimum_work: Option<MinimumWork>,
+    /// Warn of reorganisations that undo more blocks than this [default: 6].
+    #[arg(long, env = "ASHLAR_REORG_ALARM", value_name = "DEPTH")]
+    reorg_alarm: Option<u32>,
+    /// Ask before a reorganisation that undoes more blocks than this: until the answer the node
+    /// stays on a chain that others may have left; a number, or off [default: off].
+    #[arg(long, env = "ASHLAR_REORG_HOLD", value_name = "DEPTH")]
+    reorg_hold: Option<Hold>,
     /// How much memory to take.
     #[arg(long, env = "ASHLAR_PROFILE")]
     profile: Option<Profile>,
@@ -210,6 +219,8 @@ struct ConfigFile {
     dev_clock: Option<bool>,
     log: Option<String>,
     log_format: Option<LogFormat>,
+    #[serde(default)]
+    reorg: ReorgTable,
 }
 
 /// What holds after flags, environment, file and defaults were merged.
@@ -238,6 +249,8 @@ pub(crate) struct Config {
     pub(crate) prune: Prune,
     pub(crate) min_free: ByteSize,
     pub(crate) minimum_work: MinimumWork,
+    pub(crate) reorg_alarm: u32,
+    pub(crate) reorg_hold: Hold,
     pub(crate) profile: Profile,
     pub(crate) dev_clock: bool,
     pub(crate) log: String,
@@ -297,6 +310,8 @@ impl Config {
             prune: flags.prune.or(file.prune).unwrap_or_default(),
             min_free: flags.min_free.or(file.min_free).unwrap_or(DEFAULT_MIN_FREE),
             minimum_work: flags.minimum_work.or(file.minimum_work).unwrap_or_default(),
+            reorg_alarm: flags.reorg_alarm.or(file.reorg.alarm).unwrap_or(DEFAULT_REORG_ALARM),
+            reorg_hold: flags.reorg_hold.or(file.reorg.hold).unwrap_or_default(),
             profile: flags.profile.or(file.profile).unwrap_or_default(),
             dev_clock: flags.dev_clock.or(file.dev_clock).unwrap_or(false),
             log: flags.log.or(file.log).unwrap_or_else(|| DEFAULT_LOG.to_owned()),
@@ -356,7 +371,10 @@ pub(crate) fn sample() -> String {
          # profile = \"default\"       # or \"small\"\n\
          # dev_clock = false\n\
          # log = \"{DEFAULT_LOG}\"\n\
-         # log_format = \"text\"       # or \"json\"\n"
+         # log_format = \"text\"       # or \"json\"\n\n\
+         # [reorg]\n\
+         # alarm = {DEFAULT_REORG_ALARM}\n\
+         # hold = \"off\"              # or a depth: 100\n"
     )
 }
 
@@ -377,9 +395,12 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_file_and_the_file_over_defaults() {
-        let (directory, mut flags) = arguments("mine_threads = 3\nmdns = true\n");
+        let (directory, mut flags) =
+            arguments("mine_threads = 3\nmdns = true\n[reorg]\nalarm = 9\nhold = 100\n");
         flags.mine_threads = Some(2);
+        flags.reorg_hold = Some(Hold(Some(50)));
         let config = Config::load(&flags).unwrap();
+        assert_eq!((config.reorg_alarm, config.reorg_hold), (9, Hold(Some(50))));
         assert_eq!((config.mine_threads, config.mdns, config.lock_index), (2, true, true));
         fs::remove_dir_all(directory).unwrap();
     }
@@ -397,7 +418,7 @@ mod tests {
         let text: String = sample()
             .lines()
             .filter_map(|line| line.strip_prefix("# "))
-            .filter(|line| line.contains(" = "))
+            .filter(|line| line.contains(" = ") || line.starts_with('['))
             // Naming them means something even where they are empty.
             .filter(|line| {
                 !["mine =", "connect =", "network_secret ="].iter().any(|key| line.starts_with(key))

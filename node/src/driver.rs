@@ -138,7 +138,7 @@ impl Running {
 
     fn tell(&self, event: &Event) {
         match event {
-            Event::Tip { view, disconnected, connected } => {
+            Event::Tip { view, disconnected, connected, .. } => {
                 self.driver.views.send_replace(Arc::clone(view));
                 let tip = view.tip();
                 if connected.len() > 1 || !disconnected.is_empty() {
@@ -175,9 +175,19 @@ fn log_notice(notice: &Notice) {
             %chain_id,
             "peer is of another chain; parted"
         ),
-        Notice::Reorganised { depth, old_tip, new_tip } => {
-            warn!(depth, %old_tip, %new_tip, "the chain was reorganised");
+        Notice::Reorganised { depth, old_tip, new_tip, is_deep: false } => {
+            info!(depth, %old_tip, %new_tip, "the chain was reorganised");
         }
+        Notice::Reorganised { depth, old_tip, new_tip, is_deep: true } => warn!(
+            depth, %old_tip, %new_tip,
+            "the chain was reorganised deeper than reorg.alarm; look at payments confirmed in the \
+             blocks that were left"
+        ),
+        Notice::ReorganisationHeld { held, tip, height } => warn!(
+            depth = held.depth, %tip, height, held_tip = %held.tip, held_height = held.height,
+            "a branch with more work leaves the chain deeper than reorg.hold; this node stays, \
+             others may not: to go over to it, ashlar-node rpc acceptreorg {}", held.tip
+        ),
         Notice::Syncing { height, target } => info!(height, target, "catching up"),
         Notice::Synced { height } => info!(height, "caught up"),
         Notice::TemplateRefused { code, txid } => tracing::error!(

@@ -20,6 +20,7 @@ mod logging;
 mod mining;
 mod progress;
 mod remote;
+mod reorg;
 mod run;
 mod size;
 mod work;

@@ -174,6 +174,7 @@ pub(crate) fn ledger_settings(config: &Config) -> ashlar_ledger::Settings {
         transaction_index: config.transaction_index,
         lock_index: config.lock_index,
         prune_bytes: config.prune.0.map(|size| size.0),
+        reorg_hold: config.reorg_hold.0,
         ..ashlar_ledger::Settings::default()
     }
 }
@@ -298,7 +299,12 @@ fn engine_settings(config: &Config) -> Settings {
     if config.profile == Profile::Small {
         mempool.max_bytes = SMALL_MEMPOOL_BYTES;
     }
-    Settings { mempool, agent: AGENT.to_owned(), minimum_work: config.minimum_work.0 }
+    Settings {
+        mempool,
+        agent: AGENT.to_owned(),
+        minimum_work: config.minimum_work.0,
+        reorg_alarm: config.reorg_alarm,
+    }
 }
 
 fn rpc_config(config: &Config, directory: &Datadir) -> ServerConfig {

@@ -1,6 +1,6 @@
 //! What RPC, wallet and miner ask of live state: one bounded call, one reply.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use ashlar_consensus::CheckedTransaction;
 use ashlar_mempool::Refusal;
@@ -61,6 +61,8 @@ pub enum Call {
     InvalidateBlock(BlockId),
     /// Forget the failure of a block and of all on it.
     ReconsiderBlock(BlockId),
+    /// Go over to a held branch, which this is any block of.
+    AcceptReorganisation(BlockId),
 }
 
 /// Why there is no answer.
@@ -82,6 +84,12 @@ pub enum CallError {
         block: BlockId,
         /// The lowest block that is kept.
         history_start: u32,
+    },
+    /// The block is of no branch that waits for the operator.
+    #[error("block {block} is of no branch that is held back")]
+    NotHeld {
+        /// As given.
+        block: BlockId,
     },
     /// A list of the call is too long.
     #[error("at most {max} allowed")]
@@ -262,10 +270,33 @@ pub struct PeerInfo {
     pub services: Option<u32>,
     /// How long it has been connected.
     pub connected_ms: u64,
+    /// Of the highest header of ours whose block it is known to have.
+    pub synced_headers: Option<u32>,
     /// Requests of ours that it has not answered.
-    pub in_flight: usize,
+    pub in_flight: InFlight,
+    /// When anything last came from it, seconds since 1970.
+    pub last_seen_unix: u64,
+    /// When a block that was new here last came from it.
+    pub last_block_unix: Option<u64>,
+    /// When a transaction that was new here last came from it.
+    pub last_transaction_unix: Option<u64>,
     /// Points of penalty; at 100 it is cut.
     pub score: u32,
+}
+
+/// What a peer was asked for and has not answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InFlight {
+    /// Requests for its status.
+    pub status: usize,
+    /// Requests for headers.
+    pub headers: usize,
+    /// Blocks: of the download, and whole ones that could not be rebuilt.
+    pub blocks: usize,
+    /// Requests for what a compact block lacks.
+    pub block_transactions: usize,
+    /// Requests for its mempool's ids, and for transactions.
+    pub transactions: usize,
 }
 
 /// How far the node is.
@@ -281,6 +312,71 @@ pub struct SyncStatus {
     pub blocks_in_flight: usize,
     /// Whose handshake is done.
     pub peers: usize,
+    /// Since the start.
+    pub reorganisations: ReorganisationCounts,
+    /// What an operator should know now; empty when all is well.
+    pub warnings: Vec<Warning>,
+}
+
+/// How often the published tip left a branch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReorganisationCounts {
+    /// In all.
+    pub count: u64,
+    /// Blocks that the deepest disconnected.
+    pub deepest: u32,
+    /// Deeper than [`crate::Settings::reorg_alarm`].
+    pub alarms: u64,
+    /// Branches that were held back from the operator.
+    pub held: u64,
+}
+
+/// What an operator should know now: a sentence each, which says what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Warning {
+    /// The chain was reorganised deeper than [`crate::Settings::reorg_alarm`], within a day.
+    DeepReorganisation {
+        /// Blocks disconnected.
+        depth: u32,
+        /// Of the branch that was left.
+        old_tip: BlockId,
+        /// Of the branch taken.
+        new_tip: BlockId,
+        /// When, since 1970.
+        unix_seconds: u64,
+    },
+    /// A branch with more work is held back ([`ashlar_ledger::Settings::reorg_hold`]).
+    ReorganisationHeld {
+        /// Of the published chain.
+        tip: BlockId,
+        /// Of that.
+        height: u32,
+        /// Of the held branch.
+        held_tip: BlockId,
+        /// Of that.
+        held_height: u32,
+        /// Blocks that going over would disconnect.
+        depth: u32,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DeepReorganisation { depth, old_tip, new_tip, unix_seconds } => write!(
+                f,
+                "a reorganisation at {unix_seconds} (seconds since 1970) disconnected {depth} \
+                 blocks: it left {old_tip} for {new_tip}; look at payments confirmed since then"
+            ),
+            Self::ReorganisationHeld { tip, height, held_tip, held_height, depth } => write!(
+                f,
+                "a branch with more work is held back: this node stays at {tip} (height \
+                 {height}), others may be at {held_tip} (height {held_height}), and going over \
+                 would disconnect {depth} blocks; to go over: ashlar-node rpc acceptreorg \
+                 {held_tip}"
+            ),
+        }
+    }
 }
 
 /// A feerate that should confirm in time.

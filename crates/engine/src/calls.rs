@@ -38,7 +38,7 @@ struct Submission {
 pub(crate) struct Calls {
     submissions: BTreeMap<BlockId, Submission>,
     /// Orders that were carried out; answered when the tip stands still.
-    orders: Vec<CallId>,
+    pub(crate) orders: Vec<CallId>,
 }
 
 impl<S: Store> Engine<S> {
@@ -71,6 +71,7 @@ impl<S: Store> Engine<S> {
                 return Ok(());
             }
             Call::InvalidateBlock(block) => return self.order(id, &block, Self::invalidate),
+            Call::AcceptReorganisation(block) => return self.accept_reorganisation(id, block),
             Call::ReconsiderBlock(block) => return self.order(id, &block, Self::reconsider),
             Call::MempoolInfo => AnswerBody::MempoolInfo(self.mempool_info()),
             Call::MempoolPage { after, limit } => {
@@ -95,7 +96,7 @@ impl<S: Store> Engine<S> {
                 AnswerBody::MempoolSpenders(outpoints.iter().map(spender).collect())
             }
             Call::Peers => AnswerBody::Peers(self.peer_infos()?),
-            Call::SyncStatus => AnswerBody::Sync(self.sync_status()),
+            Call::SyncStatus => AnswerBody::Sync(self.sync_status()?),
             Call::EstimateFee { target_blocks } => {
                 AnswerBody::Fee(self.estimate_fee(target_blocks))
             }
@@ -168,19 +169,27 @@ impl<S: Store> Engine<S> {
             tip: highest.map(|(_, tip)| tip),
             services: claim.map(|claim| claim.services),
             connected_ms: now_ms.saturating_sub(state.connected_ms),
-            in_flight: state.in_flight.len(),
+            synced_headers: seen.map(|(height, _)| height),
+            in_flight: self.requests.by_kind(&state.in_flight),
+            last_seen_unix: self.now.unix_seconds_at(state.seen_ms),
+            last_block_unix: state.block_ms.map(|at_ms| self.now.unix_seconds_at(at_ms)),
+            last_transaction_unix: state
+                .transaction_ms
+                .map(|at_ms| self.now.unix_seconds_at(at_ms)),
             score: state.score(now_ms),
         })
     }
 
-    fn sync_status(&self) -> SyncStatus {
-        SyncStatus {
+    fn sync_status(&self) -> Result<SyncStatus, StoreError> {
+        Ok(SyncStatus {
             syncing: self.chain.is_syncing(),
             height: self.view.tip().height,
             best_header_height: self.ledger.best_header().height,
             blocks_in_flight: self.download.blocks_in_flight(),
             peers: self.peers.askable().count(),
-        }
+            reorganisations: self.reorganisation_counts(),
+            warnings: self.warnings()?,
+        })
     }
 
     // --- orders of the operator

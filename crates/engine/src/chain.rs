@@ -70,6 +70,7 @@ impl<S: Store> Engine<S> {
             }
             self.publish()?;
             self.follow_pruning();
+            self.follow_hold()?;
         }
         if !self.chain.more {
             self.on_standstill()?;
@@ -153,18 +154,13 @@ impl<S: Store> Engine<S> {
         let old_tip = core::mem::replace(&mut self.view, view).tip().id;
         self.note_best_header();
         self.follow_with_mempool(&disconnected, &connected)?;
-        if !disconnected.is_empty() {
-            self.notice(Notice::Reorganised {
-                depth: u32::try_from(disconnected.len()).unwrap_or(u32::MAX),
-                old_tip,
-                new_tip: self.view.tip().id,
-            });
-        }
+        let is_deep = self.note_reorganised(old_tip, &disconnected);
         let connected: Vec<BlockId> = connected.iter().map(|block| block.id).collect();
         self.out.push(Output::Event(Event::Tip {
             view: self.view.clone(),
             disconnected: disconnected.iter().map(|block| block.id).collect(),
             connected: connected.clone(),
+            is_deep,
         }));
         self.update_syncing();
         for id in &connected {

@@ -388,7 +388,9 @@ impl<S: Store> Engine<S> {
                 self.download.note_size(block.size_bytes());
                 let faster_ms = self.download.stall_ms.saturating_mul(7) / 8;
                 self.download.stall_ms = faster_ms.max(MIN_STALL_MS);
-                self.keep_body(block)?;
+                if self.keep_body(block)? {
+                    self.peers.note_block(peer, self.now.monotonic_ms);
+                }
             }
             Err(error) => self.blame_body(id, Some(peer), &error)?,
         }

@@ -164,6 +164,14 @@ impl<S: Store> Engine<S> {
         self.end_talk(peer, DOWNLOAD_PAUSE_MS);
     }
 
+    /// Its claim is looked at at once, whatever came of it before.
+    pub(crate) fn believe_again(&mut self, peer: Peer) {
+        if let Some(state) = self.peers.get_mut(peer) {
+            state.headers.paused_for = None;
+        }
+        self.headers.dirty = true;
+    }
+
     fn end_talk(&mut self, peer: Peer, pause_ms: u64) {
         if let Some(state) = self.peers.get_mut(peer) {
             state.headers.last = None;

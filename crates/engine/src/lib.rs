@@ -13,7 +13,8 @@
 //!   the ledger there, and what follows);
 //! - `relay_blocks`, `relay_transactions` with `batch`, `gather`, `orphans` and `reconcile` (what
 //!   travels by gossip), `recent` (what passed through lately);
-//! - `calls`, `templates`, `fees` (what RPC, wallet and miner want).
+//! - `calls`, `templates`, `fees` (what RPC, wallet and miner want), `reorganisation` (what
+//!   operators are told of and decide).
 //!
 //! Every file adds methods to the one [`Engine`] and owns a state of its own; `limits` bounds
 //! all of them. Nothing a map iterates decides anything but by its order, and chance comes from
@@ -54,6 +55,7 @@ mod recent;
 mod reconcile;
 mod relay_blocks;
 mod relay_transactions;
+mod reorganisation;
 mod requests;
 mod serve;
 mod templates;
@@ -70,7 +72,7 @@ use ashlar_mempool::Mempool;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
-pub use call::{Answer, Call, CallError, CallId};
+pub use call::{Answer, Call, CallError, CallId, Warning};
 pub use input::{
     Direction, GossipData, InboundId, Input, Peer, PeerConnected, RequestFailure, RequestId, Ticket,
 };
@@ -92,10 +94,15 @@ use crate::{
     recent::Recent,
     relay_blocks::BlockRelay,
     relay_transactions::TransactionRelay,
+    reorganisation::Reorganisations,
     requests::Requests,
     templates::Templates,
     timers::{Timer, Timers},
 };
+
+/// [`Settings::reorg_alarm`] unless the operator says otherwise: six confirmations are what payees
+/// commonly wait for.
+pub const DEFAULT_REORG_ALARM: u32 = 6;
 
 /// What the operator chooses.
 #[derive(Clone, Debug)]
@@ -106,6 +113,8 @@ pub struct Settings {
     pub agent: String,
     /// Below this a header branch is not stored, and a node is catching up.
     pub minimum_work: ashlar_consensus::Work,
+    /// A reorganisation that disconnects more blocks than this is told as an alarm.
+    pub reorg_alarm: u32,
 }
 
 /// One node.
@@ -134,6 +143,7 @@ pub struct Engine<S: Store> {
     /// Some exchange of mempools may begin or go on.
     reconcile_dirty: bool,
     recent: Recent,
+    reorganisations: Reorganisations,
     templates: Templates,
     calls: Calls,
     fee_picture: FeePicture,
@@ -174,6 +184,7 @@ impl<S: Store> Engine<S> {
             orphans: Orphans::default(),
             reconcile_dirty: false,
             recent: Recent::default(),
+            reorganisations: Reorganisations::default(),
             templates: Templates::default(),
             calls: Calls::default(),
             fee_picture: FeePicture::default(),
@@ -233,6 +244,7 @@ impl<S: Store> Engine<S> {
 
     /// A message without worth for this node is ignored before it costs anything.
     fn on_gossip(&mut self, ticket: Ticket, data: GossipData) -> Result<(), StoreError> {
+        self.peers.note_seen(ticket.source, self.now.monotonic_ms);
         if ticket.deadline_ms <= self.now.monotonic_ms {
             self.verdict(ticket, Verdict::Ignore);
             return Ok(());

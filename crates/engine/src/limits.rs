@@ -147,6 +147,11 @@ pub(crate) const RECONCILE_INTERVAL_MS: u64 = 10_000;
 pub(crate) const FULL_TRANSACTIONS_ANSWER_BYTES: usize =
     wire::MAX_TRANSACTIONS_BYTES.saturating_sub(100_000);
 
+// ---- reorganisations
+
+/// How long `getblockchaininfo` warns of a deep reorganisation.
+pub(crate) const DEEP_REORG_WARNING_MS: u64 = 24 * 3_600_000;
+
 // ---- calls
 
 /// Submitted blocks being judged.

@@ -9,7 +9,7 @@
 use ashlar_consensus::{
     BlockError, BodyError, HeaderError, OpenError, TxError, error::WitnessFault,
 };
-use ashlar_ledger::{HeaderRefusal, records::INVALIDATED};
+use ashlar_ledger::{HeaderRefusal, records::is_operators};
 use ashlar_mempool::{PolicyError, Refusal};
 
 use crate::{
@@ -165,7 +165,7 @@ pub(crate) fn answered_header(refusal: &HeaderRefusal) -> Option<Offence> {
             HeaderError::InvalidParent => Offence::RefusedChain,
         }),
         // Our operator's doing.
-        HeaderRefusal::Failed { code } if *code == INVALIDATED => None,
+        HeaderRefusal::Failed { code } if is_operators(code) => None,
         HeaderRefusal::Failed { .. } => Some(Offence::RefusedChain),
         // The answer did not start after any entry of the locator.
         HeaderRefusal::UnknownParent => Some(Offence::WrongAnswer),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ashlar_ledger::View;
+use ashlar_ledger::{HeldBranch, View};
 use ashlar_primitives::{BlockId, Txid, Wtxid, wire};
 
 pub use crate::offence::Offence;
@@ -70,6 +70,8 @@ pub enum Event {
         disconnected: Vec<BlockId>,
         /// Up to the new tip.
         connected: Vec<BlockId>,
+        /// More blocks were disconnected than [`crate::Settings::reorg_alarm`].
+        is_deep: bool,
     },
     /// The picture of the same published tip, after old blocks were pruned. All readers get it.
     View(Arc<View>),
@@ -118,6 +120,17 @@ pub enum Notice {
         old_tip: BlockId,
         /// Of the branch taken.
         new_tip: BlockId,
+        /// Deeper than [`crate::Settings::reorg_alarm`].
+        is_deep: bool,
+    },
+    /// A branch with more work waits for the operator: once when it is found, and at each start.
+    ReorganisationHeld {
+        /// The branch.
+        held: HeldBranch,
+        /// Of the published chain, which is kept.
+        tip: BlockId,
+        /// Of that.
+        height: u32,
     },
     /// The node is behind and catches up: at the start and then every 10 s.
     Syncing {

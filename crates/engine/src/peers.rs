@@ -44,6 +44,11 @@ pub(crate) struct PeerState {
     pub(crate) address: String,
     pub(crate) identity: String,
     pub(crate) connected_ms: u64,
+    /// When anything last came from it.
+    pub(crate) seen_ms: u64,
+    /// When it last brought a block, or a transaction, that was new here.
+    pub(crate) block_ms: Option<u64>,
+    pub(crate) transaction_ms: Option<u64>,
     /// `None` before its first status: until then it is answered nothing else.
     pub(crate) claim: Option<Claim>,
     /// Whether it answered our status request, so that it knows ours and answers other requests.
@@ -86,6 +91,9 @@ impl PeerState {
             address: connected.address,
             identity: connected.identity,
             connected_ms: now_ms,
+            seen_ms: now_ms,
+            block_ms: None,
+            transaction_ms: None,
             claim: None,
             may_ask: false,
             available: None,
@@ -144,6 +152,27 @@ impl Peers {
 
     pub(crate) fn get_mut(&mut self, peer: Peer) -> Option<&mut PeerState> {
         self.all.get_mut(&peer)
+    }
+
+    /// Something came from it.
+    pub(crate) fn note_seen(&mut self, peer: Peer, now_ms: u64) {
+        if let Some(state) = self.get_mut(peer) {
+            state.seen_ms = now_ms;
+        }
+    }
+
+    /// It brought a block that was new here.
+    pub(crate) fn note_block(&mut self, peer: Peer, now_ms: u64) {
+        if let Some(state) = self.get_mut(peer) {
+            state.block_ms = Some(now_ms);
+        }
+    }
+
+    /// It brought a transaction that was new here.
+    pub(crate) fn note_transaction(&mut self, peer: Peer, now_ms: u64) {
+        if let Some(state) = self.get_mut(peer) {
+            state.transaction_ms = Some(now_ms);
+        }
     }
 
     /// Whether its handshake went so far that what it sends counts.

@@ -288,6 +288,9 @@ impl<S: Store> Engine<S> {
             }
         };
         let is_new = self.keep_body(block)?;
+        if is_new && let Some(pending) = self.blocks.pending.get(&id) {
+            self.peers.note_block(pending.source, self.now.monotonic_ms);
+        }
         let relay = match self.ledger.header_state(&id)? {
             Some(state) => is_new && !self.chain.is_syncing() && self.has_relay_work(&state)?,
             None => false,

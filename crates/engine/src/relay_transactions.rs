@@ -426,6 +426,16 @@ impl<S: Store> Engine<S> {
         }
     }
 
+    /// Who sent something that was new here is worth more than others.
+    fn note_bringer(&mut self, batch: &Batch) {
+        let brought = |item: &Item| matches!(item.fate, Fate::Accepted { .. });
+        if let Some(peer) = batch.origin.peer()
+            && batch.items.iter().any(brought)
+        {
+            self.peers.note_transaction(peer, self.now.monotonic_ms);
+        }
+    }
+
     /// A batch with something that is wrong for ever is rejected whole.
     fn reject_batch(&mut self, id: BatchId, offence: Offence) {
         let Some(batch) = self.transactions.batches.remove(&id) else { return };
@@ -439,6 +449,7 @@ impl<S: Store> Engine<S> {
     }
 
     fn finish_batch(&mut self, batch: Batch) {
+        self.note_bringer(&batch);
         let Batch { origin, ticket, items, .. } = batch;
         match origin {
             Origin::Gossip { peer } => self.finish_gossip(peer, ticket, items),

@@ -10,6 +10,7 @@ use ashlar_primitives::{
 
 use crate::{
     Engine,
+    call::InFlight,
     input::{Peer, RequestFailure, RequestId},
     limits::{
         HEADERS_TIMEOUT_MS, LARGE_ANSWER_TIMEOUT_MS, MAX_REQUESTS, MAX_REQUESTS_PER_PEER,
@@ -78,6 +79,23 @@ pub(crate) struct Requests {
 }
 
 impl Requests {
+    /// What of these is in flight, by kind.
+    pub(crate) fn by_kind<'a>(&self, ids: impl IntoIterator<Item = &'a RequestId>) -> InFlight {
+        let mut kinds = InFlight::default();
+        for pending in ids.into_iter().filter_map(|id| self.pending.get(id)) {
+            let (count, more) = match &pending.purpose {
+                Purpose::Status => (&mut kinds.status, 1),
+                Purpose::Headers => (&mut kinds.headers, 1),
+                Purpose::Bodies { ids } => (&mut kinds.blocks, ids.len()),
+                Purpose::WholeBlock { .. } => (&mut kinds.blocks, 1),
+                Purpose::BlockTransactions { .. } => (&mut kinds.block_transactions, 1),
+                Purpose::MempoolIds | Purpose::Transactions { .. } => (&mut kinds.transactions, 1),
+            };
+            *count = count.saturating_add(more);
+        }
+        kinds
+    }
+
     pub(crate) fn remove(&mut self, id: RequestId) -> Option<Pending> {
         let pending = self.pending.remove(&id)?;
         if pending.purpose.is_limited() {
@@ -136,8 +154,10 @@ impl<S: Store> Engine<S> {
     pub(crate) fn on_response(&mut self, id: RequestId, answer: Answer) -> Result<(), StoreError> {
         // What is not known any more was given up; a late answer is nobody's fault.
         let Some(Pending { peer, purpose }) = self.take_request(id) else { return Ok(()) };
+        let now_ms = self.now.monotonic_ms;
         if let Some(state) = self.peers.get_mut(peer) {
             state.timeouts = 0;
+            state.seen_ms = now_ms;
         }
         match (purpose, answer) {
             (Purpose::Status, Answer::Status(status)) => self.on_status(peer, status, true),

@@ -29,6 +29,7 @@ impl<S: Store> Engine<S> {
                 return Ok(());
             }
             Some(state) => {
+                state.seen_ms = now_ms;
                 let is_early = state.claim.is_none() && !matches!(request, Request::Status(_));
                 if !state.requests.try_take(1, now_ms) {
                     Some(Offence::TooManyRequests)

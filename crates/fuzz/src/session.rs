@@ -175,6 +175,7 @@ impl<'s> Session<'s> {
             mempool: ashlar_mempool::Limits::default(),
             agent: "ashlar/fuzz".into(),
             minimum_work,
+            reorg_alarm: ashlar_engine::DEFAULT_REORG_ALARM,
         };
         Self {
             scene,

@@ -6,8 +6,7 @@ mod common;
 use std::sync::Arc;
 
 use ashlar_ledger::{
-    HeaderRefusal, HeldBranch, MemoryStore, Move, Offered, Settings, records::HELD,
-    view::TipStatus,
+    HeaderRefusal, HeldBranch, MemoryStore, Move, Offered, Settings, records::HELD, view::TipStatus,
 };
 use ashlar_primitives::{Amount, BlockId};
 use ashlar_testkit::builder::{Chain, Plan};

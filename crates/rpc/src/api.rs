@@ -300,6 +300,19 @@ pub trait Api {
     #[method(name = "clearbanned")]
     async fn clearbanned(&self) -> Result<(), RpcError>;
 
+    /// Goes over to a branch that is held back because it leaves the chain deeper than
+    /// `reorg.hold`. Answers the tip, once it moved as far as it goes: what is missing of the
+    /// branch is fetched then, and where it turns out invalid the node goes back.
+    ///
+    /// # Parameters
+    /// - `blockhash`: a block of the branch, as `getblockchaininfo` names its tip in `warnings`.
+    ///
+    /// # Errors
+    /// - `not-found`: no such block is known.
+    /// - `not-held`: the block is of no branch that is held back.
+    #[method(name = "acceptreorg")]
+    async fn acceptreorg(&self, blockhash: Text<BlockId>) -> Result<Tip, RpcError>;
+
     /// The work of the network and of this node's own miner.
     #[method(name = "getmininginfo")]
     async fn getmininginfo(&self) -> Result<MiningInfo, RpcError>;

@@ -140,6 +140,12 @@ pub enum RpcError {
         /// As given.
         who: String,
     },
+    /// `not-held` −1: the block is of no branch that waits for the operator.
+    #[error("block {id} is of no branch that is held back")]
+    NotHeld {
+        /// As given.
+        id: String,
+    },
     /// `unknown-method` −32601: there is no method of that name.
     #[error("no such method")]
     UnknownMethod,
@@ -177,6 +183,7 @@ impl RpcError {
             Self::BadPeerAddress { .. } => "bad-peer-address",
             Self::NotConnected { .. } => "not-connected",
             Self::NotBanned { .. } => "not-banned",
+            Self::NotHeld { .. } => "not-held",
             Self::UnknownMethod => "unknown-method",
             Self::Unauthorised => "unauthorised",
             Self::HostRefused => "host-refused",
@@ -194,6 +201,7 @@ impl RpcError {
             Self::Pruned { .. }
             | Self::IndexOff { .. }
             | Self::RealClock
+            | Self::NotHeld { .. }
             | Self::BackupFailed { .. } => -1,
             Self::Refused { code, .. } => refusal_number(code),
             Self::WarmingUp { .. } | Self::Stopping => -28,
@@ -229,6 +237,7 @@ impl RpcError {
             Self::BadPeerAddress { .. } => "give a multiaddress such as /ip4/127.0.0.1/tcp/9333",
             Self::NotConnected { .. } => "getpeerinfo lists the connections",
             Self::NotBanned { .. } => "listbanned lists the bans",
+            Self::NotHeld { .. } => "getblockchaininfo's warnings name the branch that waits",
             Self::Unauthorised => {
                 "send the contents of the cookie file as name and password; it is new at each \
                  start of the node"
@@ -309,6 +318,7 @@ mod tests {
             RpcError::BadPeerAddress { address: text(), reason: text() },
             RpcError::NotConnected { who: text() },
             RpcError::NotBanned { who: text() },
+            RpcError::NotHeld { id: text() },
             RpcError::UnknownMethod,
             RpcError::Unauthorised,
             RpcError::HostRefused,

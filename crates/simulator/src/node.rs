@@ -89,6 +89,7 @@ impl Node {
             mempool: ashlar_mempool::Limits::default(),
             agent: "ashlar-sim".into(),
             minimum_work: Work::ZERO,
+            reorg_alarm: ashlar_engine::DEFAULT_REORG_ALARM,
         };
         Self {
             id,

@@ -7,7 +7,8 @@ use super::world::{World, checked};
 use crate::{
     Call,
     call::{
-        AnswerBody, BlockVerdict, CallError, MAX_CALL_ENTRIES, MAX_CALL_TRANSACTIONS, Template,
+        AnswerBody, BlockVerdict, CallError, InFlight, MAX_CALL_ENTRIES, MAX_CALL_TRANSACTIONS,
+        Template,
     },
 };
 
@@ -225,7 +226,10 @@ fn peers_are_told_with_what_they_claim() {
     let Ok(AnswerBody::Peers(peers)) = world.call(node, Call::Peers) else { panic!() };
     let agents: Vec<Option<&str>> = peers.iter().map(|peer| peer.agent.as_deref()).collect();
     assert_eq!(agents, [None, Some("hand")]);
-    assert_eq!((peers[0].in_flight, peers[1].height, peers[1].tip), (1, Some(2), Some(tip)));
+    let status = InFlight { status: 1, ..InFlight::default() };
+    assert_eq!((peers[0].in_flight, peers[0].synced_headers), (status, None));
+    assert_eq!((peers[1].height, peers[1].tip), (Some(2), Some(tip)));
+    assert_eq!(peers[1].synced_headers, Some(2));
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod hostile;
 mod limits;
 mod mutated;
 mod pruned;
+mod reorganisation;
 mod sync;
 mod transactions;
 mod verdicts;

@@ -88,7 +88,8 @@ fn two_branches_meet_on_the_one_with_more_work() {
     assert!(world.nodes[a].notices.contains(&Notice::Reorganised {
         depth: 7,
         old_tip: short,
-        new_tip: long
+        new_tip: long,
+        is_deep: true,
     }));
 }
 

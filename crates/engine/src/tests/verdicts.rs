@@ -4,7 +4,10 @@ use ashlar_consensus::{
     BlockError, BodyError, HeaderError, OpenError, TxError,
     error::{CoinbaseFault, WitnessFault},
 };
-use ashlar_ledger::{HeaderRefusal, records::INVALIDATED};
+use ashlar_ledger::{
+    HeaderRefusal,
+    records::{HELD, INVALIDATED},
+};
 use ashlar_mempool::{PolicyError, Refusal, ReplacementFault};
 use ashlar_primitives::DecodeError;
 
@@ -40,9 +43,11 @@ fn headers() {
         assert_eq!(gossiped_header(&refusal), Judgement::IGNORE);
         assert_eq!(answered_header(&refusal), Some(Offence::RefusedChain));
     }
-    let operators = HeaderRefusal::Failed { code: INVALIDATED };
-    assert_eq!(gossiped_header(&operators), Judgement::IGNORE);
-    assert_eq!(answered_header(&operators), None);
+    for code in [INVALIDATED, HELD] {
+        let operators = HeaderRefusal::Failed { code };
+        assert_eq!(gossiped_header(&operators), Judgement::IGNORE);
+        assert_eq!(answered_header(&operators), None);
+    }
     assert_eq!(gossiped_header(&HeaderRefusal::TooNew), Judgement::IGNORE);
     assert_eq!(answered_header(&HeaderRefusal::TooNew), None);
     assert_eq!(gossiped_header(&HeaderRefusal::UnknownParent), Judgement::IGNORE);

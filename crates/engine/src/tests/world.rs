@@ -55,6 +55,8 @@ pub(super) struct Node {
     pub(super) answers: BTreeMap<u64, Option<Answer>>,
     replies: BTreeMap<CallId, Result<AnswerBody, CallError>>,
     pub(super) tips: Vec<(Vec<BlockId>, Vec<BlockId>)>,
+    /// How many of these were told as deep reorganisations.
+    pub(super) deep_tips: usize,
 }
 
 /// Engines with instant links.
@@ -97,27 +99,38 @@ impl World {
     }
 
     pub(super) fn add_with(&mut self, genesis: &Genesis, minimum_work: Work) -> usize {
-        self.add_kept(genesis, minimum_work, None)
+        self.add_kept(genesis, minimum_work, ashlar_ledger::Settings::default())
+    }
+
+    /// A node that asks its operator before a reorganisation deeper than this.
+    pub(super) fn add_holding(&mut self, genesis: &Genesis, depth: u32) -> usize {
+        let kept = ashlar_ledger::Settings {
+            reorg_hold: Some(depth),
+            ..ashlar_ledger::Settings::default()
+        };
+        self.add_kept(genesis, Work::ZERO, kept)
     }
 
     /// A node that keeps no more of the past than it must.
     pub(super) fn add_pruned(&mut self, genesis: &Genesis) -> usize {
-        self.add_kept(genesis, Work::ZERO, Some(0))
+        let kept =
+            ashlar_ledger::Settings { prune_bytes: Some(0), ..ashlar_ledger::Settings::default() };
+        self.add_kept(genesis, Work::ZERO, kept)
     }
 
     fn add_kept(
         &mut self,
         genesis: &Genesis,
         minimum_work: Work,
-        prune_bytes: Option<u64>,
+        kept: ashlar_ledger::Settings,
     ) -> usize {
         let store = Arc::new(MemoryStore::default());
-        let kept = ashlar_ledger::Settings { prune_bytes, ..ashlar_ledger::Settings::default() };
         let ledger = Ledger::open(store, genesis, kept).unwrap();
         let settings = Settings {
             mempool: ashlar_mempool::Limits::default(),
             agent: "ashlar/test".into(),
             minimum_work,
+            reorg_alarm: crate::DEFAULT_REORG_ALARM,
         };
         let node = self.nodes.len();
         self.nodes.push(Node {
@@ -133,6 +146,7 @@ impl World {
             answers: BTreeMap::new(),
             replies: BTreeMap::new(),
             tips: Vec::new(),
+            deep_tips: 0,
         });
         node
     }
@@ -300,7 +314,8 @@ impl World {
                 let result = job.run(&mut rand::rng());
                 self.queue.push_back((node, Input::JobDone(id, result)));
             }
-            Output::Event(Event::Tip { disconnected, connected, .. }) => {
+            Output::Event(Event::Tip { disconnected, connected, is_deep, .. }) => {
+                self.nodes[node].deep_tips += usize::from(is_deep);
                 self.nodes[node].tips.push((disconnected, connected));
             }
             Output::Event(Event::Notice(notice)) => self.nodes[node].notices.push(notice),

@@ -96,6 +96,8 @@ pub enum ChainEvent {
         disconnected: Arc<[BlockId]>,
         /// From above the fork up to the new tip.
         connected: Arc<[BlockId]>,
+        /// More blocks were disconnected than the operator's alarm.
+        alarm: bool,
     },
     /// A transaction entered the mempool.
     Transaction {
@@ -110,12 +112,13 @@ impl ChainEvent {
     /// The engine's event as subscribers are told of it; `None` for those that are for the log.
     pub fn from_engine(event: &Event) -> Option<Self> {
         match event {
-            Event::Tip { view, disconnected, connected } => Some(Self::Tip {
+            Event::Tip { view, disconnected, connected, is_deep } => Some(Self::Tip {
                 sequence: view.sequence(),
                 tip: view.tip().id,
                 height: view.tip().height,
                 disconnected: disconnected.as_slice().into(),
                 connected: connected.as_slice().into(),
+                alarm: *is_deep,
             }),
             Event::TransactionAccepted { wtxid, txid } => {
                 Some(Self::Transaction { txid: *txid, wtxid: *wtxid })

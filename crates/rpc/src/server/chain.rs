@@ -25,7 +25,7 @@ pub(super) async fn blockchain_info<B: Backend>(
 ) -> Result<BlockchainInfo, RpcError> {
     let (view, answer) = context.call_at_view(Call::SyncStatus).await?;
     let AnswerBody::Sync(sync) = answer.body else { return Err(unexpected(&answer.body)) };
-    let warnings = context.backend.warnings();
+    let warnings = context.warnings_with(&sync);
     context
         .read_at(view, move |view| {
             let (params, tip) = (view.params(), view.tip());

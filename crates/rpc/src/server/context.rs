@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use ashlar_engine::{Answer, Call, CallError, call::AnswerBody};
+use ashlar_engine::{
+    Answer, Call, CallError,
+    call::{AnswerBody, SyncStatus},
+};
 use ashlar_ledger::{StoreError, View, view::QueryError};
 use ashlar_primitives::{Address, Encode, Lock};
 use tokio::{
@@ -89,6 +92,19 @@ impl<B: Backend> Context<B> {
         Err(RpcError::Overloaded)
     }
 
+    /// What an operator should know now: of the node, then of the chain.
+    pub(super) async fn warnings(&self) -> Result<Vec<String>, RpcError> {
+        let answer = self.call(Call::SyncStatus).await?;
+        let AnswerBody::Sync(sync) = answer.body else { return Err(unexpected(&answer.body)) };
+        Ok(self.warnings_with(&sync))
+    }
+
+    /// The same, from an answer at hand.
+    pub(super) fn warnings_with(&self, sync: &SyncStatus) -> Vec<String> {
+        let chain = sync.warnings.iter().map(ToString::to_string);
+        self.backend.warnings().into_iter().chain(chain).collect()
+    }
+
     /// The lock that an address of this chain stands for.
     pub(super) fn lock(&self, address: &str) -> Result<Lock, RpcError> {
         parse_address(address, &self.view().params().address_prefix)
@@ -170,6 +186,7 @@ impl From<CallError> for RpcError {
             CallError::Pruned { block, history_start } => {
                 Self::Pruned { id: block.to_string(), history_start }
             }
+            CallError::NotHeld { block } => Self::NotHeld { id: block.to_string() },
             CallError::TooMany { max } => Self::TooMany { what: "items", max },
             CallError::UnknownLock { .. } => {
                 Self::InvalidParameter { name: "address", reason: error.to_string() }

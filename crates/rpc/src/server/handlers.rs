@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ashlar_engine::Call;
 use ashlar_primitives::{BlockId, OutPoint, Txid};
 use jsonrpsee::core::async_trait;
 
@@ -9,7 +10,7 @@ use super::{
     address,
     backend::Backend,
     chain,
-    context::{Context, tip_of},
+    context::{Context, tip_of, tip_of_answer},
     mempool, mining, network,
 };
 use crate::{
@@ -171,6 +172,11 @@ impl<B: Backend> ApiServer for Handlers<B> {
 
     async fn clearbanned(&self) -> Answer<()> {
         Ok(self.0.backend.clear_bans().await?)
+    }
+
+    async fn acceptreorg(&self, blockhash: Text<BlockId>) -> Answer<Tip> {
+        let answer = self.0.call(Call::AcceptReorganisation(blockhash.0)).await?;
+        Ok(tip_of_answer(&answer))
     }
 
     async fn getmininginfo(&self) -> Answer<MiningInfo> {

@@ -30,7 +30,7 @@ use crate::error::RpcError;
 /// How long a wrong password waits for its answer, which makes guessing slow.
 const REFUSAL_DELAY: Duration = Duration::from_millis(250);
 
-/// `generatetoaddress` and `backup` may run this many times as long as other calls.
+/// `generatetoaddress`, `backup` and `acceptreorg` may run this many times as long as other calls.
 const MINING_TIMEOUT_FACTOR: u64 = 12;
 
 /// How long the body of a request may take to arrive, beyond the time of its longest call.
@@ -165,7 +165,7 @@ where
     fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
         let inner = self.inner.clone();
         let limit_ms = match request.method_name() {
-            "generatetoaddress" | "backup" => mining_timeout_ms(&self.limits),
+            "generatetoaddress" | "backup" | "acceptreorg" => mining_timeout_ms(&self.limits),
             _ => self.limits.call_timeout_ms,
         };
         async move {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::RpcError,
-    types::{NetworkInfo, PeerInfo},
+    types::{InFlight, NetworkInfo, PeerInfo},
 };
 
 /// The version of PROTOCOL.md.
@@ -25,11 +25,21 @@ pub(super) async fn peers<B: Backend>(context: &Context<B>) -> Result<Vec<PeerIn
             identity: peer.identity,
             inbound: peer.direction == Direction::Inbound,
             subver: peer.agent,
+            synced_headers: peer.synced_headers,
             synced_blocks: peer.height,
             tip: peer.tip.map(Into::into),
             services: peer.services,
             connected_ms: peer.connected_ms,
-            inflight: peer.in_flight as u64,
+            last_seen: peer.last_seen_unix,
+            last_block: peer.last_block_unix,
+            last_transaction: peer.last_transaction_unix,
+            inflight: InFlight {
+                status: peer.in_flight.status as u64,
+                headers: peer.in_flight.headers as u64,
+                blocks: peer.in_flight.blocks as u64,
+                block_transactions: peer.in_flight.block_transactions as u64,
+                transactions: peer.in_flight.transactions as u64,
+            },
             banscore: peer.score,
         })
         .collect())
@@ -51,7 +61,7 @@ pub(super) async fn info<B: Backend>(context: &Context<B>) -> Result<NetworkInfo
         connections_in: inbound,
         connections_out: outbound,
         localaddresses: state.listening,
-        warnings: context.backend.warnings(),
+        warnings: context.warnings().await?,
     })
 }
 

@@ -34,19 +34,21 @@ impl<B: Backend> SubscriptionsServer for Subscriptions<B> {
         let events = self.0.backend.events();
         let view = self.0.view();
         let known = view.sequence();
-        let first = TipEvent { at: tip_of(&view), disconnected: vec![], connected: vec![] };
+        let first =
+            TipEvent { at: tip_of(&view), disconnected: vec![], connected: vec![], alarm: false };
         drop(view);
         let subscriber = self.accept(pending).await?;
         subscriber.send(&first).await?;
         subscriber
             .follow(events, |event| match event {
-                ChainEvent::Tip { sequence, tip, height, disconnected, connected }
+                ChainEvent::Tip { sequence, tip, height, disconnected, connected, alarm }
                     if sequence > known =>
                 {
                     Some(TipEvent {
                         at: Tip { tip: tip.into(), tip_height: height },
                         disconnected: disconnected.iter().map(|id| (*id).into()).collect(),
                         connected: connected.iter().map(|id| (*id).into()).collect(),
+                        alarm,
                     })
                 }
                 _ => None,

@@ -89,7 +89,8 @@ pub struct ChainTip {
     pub hash: Text<BlockId>,
     /// Blocks from the best chain to it; 0 for the best chain itself.
     pub branchlen: u32,
-    /// `active`, `valid-fork`, `valid-headers`, `headers-only` or `invalid`.
+    /// `active`, `valid-fork`, `valid-headers`, `headers-only`, `invalid`, or `held`: it waits for
+    /// `acceptreorg`.
     pub status: String,
 }
 
@@ -125,6 +126,9 @@ pub struct TipEvent {
     pub disconnected: Vec<Text<BlockId>>,
     /// Blocks that joined it, up to the new tip.
     pub connected: Vec<Text<BlockId>>,
+    /// Whether more blocks left than this node's `reorg.alarm`.
+    #[serde(default)]
+    pub alarm: bool,
 }
 
 /// A transaction entered the mempool.

@@ -26,7 +26,7 @@ pub use mempool::{
     SubmitResult, SubmitResults, TestResult,
 };
 pub use mining::{BlockTemplate, MiningInfo, NextBlock, TemplateRequest, TemplateTransaction};
-pub use network::{BannedPeer, NetworkInfo, PeerInfo, PeerName};
+pub use network::{BannedPeer, InFlight, NetworkInfo, PeerInfo, PeerName};
 pub use text::{Hex, Text, Verbosity};
 pub use transaction::{
     InputDetail, OutputDetail, RawTransactionResult, TransactionBody, TransactionDetail,

@@ -38,6 +38,21 @@ pub struct BannedPeer {
     pub ban_reason: String,
 }
 
+/// What a peer was asked for and has not answered yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InFlight {
+    /// Requests for its status.
+    pub status: u64,
+    /// Requests for headers.
+    pub headers: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// Requests for transactions that a compact block lacks.
+    pub block_transactions: u64,
+    /// Requests for its mempool's ids, and for transactions of it.
+    pub transactions: u64,
+}
+
 /// One peer, as `getpeerinfo` lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerInfo {
@@ -52,6 +67,9 @@ pub struct PeerInfo {
     /// What it calls itself, once it has said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subver: Option<String>,
+    /// The height of the highest header of this node's whose block the peer is known to have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub synced_headers: Option<u32>,
     /// The height of its tip, as it last said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub synced_blocks: Option<u32>,
@@ -63,8 +81,16 @@ pub struct PeerInfo {
     pub services: Option<u32>,
     /// How long the connection has stood, in milliseconds.
     pub connected_ms: u64,
-    /// Requests of ours that it has not answered yet.
-    pub inflight: u64,
+    /// When anything last came from it, seconds since 1970.
+    pub last_seen: u64,
+    /// When a block that was new to this node last came from it, seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_block: Option<u64>,
+    /// When a transaction that was new to this node last came from it, seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_transaction: Option<u64>,
+    /// What it was asked for and has not answered yet.
+    pub inflight: InFlight,
     /// What it did wrong, as a score.
     pub banscore: u32,
 }

@@ -13,8 +13,8 @@ use ashlar_consensus::{CheckedTransaction, TxError, judge_transaction};
 use ashlar_engine::{
     Answer, Call, CallError, Direction, Peer,
     call::{
-        AnswerBody, BlockVerdict, FeeEstimate, MempoolEntry, MempoolInfo, PeerInfo,
-        SubmittedTransaction, SyncStatus, Template,
+        AnswerBody, BlockVerdict, FeeEstimate, InFlight, MempoolEntry, MempoolInfo, PeerInfo,
+        ReorganisationCounts, SubmittedTransaction, SyncStatus, Template, Warning,
     },
 };
 use ashlar_ledger::{Ledger, MemoryStore, MovedBlock, Offered, Published, Settings, View};
@@ -51,6 +51,8 @@ pub(crate) struct Fake {
     /// Calls to the engine are never answered.
     pub(crate) stuck: AtomicBool,
     pub(crate) stopped: Notify,
+    /// What the engine warns of.
+    pub(crate) warnings: Mutex<Vec<Warning>>,
 }
 
 struct World {
@@ -81,6 +83,7 @@ impl Fake {
             broken: AtomicBool::new(false),
             stuck: AtomicBool::new(false),
             stopped: Notify::new(),
+            warnings: Mutex::default(),
         })
     }
 
@@ -185,7 +188,11 @@ impl Fake {
                 tip: Some(view.tip().id),
                 services: Some(3),
                 connected_ms: 5,
-                in_flight: 0,
+                synced_headers: Some(0),
+                in_flight: InFlight { blocks: 2, ..InFlight::default() },
+                last_seen_unix: NOW,
+                last_block_unix: Some(NOW - 1),
+                last_transaction_unix: None,
                 score: 0,
             }]),
             Call::SyncStatus => AnswerBody::Sync(SyncStatus {
@@ -194,15 +201,18 @@ impl Fake {
                 best_header_height: view.tip().height,
                 blocks_in_flight: 0,
                 peers: 1,
+                reorganisations: ReorganisationCounts { count: 3, deepest: 9, alarms: 1, held: 0 },
+                warnings: self.warnings.lock().unwrap().clone(),
             }),
             Call::EstimateFee { target_blocks } => AnswerBody::Fee(FeeEstimate {
                 feerate_per_kb: 1_000,
                 basis: "the minimum",
                 target_blocks,
             }),
-            Call::SubmitBlock(_) | Call::InvalidateBlock(_) | Call::ReconsiderBlock(_) => {
-                AnswerBody::Done
-            }
+            Call::SubmitBlock(_)
+            | Call::InvalidateBlock(_)
+            | Call::ReconsiderBlock(_)
+            | Call::AcceptReorganisation(_) => AnswerBody::Done,
         }
     }
 }
@@ -215,6 +225,7 @@ fn tip_event(published: &Published) -> ChainEvent {
         height: published.view.tip().height,
         disconnected: ids(&published.disconnected),
         connected: ids(&published.connected),
+        alarm: published.disconnected.len() > 1,
     }
 }
 

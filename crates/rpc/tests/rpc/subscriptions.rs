@@ -152,6 +152,7 @@ async fn a_subscriber_that_does_not_read_is_cut_off_with_the_reason_and_others_g
             height: 1,
             disconnected: Arc::clone(&ids),
             connected: Arc::default(),
+            alarm: false,
         });
         // The first message of all names the tip of the beginning.
         while timeout(PATIENCE, tips.next()).await.unwrap().unwrap().unwrap().at.tip_height == 0 {}

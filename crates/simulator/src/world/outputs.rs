@@ -39,7 +39,7 @@ impl World {
                 self.job(node, id, job);
                 Ok(())
             }
-            Output::Event(EngineEvent::Tip { view, disconnected, connected }) => {
+            Output::Event(EngineEvent::Tip { view, disconnected, connected, .. }) => {
                 self.tip(node, &view, &disconnected, &connected)
             }
             Output::Event(EngineEvent::TransactionAccepted { .. } | EngineEvent::View(_)) => Ok(()),
@@ -214,6 +214,7 @@ impl World {
             Notice::TemplateRefused { code, .. } => Err(Violation::TemplateRefused { node, code }),
             Notice::ClockBehind { .. }
             | Notice::Reorganised { .. }
+            | Notice::ReorganisationHeld { .. }
             | Notice::Syncing { .. }
             | Notice::Synced { .. } => Ok(()),
         }
