@@ -225,7 +225,7 @@ fn tip_event(published: &Published) -> ChainEvent {
         height: published.view.tip().height,
         disconnected: ids(&published.disconnected),
         connected: ids(&published.connected),
-        alarm: published.disconnected.len() > 1,
+        alarm: !published.disconnected.is_empty(),
     }
 }
 
@@ -306,6 +306,13 @@ impl Backend for Fake {
     async fn call(&self, call: Call) -> Result<Answer, CallError> {
         if self.stuck.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;
+        }
+        let tip = self.view().tip().clone();
+        match call {
+            Call::AcceptReorganisation(block) if block == tip.id => {
+                return Err(CallError::NotHeld { block });
+            }
+            _ => {}
         }
         let body = self.answer(call);
         let tip = self.view().tip().clone();

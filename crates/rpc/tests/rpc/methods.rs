@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use ashlar_engine::Warning;
 use ashlar_ledger::Settings;
 use ashlar_primitives::BlockId;
 use ashlar_rpc::{
@@ -298,6 +299,11 @@ async fn mining(running: &Running, client: &(impl ApiClient + Sync)) {
 async fn network(running: &Running, client: &(impl ApiClient + Sync)) {
     let peers = client.getpeerinfo().await.unwrap();
     assert_eq!((peers[0].id, peers[0].inbound), (7, false));
+    assert_eq!((peers[0].inflight.blocks, peers[0].inflight.headers), (2, 0));
+    assert_eq!(
+        (peers[0].last_block, peers[0].last_transaction),
+        (Some(peers[0].last_seen - 1), None)
+    );
     let info = client.getnetworkinfo().await.unwrap();
     assert_eq!((info.connections, info.connections_in, info.connections_out), (1, 0, 1));
     let chain_id = client.getblockhash(0).await.unwrap().to_string();
@@ -331,6 +337,23 @@ async fn network(running: &Running, client: &(impl ApiClient + Sync)) {
 }
 
 async fn operating(running: &Running, client: &(impl ApiClient + Sync)) {
+    let tip = client.getblockchaininfo().await.unwrap().at;
+    let warning = Warning::ReorganisationHeld {
+        tip: tip.tip.0,
+        height: tip.tip_height,
+        held_tip: BlockId([7; 32]),
+        held_height: 9,
+        depth: 5,
+    };
+    *running.node.warnings.lock().unwrap() = vec![warning.clone()];
+    let told = client.getblockchaininfo().await.unwrap().warnings;
+    assert_eq!(told, client.getnetworkinfo().await.unwrap().warnings);
+    assert_eq!(told, [warning.to_string()]);
+    running.node.warnings.lock().unwrap().clear();
+    assert_eq!(client.acceptreorg(BlockId([7; 32]).into()).await.unwrap(), tip);
+    let refused = client.acceptreorg(tip.tip).await;
+    assert_eq!(code(refused), "not-held");
+
     client.setmocktime(1_900_000_000).await.unwrap();
     assert_eq!(*running.node.mock_time.lock().unwrap(), Some(1_900_000_000));
     client.setmocktime(0).await.unwrap();

@@ -43,6 +43,7 @@ async fn tips_are_told_in_order_with_what_left_and_what_joined() {
     let event = next().await;
     assert_eq!((event.at.tip.0, event.at.tip_height), (a, 1));
     assert_eq!((event.connected.len(), event.disconnected.len()), (1, 0));
+    assert!(!event.alarm);
     // Two blocks beside it: the first is a side branch and no event, the second a reorganisation.
     let b = running.node.mine_on(Some(genesis.0));
     let c = running.node.mine_on(Some(b));
@@ -52,6 +53,7 @@ async fn tips_are_told_in_order_with_what_left_and_what_joined() {
         list.iter().map(|id| id.0).collect()
     };
     assert_eq!(ids(&event.disconnected), [a]);
+    assert!(event.alarm);
     assert_eq!(ids(&event.connected), [b, c]);
 }
 
