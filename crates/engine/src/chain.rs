@@ -9,7 +9,7 @@ use ashlar_primitives::{BlockId, Wtxid};
 
 use crate::{
     Engine,
-    input::{Direction, Peer},
+    input::Peer,
     job::Job,
     jobs::JobPurpose,
     limits::{SYNC_LEAD_BLOCKS, SYNC_NOTICE_INTERVAL_MS},
@@ -238,7 +238,7 @@ impl<S: Store> Engine<S> {
             self.notice(Notice::Synced { height });
             // The mempool stood still while nothing was relayed.
             for state in self.peers.all.values_mut() {
-                state.reconcile.wanted |= state.direction == Direction::Outbound;
+                state.reconcile.wanted = true;
             }
         }
     }

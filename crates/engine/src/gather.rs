@@ -1,5 +1,6 @@
-//! Our own batches: what is new is gathered for a few milliseconds and published together
-//! (PROTOCOL.md §12), parents before children, because that is the order in which they came in.
+//! Our own batches: what is new is gathered for a few milliseconds, or until a batch is full, and
+//! published together (PROTOCOL.md §12), parents before children, because that is the order in
+//! which they came in.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -15,6 +16,9 @@ use crate::{
     timers::Timer,
 };
 
+/// A batch begins with its count.
+const COUNT_BYTES: usize = size_of::<u16>();
+
 /// Transactions to publish.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
@@ -27,9 +31,13 @@ fn size_bytes(transaction: &CheckedTransaction) -> usize {
 }
 
 impl<S: Store> Engine<S> {
-    /// Adds one to the next batch.
+    /// Adds one to the next batch; a full one does not wait.
     pub(crate) fn gather(&mut self, transaction: Arc<CheckedTransaction>) {
-        let bytes = self.gathered.bytes.saturating_add(size_bytes(&transaction));
+        let mut bytes = self.gathered.bytes.saturating_add(size_bytes(&transaction));
+        if bytes.saturating_add(COUNT_BYTES) > wire::MAX_BATCH_BYTES && !self.chain.is_syncing() {
+            self.publish_gathered();
+            bytes = size_bytes(&transaction);
+        }
         if bytes > MAX_OUTGOING_BYTES {
             return;
         }
@@ -46,11 +54,14 @@ impl<S: Store> Engine<S> {
             self.timers.set(Timer::Gather, at_ms);
             return;
         }
+        self.publish_gathered();
+    }
+
+    fn publish_gathered(&mut self) {
         self.gathered.bytes = 0;
         let waiting = core::mem::take(&mut self.gathered.waiting);
         let mut batch: Vec<Transaction> = Vec::new();
-        // The count of the list comes first.
-        let mut bytes = 2_usize;
+        let mut bytes = COUNT_BYTES;
         for transaction in waiting {
             // What left the mempool meanwhile is no longer worth telling.
             if self.mempool.get_by_wtxid(&transaction.wtxid()).is_none() {
@@ -59,7 +70,7 @@ impl<S: Store> Engine<S> {
             let size_bytes = size_bytes(&transaction);
             if bytes.saturating_add(size_bytes) > wire::MAX_BATCH_BYTES {
                 self.publish_batch(core::mem::take(&mut batch));
-                bytes = 2;
+                bytes = COUNT_BYTES;
             }
             bytes = bytes.saturating_add(size_bytes);
             batch.push(transaction.transaction().clone());

@@ -115,7 +115,8 @@ pub(crate) const RELAYED_IDS: usize = 64;
 
 /// How long accepted transactions are gathered before they are published together.
 pub(crate) const GATHER_MS: u64 = 20;
-/// Accepted transactions waiting to be published; what is over is left to reconciliation.
+/// Accepted transactions waiting to be published while the node catches up; what is over is left
+/// to reconciliation.
 pub(crate) const MAX_OUTGOING_BYTES: usize = 1_048_576;
 /// While catching up nothing is relayed; looked at again after this.
 pub(crate) const GATHER_RETRY_MS: u64 = 1_000;
@@ -141,6 +142,8 @@ pub(crate) const MAX_ORPHANS_PER_PEER: usize = 10;
 pub(crate) const ORPHAN_EXPIRY_MS: u64 = 300_000;
 /// Orphans judged again in one go (THREATS.md P7).
 pub(crate) const ORPHANS_PER_ROUND: usize = 10;
+/// Exchanges of mempools at one time: what one brings, the next need not.
+pub(crate) const MAX_RECONCILES: usize = 4;
 /// Between two exchanges of mempool ids with one peer.
 pub(crate) const RECONCILE_INTERVAL_MS: u64 = 10_000;
 /// An answer of transactions this close to its limit was cut off by it, not by lack.

@@ -275,7 +275,7 @@ impl<S: Store> Engine<S> {
         });
         if is_new {
             // Parents of what this peer will gossip, and what we may have missed.
-            state.reconcile.wanted = state.direction == Direction::Outbound;
+            state.reconcile.wanted = true;
             self.reconcile_dirty = true;
             self.timers.clear(Timer::Handshake(peer));
         }

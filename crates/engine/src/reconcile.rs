@@ -1,6 +1,7 @@
-//! Exchange of mempools (PROTOCOL.md §12, tags 4 and 5): on new outbound connections, and with
+//! Exchange of mempools (PROTOCOL.md §12, tags 4 and 5): on new connections, both ways, and with
 //! who sent a transaction whose parents are missing. The peer names what it has; we ask for what
-//! we lack.
+//! we lack. A few at one time, those dialled by us first, so that many peers with the same mempool
+//! are not asked for the same.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -12,8 +13,8 @@ use ashlar_primitives::{
 
 use crate::{
     Engine,
-    input::Peer,
-    limits::{FULL_TRANSACTIONS_ANSWER_BYTES, RECONCILE_INTERVAL_MS},
+    input::{Direction, Peer},
+    limits::{FULL_TRANSACTIONS_ANSWER_BYTES, MAX_RECONCILES, RECONCILE_INTERVAL_MS},
     offence::Offence,
     requests::Purpose,
 };
@@ -39,21 +40,23 @@ impl<S: Store> Engine<S> {
         let now_ms = self.now.monotonic_ms;
         let mut begin = Vec::new();
         let mut go_on = Vec::new();
+        let mut running = 0_usize;
         for (peer, state) in self.peers.askable() {
             let reconcile = &state.reconcile;
             let rested = reconcile
                 .began_ms
                 .is_none_or(|began_ms| now_ms.saturating_sub(began_ms) >= RECONCILE_INTERVAL_MS);
-            if reconcile.asked {
-                continue;
-            }
-            if !reconcile.lacking.is_empty() {
-                go_on.push(peer);
+            if reconcile.asked || !reconcile.lacking.is_empty() {
+                running = running.saturating_add(1);
+                if !reconcile.asked {
+                    go_on.push(peer);
+                }
             } else if reconcile.wanted && rested {
-                begin.push(peer);
+                begin.push((state.direction != Direction::Outbound, peer));
             }
         }
-        for peer in begin {
+        begin.sort_unstable();
+        for (_, peer) in begin.into_iter().take(MAX_RECONCILES.saturating_sub(running)) {
             if self.ask(peer, Request::Mempool, Purpose::MempoolIds).is_some()
                 && let Some(state) = self.peers.get_mut(peer)
             {
@@ -68,14 +71,8 @@ impl<S: Store> Engine<S> {
     }
 
     pub(crate) fn on_mempool_ids(&mut self, peer: Peer, wtxids: Vec<Wtxid>) {
-        let lacking: VecDeque<Wtxid> = wtxids
-            .into_iter()
-            .filter(|wtxid| {
-                self.mempool.get_by_wtxid(wtxid).is_none()
-                    && !self.orphans.contains(wtxid)
-                    && !self.recent.has_transaction(wtxid)
-            })
-            .collect();
+        let lacking: VecDeque<Wtxid> =
+            wtxids.into_iter().filter(|wtxid| self.lacks(wtxid)).collect();
         if let Some(state) = self.peers.get_mut(peer) {
             state.reconcile.asked = false;
             state.reconcile.lacking = lacking;
@@ -83,13 +80,30 @@ impl<S: Store> Engine<S> {
         self.reconcile_dirty = true;
     }
 
+    fn lacks(&self, wtxid: &Wtxid) -> bool {
+        self.mempool.get_by_wtxid(wtxid).is_none()
+            && !self.orphans.contains(wtxid)
+            && !self.recent.has_transaction(wtxid)
+    }
+
     fn ask_lacking(&mut self, peer: Peer) {
         if !self.has_batch_room(Some(peer)) {
             return;
         }
         let Some(state) = self.peers.get_mut(peer) else { return };
-        let count = state.reconcile.lacking.len().min(wire::MAX_TRANSACTION_IDS);
-        let wtxids: Vec<Wtxid> = state.reconcile.lacking.drain(..count).collect();
+        let mut lacking = core::mem::take(&mut state.reconcile.lacking);
+        // Another peer may have brought some of it meanwhile.
+        lacking.retain(|wtxid| self.lacks(wtxid));
+        let count = lacking.len().min(wire::MAX_TRANSACTION_IDS);
+        let wtxids: Vec<Wtxid> = lacking.drain(..count).collect();
+        if let Some(state) = self.peers.get_mut(peer) {
+            state.reconcile.lacking = lacking;
+        }
+        if wtxids.is_empty() {
+            // Room for the next exchange.
+            self.reconcile_dirty = true;
+            return;
+        }
         let request = Request::Transactions { wtxids: wtxids.clone() };
         let is_asked = self.ask(peer, request, Purpose::Transactions { wtxids }).is_some();
         if let Some(state) = self.peers.get_mut(peer) {

@@ -190,6 +190,7 @@ impl<S: Store> Engine<S> {
         known.extend(self.mempool.iter().map(|entry| &*entry.transaction));
         known.extend(self.orphans.iter().map(|orphan| &**orphan));
         known.extend(self.recent.transactions().map(|recent| &**recent));
+        known.extend(self.transactions.on_their_way());
         if compact.header.parent != self.view.tip().id {
             // A block beside the tip holds much of what recent blocks hold.
             known.extend(self.recent.block_transactions().map(|recent| &**recent));

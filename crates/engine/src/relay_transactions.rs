@@ -55,6 +55,13 @@ enum Returning {
     Transactions(Vec<Arc<CheckedTransaction>>),
 }
 
+impl TransactionRelay {
+    /// What keeps the stateless rules and is not in the mempool yet: a block may hold it already.
+    pub(crate) fn on_their_way(&self) -> impl Iterator<Item = &CheckedTransaction> {
+        self.batches.values().flat_map(|batch| &batch.items).map(|item| &*item.transaction)
+    }
+}
+
 impl<S: Store> Engine<S> {
     /// The published tip as the mempool sees it.
     pub(crate) fn mempool_tip(&self) -> Tip {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use ashlar_primitives::{
-    Block, BlockId, Transaction,
+    Block, BlockId, OutPoint, Transaction,
     compact::CompactBlock,
     wire::{Answer, Request},
 };
-use ashlar_testkit::builder::{Chain, Plan, genesis, lock, output, solve};
+use ashlar_testkit::builder::{Chain, Plan, Spend, genesis, key, lock, output, solve};
 
 use super::world::{TICKET_MS, World, honest_answer};
 use crate::{GossipData, Offence, Peer, RequestFailure, Verdict};
@@ -153,6 +153,55 @@ fn a_block_beside_the_tip_is_rebuilt_from_the_tips_transactions() {
     assert_eq!(scene.tell(compact(&beside.to_block(), 7)), Some(Verdict::Accept));
     assert_eq!(scene.world.tip(scene.node), block.header.id());
     assert!(scene.is_there(&beside.id()));
+}
+
+#[test]
+fn an_orphan_is_not_asked_for() {
+    let mut scene = Scene::new();
+    let parent = scene.pay(500);
+    let coin = (OutPoint { txid: parent.txid(), index: 0 }, parent.outputs[0]);
+    let outputs = vec![output(lock(4), 100)];
+    let child = Spend { inputs: vec![coin], outputs, ..Spend::default() }
+        .sign(&scene.chain.genesis_id(), &[&key(3)]);
+    let batch = GossipData::Transactions(Arc::new(vec![child.clone()]));
+    assert_eq!(scene.tell(batch), Some(Verdict::Ignore));
+    let block = scene.chain.extend(&scene.tip.clone(), Plan::of(vec![parent, child])).to_block();
+    assert_eq!(scene.tell(compact(&block, 7)), None);
+    let (id, request) = scene.world.take_asked(scene.node, is_missing);
+    assert_eq!(request, Request::BlockTransactions { id: block.header.id(), indexes: vec![0] });
+    scene.answer(id, Answer::BlockTransactions(block.transactions[..1].to_vec()));
+    assert_eq!(scene.verdict(), Some(Verdict::Accept));
+}
+
+#[test]
+fn what_was_evicted_lately_is_not_asked_for() {
+    let mut scene = Scene::new();
+    let block = scene.block();
+    assert_eq!(scene.world.submit(scene.node, &block.transactions), ["ok"]);
+    // Replaced by what pays more for the same coin.
+    let replacement = scene.chain.pay(&scene.tip, 1, lock(3), 499, 50_000);
+    assert_eq!(scene.world.submit(scene.node, &[replacement]), ["ok"]);
+    assert!(!scene.world.waits(scene.node, &block.transactions[0]));
+    assert_eq!(scene.tell(compact(&block, 7)), Some(Verdict::Accept));
+    assert_eq!(scene.world.tip(scene.node), block.header.id());
+}
+
+#[test]
+fn what_is_on_its_way_into_the_mempool_is_not_asked_for() {
+    let mut scene = Scene::new();
+    let block = scene.block();
+    scene.world.held = Some(Vec::new());
+    let batch = GossipData::Transactions(Arc::new(block.transactions.clone()));
+    assert_eq!(scene.tell(batch), None);
+    let (_, id, job) = scene.world.held.as_mut().unwrap().pop().unwrap();
+    let result = job.run(&mut rand::rng());
+    scene.world.done(scene.node, id, result);
+    // Its signatures are out.
+    assert!(!scene.world.waits(scene.node, &block.transactions[0]));
+    assert_eq!(scene.tell(compact(&block, 7)), None);
+    assert!(!scene.world.has_asked(scene.node, |request| is_missing(request) || is_whole(request)));
+    scene.world.run_jobs();
+    assert_eq!(scene.world.tip(scene.node), block.header.id());
 }
 
 #[test]

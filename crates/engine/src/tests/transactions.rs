@@ -3,13 +3,17 @@
 use std::{slice::from_ref, sync::Arc};
 
 use ashlar_primitives::{
-    BlockId, Lock, OutPoint, Output, Signature, Transaction, Witness,
-    wire::{Answer, Request},
+    Amount, BlockId, Lock, OutPoint, Output, Signature, Transaction, Witness,
+    wire::{self, Answer, Request},
 };
 use ashlar_testkit::builder::{Chain, Plan, Spend, genesis, key, lock, output};
 
 use super::world::World;
-use crate::{Call, GossipData, Offence, Peer, Verdict, call::AnswerBody};
+use crate::{
+    Call, GossipData, Offence, Peer, Verdict,
+    call::AnswerBody,
+    limits::{GATHER_MS, MAX_RECONCILES},
+};
 
 /// A node on a chain where key 1 owns many coins, and a peer in the test's hand.
 struct Scene {
@@ -258,16 +262,82 @@ fn an_answer_with_what_was_not_asked_for_is_wrong() {
 }
 
 #[test]
-fn mempools_are_exchanged_on_a_new_outbound_connection() {
+fn mempools_are_exchanged_on_a_new_connection_both_ways() {
+    for dials in [true, false] {
+        let mut scene = Scene::new();
+        let [ours, theirs] = [0..100, 100..200]
+            .map(|coins| coins.map(|coin| scene.spend(coin, 500)).collect::<Vec<_>>());
+        scene.world.submit(scene.node, &ours);
+        let fresh = scene.world.add(scene.chain.genesis());
+        let blocks = scene.chain.branch(&scene.tip);
+        scene.world.feed(fresh, &blocks);
+        scene.world.submit(fresh, &theirs);
+        // What was published before they met is not published again.
+        scene.world.advance(1_000);
+        if dials {
+            scene.world.connect(fresh, scene.node);
+        } else {
+            scene.world.connect(scene.node, fresh);
+        }
+        scene.world.advance(2_000);
+        for transaction in ours.iter().chain(&theirs) {
+            assert!(scene.world.waits(fresh, transaction) && scene.waits(transaction));
+        }
+    }
+}
+
+#[test]
+fn a_few_mempools_are_exchanged_at_a_time_and_nothing_is_asked_for_twice() {
     let mut scene = Scene::new();
-    let transactions: Vec<Transaction> = (0..150).map(|coin| scene.spend(coin, 500)).collect();
-    scene.world.submit(scene.node, &transactions);
-    let fresh = scene.world.add(scene.chain.genesis());
-    let blocks = scene.chain.branch(&scene.tip);
-    scene.world.feed(fresh, &blocks);
-    scene.world.connect(fresh, scene.node);
-    for transaction in &transactions {
-        assert!(scene.world.waits(fresh, transaction));
+    let is_ids = |request: &Request| *request == Request::Mempool;
+    let peers: Vec<Peer> =
+        (0..6).map(|_| scene.world.hand_at(scene.node, &scene.chain, &scene.tip)).collect();
+    let asked = |scene: &Scene| {
+        let asked = scene.world.nodes[scene.node].asked.iter();
+        asked.filter(|(_, _, request)| is_ids(request)).count()
+    };
+    assert_eq!((peers.len(), asked(&scene)), (6, MAX_RECONCILES));
+    // All have the same; the first that is asked for it brings it.
+    let payment = scene.spend(0, 500);
+    let answer = Answer::Mempool(vec![payment.wtxid()]);
+    let (id, _) = scene.world.take_asked(scene.node, is_ids);
+    scene.world.answer(scene.node, id, answer.clone());
+    let is_transactions = |request: &Request| matches!(request, Request::Transactions { .. });
+    let (id, _) = scene.world.take_asked(scene.node, is_transactions);
+    scene.world.answer(scene.node, id, Answer::Transactions(vec![payment.clone()]));
+    assert!(scene.waits(&payment));
+    for _ in 1..6 {
+        let (id, _) = scene.world.take_asked(scene.node, is_ids);
+        scene.world.answer(scene.node, id, answer.clone());
+    }
+    assert!(!scene.world.has_asked(scene.node, is_transactions));
+    assert!(!scene.world.has_asked(scene.node, is_ids));
+}
+
+#[test]
+fn what_is_new_is_gathered_for_a_moment_and_a_full_batch_does_not_wait() {
+    let mut scene = Scene::new();
+    assert_eq!(scene.world.submit(scene.node, &[scene.spend(0, 500)]), ["ok"]);
+    scene.world.advance(GATHER_MS - 1);
+    assert_eq!(scene.world.submit(scene.node, &[scene.spend(1, 500)]), ["ok"]);
+    assert_eq!(scene.published().len(), 0);
+    scene.world.advance(1);
+    assert_eq!(scene.published().iter().map(Vec::len).collect::<Vec<_>>(), [2]);
+    let long: Vec<Transaction> = (2..190)
+        .map(|coin| {
+            let inputs = vec![scene.coins[coin]];
+            let outputs = vec![Output { lock: lock(2), value: Amount::from_grains(COIN - 900) }];
+            let spend = Spend { inputs, outputs, memo: vec![0; 256], ..Spend::default() };
+            spend.sign(&scene.chain.genesis_id(), &[&key(1)])
+        })
+        .collect();
+    scene.world.submit(scene.node, &long);
+    assert_eq!(scene.published().len(), 2, "one of them at once");
+    scene.world.advance(GATHER_MS);
+    let published = scene.published();
+    assert_eq!(published[1..].concat(), long);
+    for batch in &published {
+        assert!(wire::encode_batch(batch).len() <= wire::MAX_BATCH_BYTES);
     }
 }
 
