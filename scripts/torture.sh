@@ -47,7 +47,9 @@ group=
 clean_up() {
     if [ -n "$group" ]; then
         kill -KILL -- "-$group" 2>/dev/null || true
-        while pgrep -g "$group" >/dev/null; do sleep 0.1; done
+        # A killed process may stay in an uninterruptible call; what is then left is said.
+        for _ in $(seq 100); do pgrep -g "$group" >/dev/null || break; sleep 0.1; done
+        ! pgrep -g "$group" >/dev/null || say "processes of group $group do not end"
     fi
     grep -o " $folder[^ ]*" /proc/mounts | while read -r mounted; do umount -l "$mounted"; done || true
 }

@@ -12,6 +12,7 @@ use std::{
 
 use ashlar_consensus::{CheckedBlock, Genesis};
 use ashlar_ledger::{Batch, Durability, Ledger, Settings, care, chain_file};
+use ashlar_testkit::recorder::{Recorder, Written};
 
 use crate::{
     Outcome, bounds,
@@ -19,7 +20,6 @@ use crate::{
     maker::Made,
     parts::Bench,
     payments::Payments,
-    recorder::Recorder,
     report::{Figure, Row},
     timing::median_of,
 };
@@ -202,7 +202,13 @@ fn recorded(bench: &Bench<'_>, workload: &Workload, indexes: bool) -> Outcome<Co
     driver.connect(&workload.lead)?;
     recorder.take();
     driver.connect(&workload.blocks)?;
-    Ok(recorder.take())
+    let written = recorder.take().into_iter();
+    Ok(written
+        .filter_map(|written| match written {
+            Written::Commit(batch, durability) => Some((batch, durability)),
+            Written::Sync | Written::Announce(_) => None,
+        })
+        .collect())
 }
 
 /// The chain file as `ashlar-node import` takes it in; `assumed`: with the signatures up to the

@@ -19,7 +19,6 @@ pub mod nodes;
 pub mod partition;
 pub mod parts;
 pub mod payments;
-pub mod recorder;
 pub mod relay;
 pub mod reorganise;
 pub mod report;

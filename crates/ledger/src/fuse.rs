@@ -33,9 +33,10 @@ impl Blown {
     }
 }
 
-/// A store behind a fuse.
+/// A store behind a fuse, or a snapshot of it behind the same: what a reader can't read stops the
+/// node, too.
 #[derive(Debug)]
-pub(crate) struct Fuse<S> {
+pub(crate) struct Fuse<S: ?Sized> {
     store: Arc<S>,
     blown: Blown,
 }
@@ -59,13 +60,7 @@ impl<S: Store> Ledger<S> {
     }
 }
 
-/// A snapshot behind the fuse of its store: what a reader can't read stops the node, too.
-struct FusedSnapshot {
-    snapshot: Arc<dyn Read>,
-    blown: Blown,
-}
-
-impl<S: Store> Read for Fuse<S> {
+impl<S: Read + ?Sized> Read for Fuse<S> {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.blown.guard(|| self.store.get(family, key))
     }
@@ -89,33 +84,9 @@ impl<S: Store> Read for Fuse<S> {
     }
 }
 
-impl Read for FusedSnapshot {
-    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.blown.guard(|| self.snapshot.get(family, key))
-    }
-
-    fn get_many(
-        &self,
-        family: Family,
-        keys: &[Vec<u8>],
-    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        self.blown.guard(|| self.snapshot.get_many(family, keys))
-    }
-
-    fn scan(
-        &self,
-        family: Family,
-        range: KeyRange<'_>,
-        limit: usize,
-        direction: Direction,
-    ) -> Result<Vec<Entry>, StoreError> {
-        self.blown.guard(|| self.snapshot.scan(family, range, limit, direction))
-    }
-}
-
 impl<S: Store> Store for Fuse<S> {
     fn snapshot(&self) -> Arc<dyn Read> {
-        Arc::new(FusedSnapshot { snapshot: self.store.snapshot(), blown: self.blown.clone() })
+        Arc::new(Fuse { store: self.store.snapshot(), blown: self.blown.clone() })
     }
 
     fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {

@@ -11,7 +11,7 @@ use imbl::OrdMap;
 
 use crate::store::{
     Announced, Batch, Direction, Durability, Entry, Family, KeyRange, Marker, Read, Store,
-    StoreError,
+    StoreError, clear_by_commits,
 };
 
 /// Keys and values are shared, not copied, when a node of the map is.
@@ -194,6 +194,14 @@ impl Store for MemoryStore {
 
     fn checkpoint(&self, _directory: &Path) -> Result<(), StoreError> {
         Err(StoreError::Unsupported { what: "a checkpoint" })
+    }
+
+    fn reclaim(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn clear(&self, family: Family) -> Result<(), StoreError> {
+        clear_by_commits(self, family)
     }
 
     fn announce(&self, tip: Announced) -> Result<(), StoreError> {

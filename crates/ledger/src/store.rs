@@ -203,7 +203,7 @@ impl Batch {
     }
 }
 
-/// How many entries [`Store::clear`] deletes in one batch.
+/// How many entries [`clear_by_commits`] deletes in one batch.
 const CLEAR_BATCH_ENTRIES: usize = 16_384;
 
 /// A tip that others were told of.
@@ -218,7 +218,7 @@ pub struct Announced {
 /// What a store says of the tip that was announced last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Marker {
-    /// None was, or this store keeps no marker.
+    /// None was.
     Absent,
     /// This one.
     Tip(Announced),
@@ -238,36 +238,32 @@ pub trait Store: Read + 'static {
     /// A copy of the present state as a directory of its own, which must not exist yet.
     fn checkpoint(&self, directory: &Path) -> Result<(), StoreError>;
     /// Much was deleted: a hint to give the room back to the system soon, without waiting for it.
-    fn reclaim(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
+    fn reclaim(&self) -> Result<(), StoreError>;
     /// Removes everything of a family. Not atomic: a crash may leave a part.
-    fn clear(&self, family: Family) -> Result<(), StoreError> {
-        loop {
-            let entries = self.scan(
-                family,
-                (Bound::Unbounded, Bound::Unbounded),
-                CLEAR_BATCH_ENTRIES,
-                Direction::Forward,
-            )?;
-            if entries.is_empty() {
-                return Ok(());
-            }
-            let mut batch = Batch::default();
-            for (key, _) in entries {
-                batch.delete(family, key);
-            }
-            self.commit(batch, Durability::Later)?;
-        }
-    }
+    fn clear(&self, family: Family) -> Result<(), StoreError>;
     /// Remembers, apart from all families, the tip that others are now told of; survives a power
     /// cut when it returns. A database that damage threw back to an older state does not know what
-    /// it lost: this tells. Kinds of store that can't be damaged so need not keep it.
-    fn announce(&self, _tip: Announced) -> Result<(), StoreError> {
-        Ok(())
-    }
+    /// it lost: this tells.
+    fn announce(&self, tip: Announced) -> Result<(), StoreError>;
     /// What was announced last. Damage of the marker itself is no error.
-    fn announced(&self) -> Result<Marker, StoreError> {
-        Ok(Marker::Absent)
+    fn announced(&self) -> Result<Marker, StoreError>;
+}
+
+/// A [`Store::clear`] in ordinary commits, for stores that have no shorter way.
+///
+/// # Errors
+/// Those of scanning and committing.
+pub fn clear_by_commits(store: &impl Store, family: Family) -> Result<(), StoreError> {
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    loop {
+        let entries = store.scan(family, all, CLEAR_BATCH_ENTRIES, Direction::Forward)?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        for (key, _) in entries {
+            batch.delete(family, key);
+        }
+        store.commit(batch, Durability::Later)?;
     }
 }

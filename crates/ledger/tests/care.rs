@@ -14,7 +14,10 @@ use ashlar_ledger::{
         reindex::{self, Begun, Reindexed},
     },
 };
-use ashlar_testkit::builder::{Chain, lock};
+use ashlar_testkit::{
+    builder::{Chain, lock},
+    recorder,
+};
 use common::{world::*, *};
 
 fn check(store: &impl Read, chain: &Chain, depth: Depth) -> Report {
@@ -319,9 +322,9 @@ fn a_reindex_broken_off_anywhere_goes_on() {
 #[test]
 fn a_reindex_killed_after_any_commit_goes_on() {
     let world = world();
-    let recorder = Arc::new(Recorder::starting_from(world.store.clone()));
+    let recorder = Arc::new(Recorder::new(Arc::new(world.store.clone())));
     reindex(&recorder, &world.chain);
-    let states = recorder.states();
+    let states = recorder::states(&world.store, &recorder.written());
     assert!(states.len() > 10, "{}", states.len());
     let mut refused = 0;
     for (state, _) in &states {

@@ -26,43 +26,68 @@ fn body(ledger: &mut Ledger<MemoryStore>, chain: &Chain, id: &BlockId) {
     settle(ledger);
 }
 
-/// The bodies of a light side branch come child first, with blocks of the best chain between them,
-/// so that the child is out of memory when its parent's body closes the gap. The branch is whole
-/// all the same, and wins once it is heavier.
-#[test]
-fn a_gap_that_was_closed_far_below_the_tip_is_closed() {
-    for restarts in [false, true] {
+/// A light side branch that has headers alone, and what would make it the heaviest.
+struct Gap {
+    chain: Chain,
+    main: BlockId,
+    low: BlockId,
+    high: BlockId,
+    heavier: BlockId,
+}
+
+impl Gap {
+    fn new() -> Self {
         let mut chain = rich_chain();
         let genesis = chain.genesis_id();
         let main = chain.extend_by(&genesis, 8);
         let low = chain.extend_by(&genesis, 1);
         let high = chain.extend_by(&low, 1);
         let heavier = chain.extend_by(&high, 10);
+        Self { chain, main, low, high, heavier }
+    }
 
+    fn open(&self, store: &Arc<MemoryStore>) -> Ledger<MemoryStore> {
+        let mut ledger = open(store, &self.chain, &forgetful());
+        header(&mut ledger, &self.chain, &self.low);
+        header(&mut ledger, &self.chain, &self.high);
+        ledger
+    }
+
+    fn offer_heavier(&self, ledger: &mut Ledger<MemoryStore>) {
+        for block in &self.chain.branch(&self.heavier)[2..] {
+            offer(ledger, block);
+        }
+    }
+}
+
+/// The bodies of a light side branch come child first, with blocks of the best chain between them,
+/// so that the child is out of memory when its parent's body closes the gap. The branch is whole
+/// all the same, and wins once it is heavier.
+#[test]
+fn a_gap_that_was_closed_far_below_the_tip_is_closed() {
+    for restarts in [false, true] {
+        let gap = Gap::new();
+        let Gap { chain, main, low, high, heavier } = &gap;
         let store = Arc::new(MemoryStore::new());
-        let mut ledger = open(&store, &chain, &forgetful());
-        let mut blocks = chain.branch(&main).into_iter();
+        let mut ledger = gap.open(&store);
+        let mut blocks = chain.branch(main).into_iter();
         let mut grow = |ledger: &mut Ledger<MemoryStore>| {
             for block in blocks.by_ref().take(4) {
                 offer(ledger, &block);
             }
         };
-        header(&mut ledger, &chain, &low);
-        header(&mut ledger, &chain, &high);
         grow(&mut ledger);
-        body(&mut ledger, &chain, &high);
+        body(&mut ledger, chain, high);
         grow(&mut ledger);
-        body(&mut ledger, &chain, &low);
-        assert_view(&ledger, &chain, &main);
+        body(&mut ledger, chain, low);
+        assert_view(&ledger, chain, main);
         if restarts {
             ledger.flush().unwrap();
             drop(ledger);
-            ledger = open(&store, &chain, &forgetful());
+            ledger = open(&store, chain, &forgetful());
         }
-        for block in &chain.branch(&heavier)[2..] {
-            offer(&mut ledger, block);
-        }
-        assert_view(&ledger, &chain, &heavier);
+        gap.offer_heavier(&mut ledger);
+        assert_view(&ledger, chain, heavier);
     }
 }
 
@@ -106,24 +131,15 @@ fn an_operators_choice_reaches_all_that_descends_from_a_block() {
 /// with a hole below.
 #[test]
 fn a_body_that_closes_a_gap_far_below_reaches_all_that_waits_for_it() {
-    let mut chain = rich_chain();
-    let genesis = chain.genesis_id();
-    let main = chain.extend_by(&genesis, 8);
-    let low = chain.extend_by(&genesis, 1);
-    let high = chain.extend_by(&low, 1);
-    let heavier = chain.extend_by(&high, 10);
-
-    let mut ledger = open(&Arc::new(MemoryStore::new()), &chain, &forgetful());
-    header(&mut ledger, &chain, &low);
-    header(&mut ledger, &chain, &high);
-    body(&mut ledger, &chain, &high);
-    offer_branch(&mut ledger, &chain, &main);
-    for block in &chain.branch(&heavier)[2..] {
-        offer(&mut ledger, block);
-    }
-    assert_view(&ledger, &chain, &main);
-    body(&mut ledger, &chain, &low);
-    assert_view(&ledger, &chain, &heavier);
+    let gap = Gap::new();
+    let Gap { chain, main, low, high, heavier } = &gap;
+    let mut ledger = gap.open(&Arc::new(MemoryStore::new()));
+    body(&mut ledger, chain, high);
+    offer_branch(&mut ledger, chain, main);
+    gap.offer_heavier(&mut ledger);
+    assert_view(&ledger, chain, main);
+    body(&mut ledger, chain, low);
+    assert_view(&ledger, chain, heavier);
 }
 
 /// An empty child that comes so many seconds after its parent.

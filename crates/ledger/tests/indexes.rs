@@ -205,9 +205,9 @@ fn a_build_that_was_cut_short_is_completed() {
     offer_branch(&mut ledger, &chain, &tip);
     ledger.flush().unwrap();
     drop(ledger);
-    let before = built.states().len();
+    let before = states(&built).len();
     drop(open(&built, &chain, &Settings::default()));
-    let states = built.states();
+    let states = states(&built);
     assert!(states.len() > before + 2);
     for (state, _) in &states[before..] {
         let store = Arc::new(state.clone());

@@ -395,7 +395,7 @@ fn catching_up_writes_large_steps_and_the_tip_each_block() {
     for block in chain.branch(&tip) {
         ledger.accept_header(block.header(), NOW).unwrap().unwrap();
     }
-    let commits = |store: &Recorder| store.states().len();
+    let commits = |store: &Recorder| states(store).len();
     let mut synced_from = None;
     for (number, block) in chain.branch(&tip).into_iter().enumerate() {
         ledger.store_body(block).unwrap();
@@ -408,7 +408,7 @@ fn catching_up_writes_large_steps_and_the_tip_each_block() {
             assert_eq!(ledger.next_wakeup(), Some(2_100));
         } else {
             assert_eq!(step, 1, "block {number} is written at once");
-            assert_eq!(store.states().last().unwrap().1, ashlar_ledger::Durability::Synced);
+            assert_eq!(states(&store).last().unwrap().1, ashlar_ledger::Durability::Synced);
             synced_from.get_or_insert(number);
             assert_eq!(ledger.next_wakeup(), None);
         }

@@ -28,7 +28,7 @@ fn recorded_reorganisation(
     store_branch(&mut ledger, &chain, &long);
     settle(&mut ledger);
     assert_view(&ledger, &chain, &long);
-    (chain, long, store.states())
+    (chain, long, states(&store))
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn what_was_published_at_the_tip_survives_a_power_cut() {
     for block in chain.branch(&tip) {
         offer(&mut ledger, &block);
         // The cut takes everything after the last synced commit.
-        let states = store.states();
+        let states = states(&store);
         let (survivor, _) =
             states.iter().rfind(|(_, durability)| *durability == Durability::Synced).unwrap();
         let survivor = open(&Arc::new(survivor.clone()), &chain, &settings);

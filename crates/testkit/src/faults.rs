@@ -57,10 +57,10 @@ pub struct Fault {
     pub effect: Effect,
 }
 
-/// A store with a fault, or with none, which only counts.
+/// A store with a fault, or with none, which only counts; or a snapshot of one.
 #[derive(Debug)]
-pub struct FaultyStore<S> {
-    store: S,
+pub struct FaultyStore<S: ?Sized> {
+    store: Arc<S>,
     progress: Arc<Progress>,
 }
 
@@ -131,7 +131,7 @@ impl<S> FaultyStore<S> {
             has_struck: AtomicBool::new(false),
             writes_after: AtomicUsize::new(0),
         };
-        Self { store, progress: Arc::new(progress) }
+        Self { store: Arc::new(store), progress: Arc::new(progress) }
     }
 
     /// Calls of a kind so far.
@@ -153,17 +153,17 @@ impl<S> FaultyStore<S> {
     }
 
     /// What lies beneath: what survived.
-    pub const fn inner(&self) -> &S {
+    pub fn inner(&self) -> &S {
         &self.store
     }
 
     /// Takes the fault away.
     pub fn into_inner(self) -> S {
-        self.store
+        Arc::into_inner(self.store).expect("nobody else was given it")
     }
 }
 
-impl<S: Store> Read for FaultyStore<S> {
+impl<S: Read + ?Sized> Read for FaultyStore<S> {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.progress.read(|| self.store.get(family, key))
     }
@@ -189,8 +189,8 @@ impl<S: Store> Read for FaultyStore<S> {
 
 impl<S: Store> Store for FaultyStore<S> {
     fn snapshot(&self) -> Arc<dyn Read> {
-        let snapshot = self.store.snapshot();
-        Arc::new(FaultySnapshot { snapshot, progress: Arc::clone(&self.progress) })
+        let store = self.store.snapshot();
+        Arc::new(FaultyStore { store, progress: Arc::clone(&self.progress) })
     }
 
     fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {
@@ -228,35 +228,6 @@ impl<S: Store> Store for FaultyStore<S> {
 
     fn announced(&self) -> Result<Marker, StoreError> {
         self.progress.read(|| self.store.announced())
-    }
-}
-
-struct FaultySnapshot {
-    snapshot: Arc<dyn Read>,
-    progress: Arc<Progress>,
-}
-
-impl Read for FaultySnapshot {
-    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.progress.read(|| self.snapshot.get(family, key))
-    }
-
-    fn get_many(
-        &self,
-        family: Family,
-        keys: &[Vec<u8>],
-    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        self.progress.read(|| self.snapshot.get_many(family, keys))
-    }
-
-    fn scan(
-        &self,
-        family: Family,
-        range: KeyRange<'_>,
-        limit: usize,
-        direction: Direction,
-    ) -> Result<Vec<Entry>, StoreError> {
-        self.progress.read(|| self.snapshot.scan(family, range, limit, direction))
     }
 }
 

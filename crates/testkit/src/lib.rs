@@ -5,6 +5,7 @@
 //! [`faults`] is a store that fails at a chosen call.
 //! [`generator`] makes random chains that drive model and ledger side by side.
 //! [`model`] is the protocol again, slow and obvious: a second opinion on every verdict.
+//! [`recorder`] is a store that remembers what was written to it.
 //! [`rules`] breaks each rule of PROTOCOL.md §8 in a block of its own,
 //! [`mutations`] changes the body under an honest header.
 //! [`vectors`] holds the rooms to the cases that an independent implementation of PROTOCOL.md
@@ -15,5 +16,6 @@ pub mod faults;
 pub mod generator;
 pub mod model;
 pub mod mutations;
+pub mod recorder;
 pub mod rules;
 pub mod vectors;

@@ -5,19 +5,18 @@
 
 pub(crate) mod world;
 
-use std::{
-    ops::Bound,
-    sync::{Arc, Mutex},
-};
+use std::{ops::Bound, sync::Arc};
 
 use ashlar_consensus::CheckedBlock;
 use ashlar_ledger::{
-    Batch, Direction, Durability, Family, Ledger, MemoryStore, Offered, Read, Settings, Store,
-    StoreError,
-    store::{Entry, KeyRange},
+    Direction, Durability, Family, Ledger, MemoryStore, Offered, Read, Settings, Store,
+    store::Entry,
 };
 use ashlar_primitives::{Block, BlockId, Encode as _};
-use ashlar_testkit::builder::{Chain, GENESIS_TIME, Plan, genesis, lock};
+use ashlar_testkit::{
+    builder::{Chain, GENESIS_TIME, Plan, genesis, lock},
+    recorder,
+};
 
 /// Later than every block of these tests.
 pub(crate) const NOW: u64 = GENESIS_TIME as u64 + 1_000_000;
@@ -154,62 +153,10 @@ pub(crate) fn assert_view<S: Store>(ledger: &Ledger<S>, chain: &Chain, tip: &Blo
     assert_eq!(view.claimed_total().grains(), claimed);
 }
 
-/// A store in memory that keeps every state that it was ever in: each is what a crash just after
-/// that commit leaves.
-#[derive(Debug, Default)]
-pub(crate) struct Recorder {
-    store: MemoryStore,
-    states: Mutex<Vec<(MemoryStore, Durability)>>,
-}
+/// A store in memory, and every state that it was ever in.
+pub(crate) type Recorder = recorder::Recorder<MemoryStore>;
 
-impl Recorder {
-    pub(crate) fn starting_from(store: MemoryStore) -> Self {
-        Self { store, states: Mutex::default() }
-    }
-
-    pub(crate) fn states(&self) -> Vec<(MemoryStore, Durability)> {
-        self.states.lock().unwrap().clone()
-    }
-}
-
-impl Read for Recorder {
-    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.store.get(family, key)
-    }
-    fn get_many(
-        &self,
-        family: Family,
-        keys: &[Vec<u8>],
-    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        self.store.get_many(family, keys)
-    }
-    fn scan(
-        &self,
-        family: Family,
-        range: KeyRange<'_>,
-        limit: usize,
-        direction: Direction,
-    ) -> Result<Vec<Entry>, StoreError> {
-        self.store.scan(family, range, limit, direction)
-    }
-}
-
-impl Store for Recorder {
-    fn snapshot(&self) -> Arc<dyn Read> {
-        self.store.snapshot()
-    }
-    fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {
-        self.store.commit(batch, durability)?;
-        self.states.lock().unwrap().push((self.store.clone(), durability));
-        Ok(())
-    }
-    fn sync(&self) -> Result<(), StoreError> {
-        if let Some(last) = self.states.lock().unwrap().last_mut() {
-            last.1 = Durability::Synced;
-        }
-        Ok(())
-    }
-    fn checkpoint(&self, directory: &std::path::Path) -> Result<(), StoreError> {
-        self.store.checkpoint(directory)
-    }
+/// The states of a recorder that began empty.
+pub(crate) fn states(recorder: &Recorder) -> Vec<(MemoryStore, Durability)> {
+    recorder::states(&MemoryStore::new(), &recorder.written())
 }
