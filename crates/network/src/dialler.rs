@@ -113,6 +113,11 @@ impl Dialler {
         Ok(())
     }
 
+    /// Whether there is no one to dial.
+    pub(crate) fn knows_nobody(&self) -> bool {
+        self.kept.is_empty() && self.book.is_empty()
+    }
+
     /// Stops dialling it.
     pub(crate) fn forget(&mut self, text: &str) -> Result<(), NetworkError> {
         let (address, _) = parse_dial(text)?;

@@ -86,6 +86,18 @@ pub enum NetworkError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A DNS seed is no name.
+    #[error("{name:?} is not a DNS name; a seed is named like seed.example.org")]
+    BadSeed {
+        /// As given.
+        name: String,
+    },
+    /// There are too many DNS seeds.
+    #[error("at most {max} DNS seeds are asked; name fewer")]
+    TooManySeeds {
+        /// The most that are asked.
+        max: usize,
+    },
     /// Multicast DNS was asked for and can't be had.
     #[error("can't start mDNS: {source}; switch it off or allow multicast")]
     Mdns {

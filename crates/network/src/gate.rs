@@ -23,7 +23,10 @@ use crate::{
     Clock,
     address::Origin,
     bans::Bans,
-    limits::{EVICTION_ROOM, MAX_INBOUND, MAX_INBOUND_PER_ORIGIN, MAX_PENDING_INBOUND},
+    limits::{
+        ARRIVAL_BURST, ARRIVAL_MS, EVICTION_ROOM, MAX_ARRIVING, MAX_INBOUND,
+        MAX_INBOUND_PER_ORIGIN, MAX_PENDING_INBOUND,
+    },
 };
 
 /// Why a connection was refused.
@@ -39,6 +42,8 @@ pub(crate) enum Refusal {
     TooManyInbound,
     #[error("{MAX_INBOUND_PER_ORIGIN} connections from there are open")]
     TooManyFromThere,
+    #[error("connections from there come too fast")]
+    TooFast,
     #[error("this peer is connected already")]
     Connected,
 }
@@ -55,6 +60,32 @@ struct Inbound {
     established: bool,
 }
 
+/// How fast each origin may come: [`ARRIVAL_BURST`] at once, and one more each
+/// [`ARRIVAL_MS`]. Kept is when an origin's burst will be whole again, and only until then.
+#[derive(Debug, Default)]
+struct Arrivals(BTreeMap<Origin, u64>);
+
+impl Arrivals {
+    /// Whether one more may come now.
+    fn take(&mut self, origin: Origin, now_ms: u64) -> bool {
+        if self.0.len() >= MAX_ARRIVING && !self.0.contains_key(&origin) {
+            self.0.retain(|_, whole_ms| *whole_ms > now_ms);
+            // So many addresses at once are no single one's doing: the count of handshakes, which
+            // holds for all of them together, is what protects us then.
+            if self.0.len() >= MAX_ARRIVING {
+                return true;
+            }
+        }
+        let whole_ms = self.0.entry(origin).or_insert(now_ms);
+        let next_ms = (*whole_ms).max(now_ms) + ARRIVAL_MS;
+        let may_come = next_ms <= now_ms + u64::from(ARRIVAL_BURST) * ARRIVAL_MS;
+        if may_come {
+            *whole_ms = next_ms;
+        }
+        may_come
+    }
+}
+
 /// See the module's text.
 pub(crate) struct Gate {
     pub(crate) bans: Bans,
@@ -64,6 +95,7 @@ pub(crate) struct Gate {
     /// Who may connect at all; `None`: anybody.
     allowed: Option<BTreeSet<PeerId>>,
     inbound: BTreeMap<ConnectionId, Inbound>,
+    arrivals: Arrivals,
     /// One connection each. gossipsub says what it subscribes to on a peer's first connection only,
     /// and does not wake up for a message while another connection has the peer's queue: with two,
     /// it goes deaf or dumb when one of them closes.
@@ -89,6 +121,7 @@ impl Gate {
             exempts_loopback,
             allowed,
             inbound: BTreeMap::new(),
+            arrivals: Arrivals::default(),
             open: BTreeSet::new(),
         }
     }
@@ -125,10 +158,13 @@ impl Gate {
         }
     }
 
-    fn check_arrival(&self, address: &Multiaddr) -> Result<(), Refusal> {
+    fn check_arrival(&mut self, address: &Multiaddr) -> Result<(), Refusal> {
         self.check_address(address)?;
         let origin = self.origin(address);
-        if self.count(|inbound| !inbound.established) >= MAX_PENDING_INBOUND {
+        let now_ms = (self.now_ms)();
+        if origin.is_some_and(|origin| !self.arrivals.take(origin, now_ms)) {
+            Err(Refusal::TooFast)
+        } else if self.count(|inbound| !inbound.established) >= MAX_PENDING_INBOUND {
             Err(Refusal::TooManyHandshakes)
         } else if origin.is_some()
             && self.count(|inbound| inbound.origin == origin) >= MAX_INBOUND_PER_ORIGIN
@@ -326,6 +362,50 @@ mod tests {
         assert_eq!(over, Err(Refusal::TooManyInbound));
         leave(&mut gate, 0, first, &local());
         arrive(&mut gate, 501, PeerId::random(), &local()).unwrap();
+    }
+
+    #[test]
+    fn whoever_comes_again_and_again_is_slowed_and_others_are_not() {
+        let mut arrivals = Arrivals::default();
+        let origin = |number: u32| {
+            let [a, b, c, d] = number.to_be_bytes();
+            Origin::of(&from(&format!("/ip4/{a}.{b}.{c}.{d}/udp/9/quic-v1"))).unwrap()
+        };
+        let one = origin(1);
+        let come = |arrivals: &mut Arrivals, now_ms, times: u32| {
+            (0..times).filter(|_| arrivals.take(one, now_ms)).count()
+        };
+        assert_eq!(come(&mut arrivals, 5, 1_000), ARRIVAL_BURST as usize);
+        assert_eq!(come(&mut arrivals, 5 + ARRIVAL_MS - 1, 1_000), 0);
+        assert_eq!(come(&mut arrivals, 5 + ARRIVAL_MS, 1_000), 1, "knocking in vain costs nothing");
+        assert!(arrivals.take(origin(2), 5 + ARRIVAL_MS));
+        assert_eq!(come(&mut arrivals, 1_000_000, 1_000), ARRIVAL_BURST as usize);
+
+        for number in 10..20_000 {
+            assert!(arrivals.take(origin(number), 1_000_000));
+            assert!(arrivals.0.len() <= MAX_ARRIVING);
+        }
+        assert_eq!(arrivals.0.len(), MAX_ARRIVING);
+        assert_eq!(come(&mut arrivals, 1_000_000, 9), 0, "who is slowed stays slowed");
+        let later = 1_000_000 + u64::from(ARRIVAL_BURST) * ARRIVAL_MS;
+        assert!(arrivals.take(origin(9), later));
+        assert_eq!(arrivals.0.len(), 1, "and nothing is kept for long");
+    }
+
+    #[test]
+    fn an_arrival_too_fast_is_refused_before_anything_else_is_done_for_it() {
+        let mut gate = gate();
+        let remote = from("/ip4/8.8.8.8/udp/5/quic-v1");
+        let mut refusals = Vec::new();
+        for id in 0..=ARRIVAL_BURST as usize {
+            let connection = ConnectionId::new_unchecked(id);
+            let arrival = gate.handle_pending_inbound_connection(connection, &local(), &remote);
+            refusals.extend(arrival.err().map(|denied| denied.downcast::<Refusal>().unwrap()));
+        }
+        let crowded = ARRIVAL_BURST as usize - MAX_INBOUND_PER_ORIGIN;
+        assert_eq!(refusals.len(), crowded + 1);
+        assert_eq!(refusals.last(), Some(&Refusal::TooFast));
+        assert!(refusals[..crowded].iter().all(|refusal| *refusal == Refusal::TooManyFromThere));
     }
 
     #[test]

@@ -12,10 +12,10 @@
 //! - `transport` is how bytes travel: TCP, Noise and `muxer`'s Yamux, or QUIC; `traffic` counts them;
 //! - `behaviour` says what runs on a connection: `gate` (bans and limits), identify, ping,
 //!   `gossip` (gossipsub's settings), `codec` (request and answer), `discovery` (Kademlia, which
-//!   never dials);
+//!   never dials); `upload` says how fast answers leave;
 //! - `task` is the one task that owns the swarm. It waits for nobody: the engine is told through
 //!   [`Inbox`], which never blocks, and commands come by a bounded queue;
-//! - `dialler` decides whom to dial, `book` whom it knows, `address` what an address is worth, `bans`
+//! - `dialler` decides whom to dial, `book` whom it knows, `seeds` asks DNS for more, `address` what an address is worth, `bans`
 //!   who stays out.
 //!
 //! One `Peer` is one connection with one peer id; there is never a second with the same. The engine
@@ -38,9 +38,11 @@ mod key;
 mod limits;
 mod log;
 mod muxer;
+mod seeds;
 mod task;
 mod traffic;
 mod transport;
+mod upload;
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -119,6 +121,9 @@ pub struct Config {
     /// Leave loopback out of bans and of the count of connections from one address: for many nodes
     /// on one machine, which share it.
     pub exempts_loopback: bool,
+    /// DNS names, at most 16, whose `dnsaddr` records name peers (`_dnsaddr.seed.example.org`): asked
+    /// while there are too few. Nothing is asked of DNS for names from anybody else.
+    pub dns_seeds: Vec<String>,
     /// Look for peers on the same link by multicast.
     pub mdns: bool,
     /// Look for further peers through those that are connected (Kademlia); off: `peers` only.
@@ -143,6 +148,7 @@ impl Config {
             network_secret_file: None,
             external_addresses: Vec::new(),
             exempts_loopback: false,
+            dns_seeds: Vec::new(),
             mdns: false,
             discovery: true,
             agent: concat!("ashlar/", env!("CARGO_PKG_VERSION")).into(),

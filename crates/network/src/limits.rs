@@ -24,6 +24,12 @@ pub(crate) const WANTED_OUTBOUND: usize = 8;
 /// Inbound connections, handshakes counted, from one IPv4 address or IPv6 /64; loopback is exempt
 /// where the operator says so.
 pub(crate) const MAX_INBOUND_PER_ORIGIN: usize = 4;
+/// Connections that one such origin may begin at once (THREATS N3a) …
+pub(crate) const ARRIVAL_BURST: u32 = 8;
+/// … and one more each second, as Zebra has it.
+pub(crate) const ARRIVAL_MS: u64 = 1_000;
+/// Origins whose pace is remembered; each for as long as it takes to be at rest again.
+pub(crate) const MAX_ARRIVING: usize = 4_096;
 /// Inbound handshakes going on at one time.
 pub(crate) const MAX_PENDING_INBOUND: usize = 32;
 /// Dials going on at one time.
@@ -68,6 +74,14 @@ pub(crate) const MAX_REQUESTS: usize = 256;
 pub(crate) const MAX_PEER_REQUESTS: usize = 1_024;
 /// Encoded answers that wait for their peers to take them, all together.
 pub(crate) const MAX_ANSWER_BYTES_QUEUED: usize = 128 << 20;
+/// Answers to one peer that leave at once (THREATS N9): a window of eight with large blocks …
+pub(crate) const UPLOAD_BURST_BYTES: u64 = 64 << 20;
+/// … and how fast further ones do: several times what a node can check.
+pub(crate) const UPLOAD_BYTES_PER_SECOND: u64 = 16 << 20;
+/// The same of all peers together, for whom it does not pay to come again under another name …
+pub(crate) const UPLOAD_TOTAL_BURST_BYTES: u64 = 256 << 20;
+/// … about half of what a link of a gigabit carries.
+pub(crate) const UPLOAD_TOTAL_BYTES_PER_SECOND: u64 = 64 << 20;
 /// A frame must begin to arrive within so long …
 pub(crate) const FRAME_TIMEOUT: Duration = Duration::from_secs(10);
 /// … and may take a second more for each of these.
@@ -166,6 +180,21 @@ pub(crate) const STABLE_MS: u64 = 30_000;
 pub(crate) const LOOKUP_MS: (u64, u64) = (5_000, 60_000);
 /// And while we have enough.
 pub(crate) const IDLE_LOOKUP_MS: u64 = 300_000;
+/// DNS names in the configuration that are asked for peers.
+pub(crate) const MAX_SEEDS: usize = 16;
+/// Peers that are taken from the answer of one of them.
+pub(crate) const MAX_SEED_PEERS: usize = 64;
+/// Outbound connections below which seeds are asked …
+pub(crate) const SEED_NEED: usize = 2;
+/// … after so long, where there is somebody to dial without them …
+pub(crate) const SEED_PATIENCE_MS: u64 = 10_000;
+/// … and again after waits that double.
+pub(crate) const SEED_MS: (u64, u64) = (60_000, 3_600_000);
+/// A seed that does not answer for so long is left.
+pub(crate) const SEED_TIMEOUT: Duration = Duration::from_secs(15);
+/// Peers on the same link that mDNS may know of (THREATS N6). It keeps them all itself, so where
+/// there are more it is switched off.
+pub(crate) const MAX_NEIGHBOURS: usize = 256;
 /// A look-up that takes longer is given up.
 pub(crate) const LOOKUP_TIMEOUT: Duration = Duration::from_secs(20);
 

@@ -20,49 +20,13 @@ use crate::{
     address::{Group, Scope},
     behaviour::remote_address,
     dialler::{Dial, Surroundings, Target},
-    discovery::Found,
     gate::Refusal,
     gossip::GRAYLIST,
     limits::{
-        IDENTIFY_TIMEOUT_MS, IDLE_LOOKUP_MS, JUNK_BAN_MS, LOOKUP_MS, MAX_FAILED_MESSAGES, MAX_JUNK,
-        PARTING_MS, SLOW_WINDOW_MS, WANTED_OUTBOUND,
+        IDENTIFY_TIMEOUT_MS, JUNK_BAN_MS, MAX_FAILED_MESSAGES, MAX_JUNK, PARTING_MS, SLOW_WINDOW_MS,
     },
     log::printable,
 };
-
-/// When to ask connected peers for further ones.
-#[derive(Debug)]
-pub(super) struct Lookups {
-    next_ms: u64,
-    wait_ms: u64,
-}
-
-impl Default for Lookups {
-    fn default() -> Self {
-        Self { next_ms: 0, wait_ms: LOOKUP_MS.0 }
-    }
-}
-
-impl Lookups {
-    /// Something new turned up, or somebody left.
-    fn hurry(&mut self, now_ms: u64) {
-        self.wait_ms = LOOKUP_MS.0;
-        self.next_ms = self.next_ms.min(now_ms + self.wait_ms);
-    }
-
-    fn is_due(&mut self, now_ms: u64, has_enough: bool) -> bool {
-        if now_ms < self.next_ms {
-            return false;
-        }
-        if has_enough {
-            self.next_ms = now_ms + IDLE_LOOKUP_MS;
-        } else {
-            self.next_ms = now_ms + self.wait_ms;
-            self.wait_ms = (self.wait_ms * 2).min(LOOKUP_MS.1);
-        }
-        true
-    }
-}
 
 /// What a protocol name says of a chain that is not ours: the `<net>` of `/ashlar/<net>/…`.
 fn net_of(protocol: &str) -> Option<&str> {
@@ -380,34 +344,6 @@ impl Task {
             }
         }
     }
-
-    // ---- finding others
-
-    pub(super) fn look_up(&mut self, now: u64) {
-        let has_enough = self.peers.outbound() >= WANTED_OUTBOUND;
-        if self.peers.is_empty() || !self.lookups.is_due(now, has_enough) {
-            return;
-        }
-        if let Some(discovery) = self.swarm.behaviour_mut().discovery.as_mut() {
-            discovery.look_up();
-        }
-    }
-
-    pub(super) fn on_found(&mut self, found: Found) {
-        let Some(scope) = self.peers.widest_scope() else { return };
-        let told = found.addresses.iter();
-        let told = told.filter_map(|address| self.carriers.dialable(address, scope)).collect();
-        if self.dialler.book.rumour(found.peer, told) {
-            self.lookups.hurry(self.now());
-        }
-    }
-
-    pub(super) fn on_neighbours(&mut self, found: Vec<(PeerId, Multiaddr)>) {
-        for (peer, address) in found {
-            let told = self.carriers.dialable(&address, Scope::Private);
-            self.dialler.book.rumour(peer, told.into_iter().collect());
-        }
-    }
 }
 
 /// An error with what caused it.
@@ -437,21 +373,5 @@ mod tests {
         {
             assert_eq!(net_of(other), None, "{other:?}");
         }
-    }
-
-    #[test]
-    fn lookups_slow_down_until_there_is_news() {
-        let mut lookups = Lookups::default();
-        let mut now = 0;
-        let mut waits = Vec::new();
-        for _ in 0..8 {
-            assert!(lookups.is_due(now, false) && !lookups.is_due(now, false));
-            waits.push(lookups.next_ms - now);
-            now = lookups.next_ms;
-        }
-        assert_eq!((waits[0], waits[7]), LOOKUP_MS);
-        assert!(lookups.is_due(now, true) && lookups.next_ms == now + IDLE_LOOKUP_MS);
-        lookups.hurry(now);
-        assert_eq!(lookups.next_ms, now + LOOKUP_MS.0);
     }
 }

@@ -14,6 +14,7 @@ use super::{Step, Task, peers::Standing};
 use crate::{
     codec::{SyncAnswer, SyncRequest},
     limits::{MAX_ANSWER_BYTES_QUEUED, MAX_PEER_REQUESTS, MAX_REQUESTS, MAX_REQUESTS_PER_PEER},
+    upload::{Bucket, is_urgent},
 };
 
 /// A request of ours.
@@ -30,18 +31,38 @@ struct Asking {
     peer: PeerId,
     /// Until the engine answers.
     channel: Option<ResponseChannel<SyncAnswer>>,
-    /// The size of the answer on its way.
+    /// The answer while it waits for its turn.
+    held: Option<Vec<u8>>,
+    /// The size of the answer that waits or is on its way.
     queued_bytes: usize,
 }
 
 /// All that is in flight.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Exchanges {
     asked: BTreeMap<OutboundRequestId, Asked>,
     asking: BTreeMap<InboundRequestId, Asking>,
     by_number: BTreeMap<u64, InboundRequestId>,
     last_number: u64,
     queued_bytes: usize,
+    /// Answers that wait for their turn, first asked first.
+    held: BTreeMap<u64, InboundRequestId>,
+    /// What all peers together were sent already.
+    upload: Bucket,
+}
+
+impl Default for Exchanges {
+    fn default() -> Self {
+        Self {
+            asked: BTreeMap::new(),
+            asking: BTreeMap::new(),
+            by_number: BTreeMap::new(),
+            last_number: 0,
+            queued_bytes: 0,
+            held: BTreeMap::new(),
+            upload: Bucket::of_all(),
+        }
+    }
 }
 
 impl Exchanges {
@@ -145,7 +166,7 @@ impl Task {
         }
         self.exchanges.last_number += 1;
         let number = self.exchanges.last_number;
-        let asking = Asking { number, peer, channel: Some(channel), queued_bytes: 0 };
+        let asking = Asking { number, peer, channel: Some(channel), held: None, queued_bytes: 0 };
         self.exchanges.asking.insert(id, asking);
         self.exchanges.by_number.insert(number, id);
         Some((connected.number, number))
@@ -156,13 +177,58 @@ impl Task {
         let exchanges = &mut self.exchanges;
         let Some(id) = exchanges.by_number.remove(&number) else { return };
         let Some(asking) = exchanges.asking.get_mut(&id) else { return };
-        let (Some(channel), Some(frame)) = (asking.channel.take(), frame) else { return };
+        let Some(frame) = frame else {
+            // dropping it closes the stream
+            asking.channel = None;
+            return;
+        };
         if exchanges.queued_bytes.saturating_add(frame.len()) > MAX_ANSWER_BYTES_QUEUED {
             tracing::debug!(peer = %asking.peer, "a request refused: too many answers on their way");
+            asking.channel = None;
             return;
         }
         asking.queued_bytes = frame.len();
         exchanges.queued_bytes += frame.len();
+        let is_urgent = is_urgent(&frame);
+        asking.held = Some(frame);
+        if is_urgent {
+            self.send(id);
+        } else {
+            exchanges.held.insert(number, id);
+            self.send_held();
+        }
+    }
+
+    /// Sends the answers whose turn has come. One that waits for its peer's bucket keeps nobody
+    /// else's waiting.
+    pub(super) fn send_held(&mut self) {
+        let now = self.now();
+        let held: Vec<_> = self.exchanges.held.iter().map(|(&number, &id)| (number, id)).collect();
+        for (number, id) in held {
+            if !self.exchanges.upload.is_open(now) {
+                return;
+            }
+            let Some(peer) = self.exchanges.asking.get(&id).map(|asking| asking.peer) else {
+                continue;
+            };
+            let connected = self.peers.get_mut(&peer);
+            // a peer that is gone: sending fails, and the answer is forgotten
+            if connected.is_none_or(|connected| connected.upload.is_open(now)) {
+                self.exchanges.held.remove(&number);
+                self.send(id);
+            }
+        }
+    }
+
+    fn send(&mut self, id: InboundRequestId) {
+        let Some(asking) = self.exchanges.asking.get_mut(&id) else { return };
+        let (Some(channel), Some(frame)) = (asking.channel.take(), asking.held.take()) else {
+            return;
+        };
+        self.exchanges.upload.spend(frame.len());
+        if let Some(connected) = self.peers.get_mut(&asking.peer) {
+            connected.upload.spend(frame.len());
+        }
         // an error gives the answer back: the peer gave up, of which we hear by another event
         let given_up =
             self.swarm.behaviour_mut().sync.send_response(channel, SyncAnswer::Frame(frame));
@@ -173,6 +239,7 @@ impl Task {
     pub(super) fn on_exchange_over(&mut self, id: InboundRequestId) {
         if let Some(asking) = self.exchanges.asking.remove(&id) {
             self.exchanges.by_number.remove(&asking.number);
+            self.exchanges.held.remove(&asking.number);
             self.exchanges.queued_bytes -= asking.queued_bytes;
         }
     }

@@ -7,6 +7,7 @@ mod commands;
 mod connections;
 mod eviction;
 mod exchange;
+mod finding;
 mod listening;
 mod peers;
 mod relay;
@@ -30,10 +31,11 @@ use crate::{
     key,
     limits::TICK,
     log::LogBudget,
+    seeds::Seeds,
     traffic::Meter,
 };
-use connections::Lookups;
 use exchange::Exchanges;
+use finding::Lookups;
 use peers::Peers;
 use relay::Tickets;
 use state::StateFiles;
@@ -68,6 +70,7 @@ pub(crate) struct Task {
     dialler: Dialler,
     state: StateFiles,
     lookups: Lookups,
+    seeds: Seeds,
     tickets: Tickets,
     exchanges: Exchanges,
     budgets: LogBudgets,
@@ -101,6 +104,7 @@ impl Task {
             let (address, _) = parse_dial(text)?;
             swarm.add_external_address(address);
         }
+        let seeds = Seeds::new(&config.dns_seeds)?;
         let mut timer = interval(TICK);
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
@@ -118,6 +122,7 @@ impl Task {
             peers: Peers::default(),
             dialler,
             lookups: Lookups::default(),
+            seeds,
             tickets: Tickets::default(),
             exchanges: Exchanges::default(),
             budgets: LogBudgets::default(),
@@ -133,6 +138,10 @@ impl Task {
                     Command::Stop(done) => return self.close(done).await,
                     command => self.on_command(command),
                 },
+                Some(told) = self.seeds.told() => {
+                    self.on_seeds(told);
+                    Ok(())
+                }
                 _ = self.timer.tick() => self.on_tick(),
                 () = self.commands.overrun.notified() => Err(NetworkError::CommandsFull),
             };
@@ -152,8 +161,10 @@ impl Task {
         self.dialler.book.expire(now);
         self.ignore_overdue_tickets(now);
         self.end_connections(now);
+        self.send_held();
         self.dial(now);
         self.look_up(now);
+        self.ask_seeds(now);
         self.save(now);
         Ok(())
     }

@@ -8,6 +8,7 @@ use libp2p::{Multiaddr, PeerId, swarm::ConnectionId};
 use crate::{
     address::{Scope, scope_of},
     traffic::Traffic,
+    upload::Bucket,
 };
 
 /// What we know of a peer's chain.
@@ -43,6 +44,8 @@ pub(super) struct Connected {
     pub(super) leaving: bool,
     /// What it sent and took.
     pub(super) traffic: Arc<Traffic>,
+    /// What it may still download.
+    pub(super) upload: Bucket,
     /// Its last round trip.
     pub(super) ping_ms: Option<u64>,
     /// When a block of its gossip was passed on last; 0: never.
@@ -88,6 +91,7 @@ impl Peers {
                 feeler: false,
                 leaving: false,
                 traffic,
+                upload: Bucket::of_peer(),
                 ping_ms: None,
                 block_ms: 0,
                 transaction_ms: 0,

@@ -8,11 +8,22 @@ use ashlar_engine::{
 use ashlar_primitives::{BlockId, wire};
 use tokio::time::Instant;
 
-use crate::rig::{Node, PATIENCE, log, node, transaction, until};
+use crate::rig::{Node, Over, PATIENCE, log, over_both, transaction, until};
 
-async fn pair() -> (Node, Node) {
-    let listener = node(1, |_| {}).await;
-    let dialler = node(1, |config| config.peers = vec![listener.address.clone()]).await;
+over_both!(
+    a_request_is_answered_or_refused,
+    a_request_that_can_not_be_sent_fails_at_once,
+    who_downloads_without_end_waits_and_keeps_nobody_else_waiting,
+    a_full_lane_refuses_requests_and_ignores_gossip,
+    gossip_passes_a_third_only_when_it_accepts,
+    two_nodes_that_dial_each_other_at_once_are_connected_once_and_well,
+    a_cut_peer_stays_out_as_long_as_it_is_banned,
+    a_peer_is_disconnected_by_number_identity_or_address_and_comes_back,
+);
+
+async fn pair(over: Over) -> (Node, Node) {
+    let listener = over.node(|_| {}).await;
+    let dialler = over.node(|config| config.peers = vec![listener.address.clone()]).await;
     (dialler, listener)
 }
 
@@ -20,9 +31,8 @@ fn ids(count: u8) -> wire::Answer {
     wire::Answer::Mempool((0..count).map(|byte| ashlar_primitives::Wtxid([byte; 32])).collect())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_request_is_answered_or_refused() {
-    let (a, b) = pair().await;
+async fn a_request_is_answered_or_refused(over: Over) {
+    let (a, b) = pair(over).await;
     let at_a = a.connection(&b.identity).await;
     let at_b = b.connection(&a.identity).await;
     assert_eq!((at_a.direction, at_b.direction), (Direction::Outbound, Direction::Inbound));
@@ -55,9 +65,8 @@ async fn a_request_is_answered_or_refused() {
     assert_eq!(a.outcome(RequestId(4)).await, Ok(ids(0)));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_request_that_can_not_be_sent_fails_at_once() {
-    let (a, b) = pair().await;
+async fn a_request_that_can_not_be_sent_fails_at_once(over: Over) {
+    let (a, b) = pair(over).await;
     let nobody = ashlar_engine::Peer(77);
     a.handle.perform(Output::Request(RequestId(1), nobody, wire::Request::Mempool));
     assert_eq!(a.outcome(RequestId(1)).await, Err(RequestFailure::Closed));
@@ -75,9 +84,42 @@ async fn a_request_that_can_not_be_sent_fails_at_once() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_lane_refuses_requests_and_ignores_gossip() {
-    let (a, b) = pair().await;
+async fn who_downloads_without_end_waits_and_keeps_nobody_else_waiting(over: Over) {
+    const BURST_BYTES: usize = 64 << 20;
+    let (leecher, server) = pair(over).await;
+    let other = over.node(|config| config.peers = vec![server.address.clone()]).await;
+    let (at_leecher, at_other) = (leecher.peer(&server).await, other.peer(&server).await);
+    server.peer(&other).await;
+    server.stop_clock();
+
+    let ask = async |node: &Node, peer, id, request, answer: wire::Answer| {
+        node.handle.perform(Output::Request(RequestId(id), peer, request));
+        let (inbound, _, _) = server.request().await;
+        server.handle.perform(Output::Answer(inbound, Some(answer)));
+    };
+    let long = wire::Answer::Mempool(vec![ashlar_primitives::Wtxid([7; 32]); 10_000]);
+    let answers = BURST_BYTES.div_ceil(long.to_frame().len()) as u64;
+    for id in 0..answers {
+        ask(&leecher, at_leecher, id, wire::Request::Mempool, long.clone()).await;
+        assert_eq!(leecher.outcome(RequestId(id)).await, Ok(long.clone()));
+    }
+    ask(&leecher, at_leecher, 1_000, wire::Request::Mempool, long.clone()).await;
+    // While that one waits, another is served, and so is whoever lacks a part of a new block.
+    ask(&other, at_other, 1, wire::Request::Mempool, ids(1)).await;
+    assert_eq!(other.outcome(RequestId(1)).await, Ok(ids(1)));
+    let missing = wire::Request::BlockTransactions { id: BlockId([9; 32]), indexes: vec![1] };
+    let found = wire::Answer::BlockTransactions(vec![transaction("found")]);
+    ask(&leecher, at_leecher, 1_001, missing, found.clone()).await;
+    assert_eq!(leecher.outcome(RequestId(1_001)).await, Ok(found));
+    let rest = leecher.rest();
+    assert!(!rest.iter().any(|input| input.contains("Response")), "it did not wait");
+
+    server.start_clock();
+    assert_eq!(leecher.outcome(RequestId(1_000)).await, Ok(long));
+}
+
+async fn a_full_lane_refuses_requests_and_ignores_gossip(over: Over) {
+    let (a, b) = pair(over).await;
     let peer = a.peer(&b).await;
     warm_up(&a, &[&b]).await;
     b.inbox.bulk_is_full.store(true, Ordering::SeqCst);
@@ -130,11 +172,10 @@ async fn next_batch(node: &Node) -> (ashlar_engine::Ticket, Vec<u8>) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn gossip_passes_a_third_only_when_it_accepts() {
-    let middle = node(1, |_| {}).await;
-    let first = node(1, |config| config.peers = vec![middle.address.clone()]).await;
-    let last = node(1, |config| config.peers = vec![middle.address.clone()]).await;
+async fn gossip_passes_a_third_only_when_it_accepts(over: Over) {
+    let middle = over.node(|_| {}).await;
+    let first = over.node(|config| config.peers = vec![middle.address.clone()]).await;
+    let last = over.node(|config| config.peers = vec![middle.address.clone()]).await;
     let source = middle.peer(&first).await;
     middle.peer(&last).await;
     warm_up(&first, &[&middle, &last]).await;
@@ -154,11 +195,10 @@ async fn gossip_passes_a_third_only_when_it_accepts() {
     assert_eq!(first.connected().len() + last.connected().len(), 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_nodes_that_dial_each_other_at_once_are_connected_once_and_well() {
+async fn two_nodes_that_dial_each_other_at_once_are_connected_once_and_well(over: Over) {
     // the race has several ends; each round may take another
     for _ in 0..6 {
-        let (a, b) = (node(1, |_| {}).await, node(1, |_| {}).await);
+        let (a, b) = (over.node(|_| {}).await, over.node(|_| {}).await);
         let (dialled, also) =
             tokio::join!(a.handle.add_peer(&b.address), b.handle.add_peer(&a.address));
         dialled.unwrap();
@@ -183,10 +223,9 @@ async fn two_nodes_that_dial_each_other_at_once_are_connected_once_and_well() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cut_peer_stays_out_as_long_as_it_is_banned() {
+async fn a_cut_peer_stays_out_as_long_as_it_is_banned(over: Over) {
     const BAN_MS: u64 = 4_000;
-    let (a, b) = pair().await;
+    let (a, b) = pair(over).await;
     let (b_at_a, a_at_b) = (a.peer(&b).await, b.peer(&a).await);
     let cut = Instant::now();
     b.handle.perform(Output::Cut {
@@ -204,9 +243,8 @@ async fn a_cut_peer_stays_out_as_long_as_it_is_banned() {
     assert!(!log().contains("up\nin"), "a reason can't break a log line");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_peer_is_disconnected_by_number_identity_or_address_and_comes_back() {
-    let (a, b) = pair().await;
+async fn a_peer_is_disconnected_by_number_identity_or_address_and_comes_back(over: Over) {
+    let (a, b) = pair(over).await;
     let by_number = |at_a: &PeerConnected| at_a.peer.0.to_string();
     let by_identity = |at_a: &PeerConnected| at_a.identity.clone();
     // As the list of peers shows it: where the peer was the one to dial, that is another port

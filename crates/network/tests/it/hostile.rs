@@ -19,10 +19,11 @@ use tokio::{
     time::timeout,
 };
 
-use crate::rig::{Node, PATIENCE, chain, logged, node, until};
+use crate::rig::{Node, Over, PATIENCE, chain, logged, node, over_both, until};
 
 /// An honest exchange with a node that was just attacked.
 async fn still_serves(victim: &Node) {
+    // over the same transport, by a dial alone
     let friend = node(1, |config| config.peers = vec![victim.address.clone()]).await;
     let peer = friend.peer(victim).await;
     friend.handle.perform(Output::Request(RequestId(1), peer, wire::Request::Mempool));
@@ -90,6 +91,13 @@ async fn silent_connections_fill_the_handshakes_only_for_a_while() {
 }
 
 // ---- our own protocols
+
+over_both!(
+    undecodable_requests_are_counted_and_end_in_a_ban,
+    undecodable_gossip_ends_in_a_ban,
+    answers_are_measured_before_they_are_read,
+    more_requests_than_allowed_are_refused_and_the_rest_is_served,
+);
 
 /// Writes what it is told, reads nothing.
 #[derive(Clone, Default)]
@@ -178,6 +186,7 @@ impl Hostile {
             .with_tokio()
             .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
             .unwrap()
+            .with_quic()
             .with_behaviour(|key| {
                 let mut gossip = gossipsub::Behaviour::new(
                     gossipsub::MessageAuthenticity::Anonymous,
@@ -279,9 +288,8 @@ fn frame(length: usize, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn undecodable_requests_are_counted_and_end_in_a_ban() {
-    let victim = node(1, |_| {}).await;
+async fn undecodable_requests_are_counted_and_end_in_a_ban(over: Over) {
+    let victim = over.node(|_| {}).await;
     let mut hostile = Hostile::connect(&victim, Vec::new()).await;
     let peer = victim.connection(&hostile.identity).await.peer;
     for bytes in [
@@ -301,9 +309,8 @@ async fn undecodable_requests_are_counted_and_end_in_a_ban() {
     still_serves(&victim).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn undecodable_gossip_ends_in_a_ban() {
-    let victim = node(1, |_| {}).await;
+async fn undecodable_gossip_ends_in_a_ban(over: Over) {
+    let victim = over.node(|_| {}).await;
     let mut hostile = Hostile::connect(&victim, Vec::new()).await;
     let peer = victim.connection(&hostile.identity).await.peer;
     let names = wire::Names::new(&chain(1));
@@ -327,9 +334,8 @@ async fn undecodable_gossip_ends_in_a_ban() {
     still_serves(&victim).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn answers_are_measured_before_they_are_read() {
-    let victim = node(1, |_| {}).await;
+async fn answers_are_measured_before_they_are_read(over: Over) {
+    let victim = over.node(|_| {}).await;
     let limit = 1 + 2 + wire::MAX_MEMPOOL_IDS * 32;
     for (answer, failure) in [
         (frame(limit + 1, &[]), RequestFailure::Malformed),
@@ -348,9 +354,8 @@ async fn answers_are_measured_before_they_are_read() {
     still_serves(&victim).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn more_requests_than_allowed_are_refused_and_the_rest_is_served() {
-    let victim = node(1, |_| {}).await;
+async fn more_requests_than_allowed_are_refused_and_the_rest_is_served(over: Over) {
+    let victim = over.node(|_| {}).await;
     let mut hostile = Hostile::connect(&victim, Vec::new()).await;
     victim.connection(&hostile.identity).await;
     for _ in 0..200 {

@@ -78,6 +78,8 @@ pub(crate) struct Node {
     /// To dial, without the peer id.
     pub(crate) address: String,
     pub(crate) directory: Arc<TempDir>,
+    now_ms: Arc<dyn Fn() -> u64 + Send + Sync>,
+    stopped: Arc<Mutex<Option<u64>>>,
 }
 
 pub(crate) fn chain(net: u8) -> BlockId {
@@ -89,6 +91,50 @@ pub(crate) fn chain(net: u8) -> BlockId {
 pub(crate) async fn node(net: u8, adjust: impl FnOnce(&mut Config)) -> Node {
     node_in(Arc::new(TempDir::new().unwrap()), net, adjust).await.unwrap()
 }
+
+/// By which transport a test's nodes meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    Tcp,
+    Quic,
+}
+
+impl Over {
+    pub(crate) fn listen(self) -> Vec<String> {
+        vec![match self {
+            Self::Tcp => "/ip4/127.0.0.1/tcp/0".into(),
+            Self::Quic => "/ip4/127.0.0.1/udp/0/quic-v1".into(),
+        }]
+    }
+
+    /// A node of chain 1 that listens there alone.
+    pub(crate) async fn node(self, adjust: impl FnOnce(&mut Config)) -> Node {
+        node(1, |config| {
+            config.listen = self.listen();
+            adjust(config);
+        })
+        .await
+    }
+}
+
+/// Makes a test over TCP and one over QUIC of each function that takes an [`Over`].
+macro_rules! over_both {
+    ($($test:ident),+ $(,)?) => {
+        mod over_tcp {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test(crate::rig::Over::Tcp).await;
+            })+
+        }
+        mod over_quic {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $test() {
+                super::$test(crate::rig::Over::Quic).await;
+            })+
+        }
+    };
+}
+pub(crate) use over_both;
 
 pub(crate) async fn node_in(
     directory: Arc<TempDir>,
@@ -104,17 +150,33 @@ pub(crate) async fn node_in(
     adjust(&mut config);
     let inbox = Arc::new(Stub::default());
     let origin = Instant::now();
-    let clock = move || u64::try_from(origin.elapsed().as_millis()).unwrap();
+    let stopped = Arc::new(Mutex::new(None));
+    let hands = stopped.clone();
+    let clock = move || {
+        let now_ms = u64::try_from(origin.elapsed().as_millis()).unwrap();
+        hands.lock().unwrap().unwrap_or(now_ms)
+    };
+    let now_ms: Arc<dyn Fn() -> u64 + Send + Sync> = Arc::new(clock);
     let wall = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let clocks = Clocks { monotonic_ms: Arc::new(clock), unix_seconds: Arc::new(wall) };
+    let clocks = Clocks { monotonic_ms: now_ms.clone(), unix_seconds: Arc::new(wall) };
     let (handle, task) = start(config, inbox.clone(), clocks).await?;
     let task = tokio::spawn(task);
     let info = handle.info().await.unwrap();
     let address = info.listening.first().cloned().unwrap_or_default();
-    Ok(Node { handle, inbox, task, identity: info.identity, address, directory })
+    Ok(Node { handle, inbox, task, identity: info.identity, address, directory, now_ms, stopped })
 }
 
 impl Node {
+    /// Stops this node's own clock: nothing refills and nothing expires.
+    pub(crate) fn stop_clock(&self) {
+        let now_ms = (self.now_ms)();
+        *self.stopped.lock().unwrap() = Some(now_ms);
+    }
+
+    pub(crate) fn start_clock(&self) {
+        *self.stopped.lock().unwrap() = None;
+    }
+
     /// The first thing that `pick` takes out of what the engine was told.
     pub(crate) async fn wait<T>(
         &self,

@@ -1,11 +1,17 @@
 //! Starting, stopping, and what can be wrong about it.
 
-use std::{net::TcpListener, os::unix::fs::PermissionsExt, sync::Arc};
+use std::{
+    net::{TcpListener, UdpSocket},
+    os::unix::fs::PermissionsExt,
+    sync::Arc,
+};
 
-use ashlar_network::NetworkError;
+use ashlar_engine::{Output, Peer, RequestId};
+use ashlar_network::{NetworkError, PeerTraffic};
+use ashlar_primitives::{Wtxid, wire};
 use tempfile::TempDir;
 
-use crate::rig::{logged, node, node_in, until};
+use crate::rig::{Node, Over, logged, node, node_in, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_identity_is_kept_and_a_port_is_free_after_a_stop() {
@@ -35,13 +41,22 @@ async fn an_identity_is_kept_and_a_port_is_free_after_a_stop() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_in_use_is_named() {
     let first = node(1, |_| {}).await;
-    for taken in [first.address.clone(), {
-        // by another program, which does not share it
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("/ip4/127.0.0.1/tcp/{}", listener.local_addr().unwrap().port());
-        std::mem::forget(listener);
-        address
-    }] {
+    for taken in [
+        first.address.clone(),
+        {
+            // by another program, which does not share it
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = format!("/ip4/127.0.0.1/tcp/{}", listener.local_addr().unwrap().port());
+            std::mem::forget(listener);
+            address
+        },
+        {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            let port = socket.local_addr().unwrap().port();
+            std::mem::forget(socket);
+            format!("/ip4/127.0.0.1/udp/{port}/quic-v1")
+        },
+    ] {
         let directory = Arc::new(TempDir::new().unwrap());
         let result = node_in(directory, 1, |config| config.listen = vec![taken.clone()]).await;
         let error = result.err().expect("the port is taken");
@@ -101,4 +116,81 @@ async fn a_kept_peer_that_is_not_up_yet_is_reached_when_it_is() {
     waiting.peer(&late).await;
     assert_eq!(waiting.handle.info().await.unwrap().outbound, 1);
     until("inbound", async || late.handle.info().await.unwrap().inbound == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_on_both_transports_meets_nodes_of_either() {
+    let both = node(1, |config| config.listen = [Over::Tcp.listen(), Over::Quic.listen()].concat());
+    let both = both.await;
+    let listening = both.handle.info().await.unwrap().listening;
+    let at = |over| {
+        let found = listening.iter().find(|address| address.contains(over));
+        found.cloned().unwrap_or_else(|| panic!("{over}: {listening:?}"))
+    };
+    for over in ["/tcp/", "/quic-v1"] {
+        let peers = vec![at(over)];
+        let one = node(1, |config| {
+            config.listen.clear();
+            config.peers = peers;
+        })
+        .await;
+        let there = one.connection(&both.identity).await;
+        assert!(there.address.contains(over), "{there:?}");
+        assert!(both.connection(&one.identity).await.address.contains(over));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn quic_is_spoken_where_it_was_asked_for_and_never_with_a_secret() {
+    let plain = node(1, |_| {}).await;
+    let quic = Over::Quic.node(|_| {}).await;
+    let error = plain.handle.add_peer(&quic.address).await.unwrap_err();
+    assert!(matches!(&error, NetworkError::QuicIsOff { address } if *address == quic.address));
+    // the other way round they meet
+    quic.handle.add_peer(&plain.address).await.unwrap();
+    plain.peer(&quic).await;
+    let said = quic.directory.path().join("secret");
+    std::fs::write(&said, "a".repeat(64)).unwrap();
+    for (listen, peers) in [(Over::Quic.listen(), vec![]), (vec![], vec![quic.address.clone()])] {
+        let secret = said.clone();
+        let refused = node_in(Arc::new(TempDir::new().unwrap()), 1, |config| {
+            (config.listen, config.peers) = (listen, peers);
+            config.network_secret_file = Some(secret);
+        });
+        let error = refused.await.err().expect("the secret is kept by TCP alone");
+        assert!(matches!(error, NetworkError::QuicWithSecret { .. }), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_each_connection_moved_is_told() {
+    for over in [Over::Tcp, Over::Quic] {
+        let a = over.node(|_| {}).await;
+        let b = over.node(|config| config.peers = vec![a.address.clone()]).await;
+        let at_b = b.peer(&a).await;
+        a.peer(&b).await;
+        let before = traffic_of(&b, at_b).await;
+        let payload = 200_000;
+        b.handle.perform(Output::Request(RequestId(1), at_b, wire::Request::Mempool));
+        let (id, _, _) = a.request().await;
+        let ids = vec![Wtxid([7; 32]); payload / 32];
+        a.handle.perform(Output::Answer(id, Some(wire::Answer::Mempool(ids))));
+        b.outcome(RequestId(1)).await.unwrap();
+        let after = traffic_of(&b, at_b).await;
+        let received = after.bytes_received - before.bytes_received;
+        assert!((payload as u64..payload as u64 + 10_000).contains(&received), "{after:?}");
+        assert!(after.bytes_sent > before.bytes_sent && after.bytes_sent < 10_000, "{after:?}");
+        assert!(after.gossip_score >= 0.0, "{after:?}");
+        until("a round trip is measured", async || {
+            traffic_of(&b, at_b).await.ping_ms.is_some_and(|ping_ms| ping_ms < 5_000)
+        })
+        .await;
+        a.handle.stop().await;
+        until("it is forgotten", async || b.handle.peers().await.is_empty()).await;
+    }
+}
+
+async fn traffic_of(node: &Node, peer: Peer) -> PeerTraffic {
+    let peers = node.handle.peers().await;
+    *peers.iter().find(|traffic| traffic.peer == peer).expect("connected")
 }
