@@ -102,6 +102,9 @@ pub(crate) struct RunArguments {
     /// Find further peers through those that are connected [default: true].
     #[arg(long, env = "ASHLAR_DISCOVERY", num_args = 0..=1, default_missing_value = "true")]
     discovery: Option<bool>,
+    /// DNS name whose dnsaddr records name peers, asked while there are too few; may be repeated.
+    #[arg(long = "dns-seed", env = "ASHLAR_DNS_SEEDS", value_name = "NAME", value_delimiter = ',')]
+    dns_seeds: Option<Vec<String>>,
     /// Find peers on the local network by multicast DNS.
     #[arg(long, env = "ASHLAR_MDNS", num_args = 0..=1, default_missing_value = "true")]
     mdns: Option<bool>,
@@ -204,6 +207,7 @@ struct ConfigFile {
     external_addresses: Option<Vec<String>>,
     exempt_loopback: Option<bool>,
     discovery: Option<bool>,
+    dns_seeds: Option<Vec<String>>,
     mdns: Option<bool>,
     rpc_listen: Option<SocketAddr>,
     rpc_allow_hosts: Option<Vec<String>>,
@@ -238,6 +242,7 @@ pub(crate) struct Config {
     pub(crate) external_addresses: Vec<String>,
     pub(crate) exempt_loopback: bool,
     pub(crate) discovery: bool,
+    pub(crate) dns_seeds: Vec<String>,
     pub(crate) mdns: bool,
     pub(crate) rpc_listen: SocketAddr,
     pub(crate) rpc_allow_hosts: Vec<String>,
@@ -296,6 +301,7 @@ impl Config {
                 .unwrap_or_default(),
             exempt_loopback: flags.exempt_loopback.or(file.exempt_loopback).unwrap_or(false),
             discovery: !connects_only && flags.discovery.or(file.discovery).unwrap_or(true),
+            dns_seeds: flags.dns_seeds.or(file.dns_seeds).unwrap_or_default(),
             mdns: flags.mdns.or(file.mdns).unwrap_or(false),
             rpc_listen: flags.rpc_listen.or(file.rpc_listen).unwrap_or_else(default_rpc_listen),
             rpc_allow_hosts: flags.rpc_allow_hosts.or(file.rpc_allow_hosts).unwrap_or_default(),
@@ -349,7 +355,7 @@ pub(crate) fn sample() -> String {
     format!(
         "# Configuration of this ashlar-node. Flags and ASHLAR_… variables win over this file.\n\
          # Every key is shown with its default; unknown keys are errors.\n\n\
-         # listen = [\"{DEFAULT_LISTEN}\"]\n\
+         # listen = [\"{DEFAULT_LISTEN}\"]   # or, for QUIC, \"/ip4/0.0.0.0/udp/9333/quic-v1\"\n\
          # peers = []                # multiaddresses: \"/ip4/192.0.2.7/tcp/9333\"\n\
          # connect = []              # instead of peers: these and no others\n\
          # allow_peers = []          # peer ids; others are refused then\n\
@@ -357,6 +363,7 @@ pub(crate) fn sample() -> String {
          # external_addresses = []\n\
          # exempt_loopback = false\n\
          # discovery = true\n\
+         # dns_seeds = []            # names with dnsaddr records: \"seed.example.org\"\n\
          # mdns = false\n\
          # rpc_listen = \"{DEFAULT_RPC_LISTEN}\"\n\
          # rpc_allow_hosts = []\n\

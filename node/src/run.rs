@@ -288,6 +288,7 @@ fn network_config(config: &Config, directory: &Datadir, params: &Params) -> ashl
         network_secret_file: config.network_secret.clone(),
         external_addresses: config.external_addresses.clone(),
         exempts_loopback: config.exempt_loopback,
+        dns_seeds: config.dns_seeds.clone(),
         mdns: config.mdns,
         discovery: config.discovery,
         agent: AGENT.to_owned(),

@@ -188,6 +188,13 @@ impl Node {
         self.run_file()["listening"][0].as_str().unwrap().to_owned()
     }
 
+    /// The one of its multiaddresses that has this in it: `/tcp/`, `/quic-v1`.
+    pub(crate) fn address_with(&self, part: &str) -> String {
+        let run = self.run_file();
+        let mut listening = run["listening"].as_array().unwrap().iter().filter_map(Value::as_str);
+        listening.find(|address| address.contains(part)).unwrap().to_owned()
+    }
+
     pub(crate) fn try_call(&self, method: &str, params: Value) -> Result<Value, ClientError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let credentials = Credentials::Cookie(self.datadir.join(".cookie"));

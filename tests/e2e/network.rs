@@ -84,3 +84,23 @@ fn two_real_miners_agree() {
         (height > 10 && at(&a) == at(&b)).then_some(())
     });
 }
+
+#[test]
+fn nodes_meet_over_quic_where_they_listen_for_it() {
+    let net = Net::new();
+    let flags = ["--discovery", "false", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1"];
+    let a = net.node_with(&[], &flags);
+    let b = net.node_with(&[], &flags);
+    let miner = net.wallet("miner").address();
+    a.generate(120, &miner);
+    b.call("addnode", json!([a.address_with("/quic-v1"), "add"]));
+    wait_for_one_tip(&[&a, &b]);
+    let peer = b.call("getpeerinfo", json!([]))[0].clone();
+    assert!(peer["address"].as_str().unwrap().contains("/quic-v1"), "{peer}");
+    // and blocks travel by gossip, both ways
+    a.generate(1, &miner);
+    wait_for_one_tip(&[&a, &b]);
+    b.generate(1, &miner);
+    wait_for_one_tip(&[&a, &b]);
+    assert_eq!((a.height(), connections(&a)), (122, 1));
+}

@@ -12,7 +12,8 @@ use libp2p::gossipsub::{
 
 use crate::limits::{
     GOSSIP_FRAMING_BYTES, GOSSIP_HISTORY, GOSSIP_PATIENCE, GOSSIP_QUEUE, GOSSIP_READ_AHEAD_BYTES,
-    HEARTBEAT, MAX_GOSSIP_IDS, MAX_MESSAGES_PER_RPC,
+    HEARTBEAT, MAX_CONTROL_BYTES, MAX_GOSSIP_IDS, MAX_IHAVES, MAX_MESSAGES_PER_RPC,
+    MAX_RETRANSMISSIONS, PROMISE_TIMEOUT, PRUNE_BACKOFF,
 };
 
 /// Decompression there is none; subscriptions are to our two topics or not kept (THREATS G11).
@@ -67,9 +68,12 @@ fn config(topics: &Topics) -> Config {
         .history_length(GOSSIP_HISTORY)
         .history_gossip(3)
         .duplicate_cache_time(Duration::from_secs(120))
-        .gossip_retransimission(2)
-        .max_ihave_messages_heartbeat(10)
+        .gossip_retransimission(MAX_RETRANSMISSIONS)
+        .iwant_followup_time(PROMISE_TIMEOUT)
+        .max_ihave_messages_heartbeat(MAX_IHAVES)
         .max_control_messages_sent(MAX_GOSSIP_IDS)
+        .max_control_message_size(MAX_CONTROL_BYTES)
+        .prune_backoff(PRUNE_BACKOFF)
         .max_publish_messages(MAX_MESSAGES_PER_RPC)
         .connection_handler_queue_len(GOSSIP_QUEUE)
         .publish_queue_duration(GOSSIP_PATIENCE)
@@ -164,6 +168,9 @@ mod tests {
         let config = config(&Topics::new(&names()));
         let life_ms = config.history_length() as u128 * config.heartbeat_interval().as_millis();
         assert!(life_ms > u128::from(crate::limits::VERDICT_MS + crate::limits::VERDICT_GRACE_MS));
+        // An IHAVE of ours is one that our peers take: ids, their tags, the topic.
+        let id = wire::message_id(b"any").len() + 2;
+        assert!(MAX_GOSSIP_IDS * id + 128 <= MAX_CONTROL_BYTES);
     }
 
     #[test]

@@ -115,8 +115,22 @@ pub(crate) const GOSSIP_PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) const MAX_FAILED_MESSAGES: usize = GOSSIP_QUEUE / 2;
 /// See [`MAX_FAILED_MESSAGES`].
 pub(crate) const SLOW_WINDOW_MS: u64 = 60_000;
-/// Message ids in one IHAVE: 34 bytes each, below gossipsub's 16 KiB for control messages.
-pub(crate) const MAX_GOSSIP_IDS: usize = 400;
+/// Control messages and subscriptions in one RPC of a peer. gossipsub remembers up to 10,000 ids that
+/// a peer does not want (THREATS G13), and an id may be as long as this.
+pub(crate) const MAX_CONTROL_BYTES: usize = 4 << 10;
+/// Message ids that one peer may tell us of, or ask us for, between two heartbeats: 34 bytes each,
+/// so that they fit into [`MAX_CONTROL_BYTES`].
+pub(crate) const MAX_GOSSIP_IDS: usize = 100;
+/// IHAVEs of one peer that are listened to between two heartbeats.
+pub(crate) const MAX_IHAVES: usize = 10;
+/// How often one peer is sent the same message when it asks.
+pub(crate) const MAX_RETRANSMISSIONS: u32 = 2;
+/// A message that a peer told us of and was asked for must come within so long, also on a slow link.
+pub(crate) const PROMISE_TIMEOUT: Duration = Duration::from_secs(8);
+/// Who left the mesh, or was sent away, does not come back for so long.
+pub(crate) const PRUNE_BACKOFF: Duration = Duration::from_secs(60);
+/// How often it is looked at whom gossipsub no longer listens to.
+pub(crate) const SCORE_CHECK_MS: u64 = 1_000;
 /// Messages in one RPC of a peer; we send one.
 pub(crate) const MAX_MESSAGES_PER_RPC: usize = 64;
 

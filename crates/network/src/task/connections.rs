@@ -23,7 +23,8 @@ use crate::{
     gate::Refusal,
     gossip::GRAYLIST,
     limits::{
-        IDENTIFY_TIMEOUT_MS, JUNK_BAN_MS, MAX_FAILED_MESSAGES, MAX_JUNK, PARTING_MS, SLOW_WINDOW_MS,
+        IDENTIFY_TIMEOUT_MS, JUNK_BAN_MS, MAX_FAILED_MESSAGES, MAX_JUNK, PARTING_MS,
+        SCORE_CHECK_MS, SLOW_WINDOW_MS,
     },
     log::printable,
 };
@@ -258,6 +259,22 @@ impl Task {
         *failed = failed.saturating_add(messages);
         if *failed > MAX_FAILED_MESSAGES {
             self.cut(peer, "does not take what we send", None);
+        }
+    }
+
+    /// Whom gossipsub no longer listens to is of no use to us, nor we to it. It is not banned: its
+    /// score is remembered for ten minutes, and a slow link can lead there too.
+    pub(super) fn cut_graylisted(&mut self, now: u64) {
+        if now.saturating_sub(self.scores_ms) < SCORE_CHECK_MS {
+            return;
+        }
+        self.scores_ms = now;
+        let gossip = &self.swarm.behaviour().gossip;
+        let is_low = |peer: &PeerId| gossip.peer_score(peer).is_some_and(|score| score < GRAYLIST);
+        let low: Vec<_> =
+            self.peers.iter().map(|(id, _)| *id).filter(|peer| is_low(peer)).collect();
+        for peer in low {
+            self.cut(&peer, "misbehaves in gossip", None);
         }
     }
 

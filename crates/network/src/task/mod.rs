@@ -71,6 +71,8 @@ pub(crate) struct Task {
     state: StateFiles,
     lookups: Lookups,
     seeds: Seeds,
+    /// When scores were looked at last.
+    scores_ms: u64,
     tickets: Tickets,
     exchanges: Exchanges,
     budgets: LogBudgets,
@@ -104,7 +106,8 @@ impl Task {
             let (address, _) = parse_dial(text)?;
             swarm.add_external_address(address);
         }
-        let seeds = Seeds::new(&config.dns_seeds)?;
+        let seeds = if config.named_peers_only { &[][..] } else { &config.dns_seeds };
+        let seeds = Seeds::new(seeds)?;
         let mut timer = interval(TICK);
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
@@ -123,6 +126,7 @@ impl Task {
             dialler,
             lookups: Lookups::default(),
             seeds,
+            scores_ms: 0,
             tickets: Tickets::default(),
             exchanges: Exchanges::default(),
             budgets: LogBudgets::default(),
@@ -161,6 +165,7 @@ impl Task {
         self.dialler.book.expire(now);
         self.ignore_overdue_tickets(now);
         self.end_connections(now);
+        self.cut_graylisted(now);
         self.send_held();
         self.dial(now);
         self.look_up(now);

@@ -5,6 +5,7 @@
 
 mod discovery;
 mod exchange;
+mod gossip;
 mod hostile;
 mod rig;
 mod standing;

@@ -294,7 +294,7 @@ impl Node {
 }
 
 /// Looks again and again, until it is so or patience ends.
-pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
+pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so().await {
         assert!(Instant::now() < deadline, "not in {PATIENCE:?}: {what}\n{}", log());
