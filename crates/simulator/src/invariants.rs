@@ -5,13 +5,13 @@ use std::{
     time::Duration,
 };
 
-use ashlar_consensus::{Params, UtxoAccumulator, Work};
+use ashlar_consensus::{UtxoAccumulator, Work};
 use ashlar_engine::{CallError, Offence, Verdict};
-use ashlar_ledger::{StoreError, View, view::QueryError};
+use ashlar_ledger::{OpenLedgerError, OpenWarning, StoreError, View, view::QueryError};
 use ashlar_primitives::{Amount, Block, BlockId, Coin, Commitment, Lock, OutPoint, Txid};
 use thiserror::Error;
 
-use crate::{node::NodeId, readable::Fault};
+use crate::{judge::Judge, node::NodeId, readable::Fault};
 
 /// How many coins one page of an address query holds when the index is compared.
 const INDEX_PAGE: usize = 64;
@@ -69,20 +69,36 @@ pub enum Violation {
     BlockRefused { node: NodeId, code: &'static str, message: String },
     #[error("{node} refused a payment of a wallet that kept the rules: {code}")]
     PaymentRefused { node: NodeId, code: &'static str },
-    #[error("{node} marked block {id} invalid ({code}), but all miners keep the rules")]
-    HonestBlockInvalid { node: NodeId, id: BlockId, code: &'static str },
+    #[error("{node} marked block {id} invalid ({code}), the model says {model:?}")]
+    OtherVerdict { node: NodeId, id: BlockId, code: &'static str, model: Option<&'static str> },
+    #[error("{node} stands on block {id}, which is not valid: {model:?}")]
+    InvalidChain { node: NodeId, id: BlockId, model: Option<&'static str> },
+    #[error("{node} made a block that the model refuses: {code}")]
+    BlockNotValid { node: NodeId, code: &'static str },
+    #[error("{node} has all of the better branch up to {better}, and stays at {tip}")]
+    BelowBestChain { node: NodeId, better: BlockId, tip: BlockId },
+    #[error("{node} does not open its own store: {message}")]
+    NotOpened { node: NodeId, message: String },
+    #[error("{node} lost what it had announced: {warning}")]
+    WentBack { node: NodeId, warning: OpenWarning },
+    #[error("{node} is at {tip} after a restart, with less work than it had announced")]
+    FellBack { node: NodeId, tip: BlockId },
+    #[error("{node} has {what} of {found}, the bound is {bound}")]
+    OutOfBounds { node: NodeId, what: &'static str, found: usize, bound: usize },
+    #[error("{node} holds {txid} in its mempool, which {fault}")]
+    Mempool { node: NodeId, txid: Txid, fault: &'static str },
     #[error("{node} took {other} for a node of another chain")]
     OtherChain { node: NodeId, other: u64 },
     #[error("{node} published tip {tip} with less work than the one before")]
     WorkFell { node: NodeId, tip: BlockId },
     #[error("{node} published tip {tip} twice in a row")]
     TipRepeated { node: NodeId, tip: BlockId },
-    #[error("{node} has another state at tip {tip} than a node before it: {here:?}, {before:?}")]
-    StateDiffers { node: NodeId, tip: BlockId, here: Box<TipFacts>, before: Box<TipFacts> },
+    #[error("{node} says of tip {tip} {here:?}, the model says {model:?}")]
+    StateDiffers { node: NodeId, tip: BlockId, here: Box<TipFacts>, model: Box<TipFacts> },
     #[error(
-        "{node} at height {height}: all coins are worth {found} grains, the schedule says {expected}"
+        "{node}: all coins are worth {found} grains; the schedule less what was burnt is {expected}"
     )]
-    Supply { node: NodeId, height: u32, found: Amount, expected: Amount },
+    Supply { node: NodeId, found: u64, expected: u64 },
     #[error("replaying the chain of {node} fails at height {height}: {fault}")]
     Replay { node: NodeId, height: u32, fault: &'static str },
     #[error("{node}: replaying its chain gives {replayed:?}, it says {published:?}")]
@@ -132,6 +148,11 @@ impl Violation {
         }
     }
 
+    /// A ledger did not open.
+    pub fn not_opened(node: NodeId, error: &OpenLedgerError) -> Self {
+        Self::NotOpened { node, message: error.to_string() }
+    }
+
     /// A query of the world itself failed.
     pub fn query(node: NodeId, error: &QueryError) -> Self {
         Self::Query { node, message: error.to_string() }
@@ -166,23 +187,22 @@ impl TipFacts {
     }
 }
 
-/// What is judged whenever a node publishes a tip.
-#[derive(Debug)]
+/// What each node published last.
+#[derive(Debug, Default)]
 pub struct Checks {
-    facts: BTreeMap<BlockId, TipFacts>,
     latest: BTreeMap<NodeId, (BlockId, Work)>,
-    allocated: Amount,
 }
 
 impl Checks {
-    /// For a chain with these allocations.
-    pub const fn new(allocated: Amount) -> Self {
-        Self { facts: BTreeMap::new(), latest: BTreeMap::new(), allocated }
-    }
-
-    /// A node's published tip moved: its work did not fall, its state is that of everyone who was
-    /// at this tip, and its supply is the schedule's.
-    pub fn tip(&mut self, node: NodeId, view: &View) -> Result<(), Violation> {
+    /// A node's published tip moved: its work did not fall, and the model agrees with it on every
+    /// block that was connected and on the state after the last.
+    pub fn tip(
+        &mut self,
+        judge: &mut Judge,
+        node: NodeId,
+        view: &View,
+        connected: &[BlockId],
+    ) -> Result<(), Violation> {
         let tip = view.tip();
         if let Some((before, work)) = self.latest.insert(node, (tip.id, tip.work)) {
             if tip.work < work {
@@ -192,31 +212,44 @@ impl Checks {
                 return Err(Violation::TipRepeated { node, tip: tip.id });
             }
         }
-        let here = TipFacts::of(view);
-        let expected = self.scheduled_supply(view.params(), here.height);
-        if here.total != expected {
-            let (height, found) = (here.height, here.total);
-            return Err(Violation::Supply { node, height, found, expected });
-        }
-        match self.facts.get(&tip.id) {
-            Some(before) if *before != here => Err(Violation::StateDiffers {
-                node,
-                tip: tip.id,
-                here: Box::new(here),
-                before: Box::new(before.clone()),
-            }),
-            Some(_) => Ok(()),
-            None => {
-                self.facts.insert(tip.id, here);
-                Ok(())
+        for id in connected {
+            let verdict = judge.verdict(id);
+            if !matches!(verdict, Some(Ok(()))) {
+                let model = verdict.and_then(Result::err);
+                return Err(Violation::InvalidChain { node, id: *id, model });
             }
         }
+        facts(judge, node, view)
     }
 
-    /// Allocations and all subsidies: no miner here claims less than it may.
-    fn scheduled_supply(&self, params: &Params, height: u32) -> Amount {
-        let subsidies = (1..=height).map(|height| params.subsidy(height).grains()).sum::<u64>();
-        Amount::from_grains(self.allocated.grains() + subsidies)
+    /// A node has opened its store again, wiped or not.
+    pub fn restarted(
+        &mut self,
+        judge: &mut Judge,
+        node: NodeId,
+        view: &View,
+        is_wiped: bool,
+    ) -> Result<(), Violation> {
+        let tip = view.tip();
+        let before = self.latest.insert(node, (tip.id, tip.work));
+        if !is_wiped && before.is_some_and(|(_, work)| tip.work < work) {
+            return Err(Violation::FellBack { node, tip: tip.id });
+        }
+        facts(judge, node, view)
+    }
+}
+
+/// A node and the model agree on the state after its tip.
+fn facts(judge: &mut Judge, node: NodeId, view: &View) -> Result<(), Violation> {
+    let tip = view.tip().id;
+    let here = TipFacts::of(view);
+    match judge.facts(&tip) {
+        Some(model) if *model == here => Ok(()),
+        Some(model) => {
+            let (here, model) = (Box::new(here), Box::new(model.clone()));
+            Err(Violation::StateDiffers { node, tip, here, model })
+        }
+        None => Err(Violation::InvalidChain { node, id: tip, model: None }),
     }
 }
 
@@ -343,6 +376,23 @@ impl Replay {
     /// All fees ever paid.
     pub const fn fees(&self) -> Amount {
         Amount::from_grains(self.fees)
+    }
+
+    /// The coins are worth the allocations and the schedule's subsidies, less what was burnt:
+    /// subsidies and fees that no coinbase claimed.
+    pub fn compare_supply(
+        &self,
+        node: NodeId,
+        view: &View,
+        allocated: Amount,
+    ) -> Result<(), Violation> {
+        let subsidy = |height| view.params().subsidy(height).grains();
+        let subsidies: u64 = (1..=view.tip().height).map(subsidy).sum();
+        let found = view.coin_total().grains();
+        let burnt = (subsidies + self.fees).checked_sub(self.claimed);
+        // Without an answer a coinbase claimed more than it may.
+        let expected = burnt.map_or(0, |burnt| allocated.grains() + subsidies - burnt);
+        if found == expected { Ok(()) } else { Err(Violation::Supply { node, found, expected }) }
     }
 
     /// The lock index of a node tells the same money as the replayed coins.

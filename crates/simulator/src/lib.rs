@@ -5,19 +5,22 @@
 //! the real driver takes from sockets, clocks and the system's entropy, this one draws from the
 //! seed, so that a run can be repeated exactly: seed and commit are the whole report of a bug.
 //!
-//! A run has a *safety* phase (miners, payments, latency, a partition, a late joiner) and then a
-//! *liveness* phase: faults stop, one miner goes on alone, and all nodes must come to one tip and
-//! confirm a payment. What must hold is asserted outside the nodes, in [`invariants`].
+//! A run has a *safety* phase (miners, payments, faults of links, clocks, disks and processes, a
+//! late joiner) and then a *liveness* phase: faults stop, one miner goes on alone, and all nodes must come to one tip and
+//! confirm a payment. What must hold is asserted outside the nodes, in [`invariants`], by a second
+//! implementation of the rules, the [`judge`].
 //!
 //! It must not know real sockets, clocks or disks, nor how an engine reaches its decisions.
 //!
-//! Reading order: [`scenario`] (what a seed decides), [`queue`] (time), [`world`] (the loop and
+//! Reading order: [`scenario`] and [`faults`] (what a seed decides), [`queue`] (time), [`world`] (the loop and
 //! what it does with each output), [`links`] and [`mesh`] (how messages travel; [`readable`]
 //! sees to it that they could), [`node`] (one
 //! engine and the promises open around it), [`people`] (miners and wallets), [`invariants`],
 //! [`trace`] and [`report`].
 
+pub mod faults;
 pub mod invariants;
+pub mod judge;
 pub mod links;
 pub mod mesh;
 pub mod node;

@@ -1,8 +1,9 @@
 //! Connections between nodes: who is linked to whom, how long messages travel, what a cut does.
 //!
-//! A connection is a TCP stream: in each direction nothing overtakes and nothing is lost while it
-//! lives. A cut link therefore only delays; what makes a cut felt is that requests time out, and
-//! that in the end both sides give the connection up.
+//! A connection is a TCP stream: nothing is lost while it lives, and gossip does not overtake
+//! gossip. Requests and answers have streams of their own inside it, and may. A lost packet or a
+//! cut link therefore only delays; what makes a cut felt is that requests time out, and that in
+//! the end both sides give the connection up. What a node sends leaves over one uplink.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,11 +16,19 @@ use ashlar_primitives::wire;
 use rand::RngExt;
 
 use crate::{
+    faults::{Fault, FaultKind},
     mesh::GossipMessage,
     node::NodeId,
     random::{Purpose, Random, between, exponential, stream},
-    scenario::{Partition, Scenario},
+    scenario::{LinkQuality, Scenario},
 };
+
+/// The first wait before a lost packet is sent again; it doubles.
+const RETRANSMISSION: Duration = Duration::from_millis(200);
+/// A packet is lost so often in a row at most.
+const MAX_LOSSES: u32 = 4;
+/// Who has so much waiting for its uplink is late, and nobody wonders.
+const CONGESTION: Duration = Duration::from_secs(1);
 
 /// Something on its way from one end of a connection to the other.
 #[derive(Debug)]
@@ -30,6 +39,19 @@ pub enum Message {
     Request(RequestId, wire::Request),
     /// The answer to the question of that number; `None`: refused.
     Answer(RequestId, Option<wire::Answer>),
+}
+
+/// A message that could not arrive because the link was cut.
+#[derive(Debug)]
+pub struct Held {
+    /// Over which connection.
+    pub peer: Peer,
+    /// For whom.
+    pub to: NodeId,
+    /// What.
+    pub message: Message,
+    /// Length of its encoding.
+    pub size_bytes: usize,
 }
 
 /// Two nodes of which one keeps dialling the other.
@@ -51,7 +73,7 @@ pub struct Connection {
     /// When the last message arrives at the dialler and at the listener.
     last_arrival: [Duration; 2],
     /// What arrived while the link was cut: sent again after it healed.
-    held: Vec<(NodeId, Message)>,
+    held: Vec<Held>,
 }
 
 /// The place of a pair in the list of all.
@@ -62,12 +84,22 @@ pub struct PairId(pub usize);
 #[derive(Debug)]
 pub struct Links {
     random: Random,
-    jitter: Duration,
+    quality: LinkQuality,
     pairs: Vec<Pair>,
     connections: BTreeMap<Peer, Connection>,
     next_connection: u64,
-    partition: Partition,
-    is_cut: bool,
+    faults: Vec<Fault>,
+    uplinks: Vec<Uplink>,
+}
+
+/// What a node can send.
+#[derive(Clone, Copy, Debug)]
+struct Uplink {
+    bytes_per_second: u64,
+    /// When what waits has left.
+    free_at: Duration,
+    /// When so much waited last that it was late.
+    congested_at: Option<Duration>,
 }
 
 impl Links {
@@ -88,7 +120,8 @@ impl Links {
                 }
             }
         }
-        let (least, most) = (scenario.latency.least, scenario.latency.most);
+        let quality = scenario.links;
+        let (least, most) = (quality.least, quality.most);
         let pairs = chosen
             .into_iter()
             .map(|(a, b)| {
@@ -97,14 +130,21 @@ impl Links {
                 Pair { dialler: NodeId(dialler), listener: NodeId(listener), latency }
             })
             .collect();
+        let uplinks = (0..scenario.nodes)
+            .map(|_| Uplink {
+                bytes_per_second: random.random_range(quality.uplink_least..=quality.uplink_most),
+                free_at: Duration::ZERO,
+                congested_at: None,
+            })
+            .collect();
         Self {
             random,
-            jitter: scenario.latency.jitter,
+            quality,
             pairs,
             connections: BTreeMap::new(),
             next_connection: 1,
-            partition: scenario.partition.clone(),
-            is_cut: false,
+            faults: scenario.faults.clone(),
+            uplinks,
         }
     }
 
@@ -121,19 +161,32 @@ impl Links {
         self.pairs[id.0]
     }
 
-    /// Whether nothing gets through between the two now.
-    pub fn is_cut(&self, id: PairId) -> bool {
-        self.is_cut && self.crosses(id)
-    }
-
-    /// Whether nothing got through at some moment since `since`, or does not now.
-    pub fn was_cut_since(&self, id: PairId, since: Duration, now: Duration) -> bool {
-        self.crosses(id) && since <= self.partition.until && now >= self.partition.from
-    }
-
-    fn crosses(&self, id: PairId) -> bool {
+    /// Whether nothing gets through from one end to the other, or back.
+    pub fn is_cut(&self, id: PairId, now: Duration) -> bool {
         let Pair { dialler, listener, .. } = self.pair(id);
-        self.partition.far.get(dialler.0) != self.partition.far.get(listener.0)
+        self.is_blocked(dialler, listener, now) || self.is_blocked(listener, dialler, now)
+    }
+
+    /// Whether nothing gets through in one direction.
+    fn is_blocked(&self, from: NodeId, to: NodeId, now: Duration) -> bool {
+        self.faults.iter().any(|fault| fault.is_active(now) && fault.blocks(from, to))
+    }
+
+    /// Whether what came over a connection to `to` can't arrive now.
+    pub fn is_withheld(&self, peer: Peer, to: NodeId, now: Duration) -> bool {
+        self.other_end(peer, to).is_some_and(|from| self.is_blocked(from, to, now))
+    }
+
+    /// Whether something was wrong between the two ends at some moment since `since`, so that
+    /// neither can be blamed for silence.
+    pub fn was_troubled(&self, id: PairId, since: Duration, now: Duration) -> bool {
+        let Pair { dialler, listener, .. } = self.pair(id);
+        let is_late = |node: NodeId| {
+            let at = self.uplinks.get(node.0).and_then(|uplink| uplink.congested_at);
+            at.is_some_and(|at| at >= since)
+        };
+        let mut faults = self.faults.iter().filter(|fault| fault.overlaps(since, now));
+        is_late(dialler) || is_late(listener) || faults.any(|it| it.is_felt(dialler, listener))
     }
 
     /// A span drawn for the links' own affairs (back-offs, keep-alive).
@@ -141,9 +194,46 @@ impl Links {
         between(&mut self.random, least, most)
     }
 
-    /// How long a message takes on a link now.
+    /// How long a small message takes on a link now.
     pub fn one_way(&mut self, id: PairId) -> Duration {
-        self.pair(id).latency + exponential(&mut self.random, self.jitter)
+        let mut time = self.pair(id).latency + exponential(&mut self.random, self.quality.jitter);
+        let mut wait = RETRANSMISSION;
+        for _ in 0..MAX_LOSSES {
+            if !self.happens(self.quality.loss_per_mille) {
+                break;
+            }
+            time += wait;
+            wait *= 2;
+        }
+        time
+    }
+
+    /// Whether something happens that does so in so many cases of a thousand.
+    fn happens(&mut self, per_mille: u32) -> bool {
+        per_mille > 0 && self.random.random_range(0..1_000) < per_mille
+    }
+
+    /// Whether a node is given gossip again that it has heard before.
+    pub fn repeats(&mut self) -> bool {
+        self.happens(self.quality.repeat_per_mille)
+    }
+
+    /// How long something waits for its sender's uplink, and takes to leave.
+    fn leave(&mut self, from: NodeId, size_bytes: usize, now: Duration) -> Duration {
+        let clogs = self.faults.iter().filter(|fault| fault.is_active(now));
+        let late = clogs.filter_map(|fault| match fault.kind {
+            FaultKind::Clog { node, delay } if node == from => Some(delay),
+            _ => None,
+        });
+        let late: Duration = late.sum();
+        let Some(uplink) = self.uplinks.get_mut(from.0) else { return late };
+        let micros = (size_bytes as u64).saturating_mul(1_000_000) / uplink.bytes_per_second;
+        uplink.free_at = uplink.free_at.max(now) + Duration::from_micros(micros);
+        let wait = uplink.free_at - now;
+        if wait > CONGESTION {
+            uplink.congested_at = Some(uplink.free_at);
+        }
+        late + wait
     }
 
     /// A new connection, which both ends call by the number that this returns.
@@ -172,41 +262,72 @@ impl Links {
         Some(if node == dialler { listener } else { dialler })
     }
 
-    /// When what is sent to `to` now arrives there: after everything that was sent before.
-    /// `None`: the connection is no more.
-    pub fn arrival(&mut self, peer: Peer, to: NodeId, now: Duration) -> Option<Duration> {
+    /// When what is sent to `to` now arrives there: gossip after everything that was sent before,
+    /// the rest usually. `None`: the connection is no more.
+    pub fn arrival(
+        &mut self,
+        peer: Peer,
+        to: NodeId,
+        (message, size_bytes): (&Message, usize),
+        now: Duration,
+    ) -> Option<Duration> {
         let pair = self.pair_of(peer)?;
-        let one_way = self.one_way(pair);
-        let dialler = self.pair(pair).dialler;
+        let Pair { dialler, listener, .. } = self.pair(pair);
+        let from = if to == dialler { listener } else { dialler };
+        let at = now + self.leave(from, size_bytes, now) + self.one_way(pair);
+        let overtakes =
+            !matches!(message, Message::Gossip(_)) && self.happens(self.quality.reorder_per_mille);
         let [at_dialler, at_listener] = &mut self.connections.get_mut(&peer)?.last_arrival;
         let last = if to == dialler { at_dialler } else { at_listener };
-        *last = (*last).max(now + one_way);
+        if overtakes {
+            return Some(at);
+        }
+        *last = (*last).max(at);
         Some(*last)
     }
 
     /// Keeps what can't arrive because the link is cut; lost where the connection is no more.
-    pub fn hold(&mut self, peer: Peer, to: NodeId, message: Message) {
-        if let Some(connection) = self.connections.get_mut(&peer) {
-            connection.held.push((to, message));
+    pub fn hold(&mut self, held: Held) {
+        if let Some(connection) = self.connections.get_mut(&held.peer) {
+            connection.held.push(held);
         }
     }
 
-    /// Cuts the links between the sides. Returns the connections that cross.
-    pub fn cut(&mut self) -> Vec<Peer> {
-        self.is_cut = true;
-        let crossing = |pair| self.crosses(pair);
+    /// What was held on links that are not cut now, to be sent again in this order.
+    pub fn release(&mut self, now: Duration) -> Vec<Held> {
+        let mut free = Vec::new();
+        let peers: Vec<Peer> = self.connections.keys().copied().collect();
+        for peer in peers {
+            let Some(connection) = self.connections.get_mut(&peer) else { continue };
+            let waiting = std::mem::take(&mut connection.held);
+            for held in waiting {
+                match self.is_withheld(peer, held.to, now) {
+                    true => self.hold(held),
+                    false => free.push(held),
+                }
+            }
+        }
+        free
+    }
+
+    /// The living connections that a fault can be felt on.
+    pub fn touched_by(&self, fault: &Fault) -> Vec<Peer> {
+        let touched = |connection: &&Connection| {
+            let Pair { dialler, listener, .. } = self.pair(connection.pair);
+            fault.is_felt(dialler, listener)
+        };
         let connections = self.connections.iter();
-        connections.filter(|(_, c)| crossing(c.pair)).map(|(peer, _)| *peer).collect()
+        connections.filter(|(_, it)| touched(it)).map(|(peer, _)| *peer).collect()
     }
 
-    /// Mends them. Returns what was held, to be sent again in this order.
-    pub fn heal(&mut self) -> Vec<(Peer, NodeId, Message)> {
-        self.is_cut = false;
-        let mut held = Vec::new();
-        for (peer, connection) in &mut self.connections {
-            held.extend(connection.held.drain(..).map(|(to, message)| (*peer, to, message)));
-        }
-        held
+    /// The living connections of a node.
+    pub fn of(&self, node: NodeId) -> Vec<Peer> {
+        let is_of = |connection: &&Connection| {
+            let Pair { dialler, listener, .. } = self.pair(connection.pair);
+            [dialler, listener].contains(&node)
+        };
+        let connections = self.connections.iter();
+        connections.filter(|(_, it)| is_of(it)).map(|(peer, _)| *peer).collect()
     }
 }
 
@@ -215,11 +336,24 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
+    use crate::faults::Way;
 
+    const LATE: Duration = Duration::from_secs(50);
+
+    /// Links of twenty nodes of which the first four are cut off from second 10 to second 20.
     fn links() -> (Scenario, Links) {
-        let scenario = Scenario::draw(3, Some(20), None);
+        let mut scenario = Scenario::draw(3, Some(20), None);
+        let far = (0..20).map(|node| node < 4).collect();
+        let kind = FaultKind::Cut { far, way: Way::Both, silent: true };
+        let [from, until] = [10, 20].map(Duration::from_secs);
+        scenario.faults = vec![Fault { from, until, kind }];
+        scenario.links.reorder_per_mille = 0;
         let links = Links::new(&scenario);
         (scenario, links)
+    }
+
+    fn refusal(number: u64) -> Message {
+        Message::Answer(RequestId(number), None)
     }
 
     #[test]
@@ -238,17 +372,29 @@ mod tests {
     }
 
     #[test]
-    fn nothing_overtakes_on_a_connection() {
+    fn nothing_overtakes_where_nothing_may() {
         let (_, mut links) = links();
         let pair = PairId(0);
         let peer = links.open(pair, Duration::ZERO);
         let to = links.pair(pair).listener;
-        let arrivals: Vec<_> = (0..200)
-            .map(|millis| links.arrival(peer, to, Duration::from_millis(millis)).unwrap())
-            .collect();
+        let mut arrive =
+            |at| links.arrival(peer, to, (&refusal(1), 100), Duration::from_millis(at));
+        let arrivals: Vec<_> = (0..200).map(|millis| arrive(millis).unwrap()).collect();
         assert!(arrivals.is_sorted());
         assert!(links.close(peer).is_some());
-        assert_eq!(links.arrival(peer, to, Duration::from_secs(1)), None);
+        assert_eq!(links.arrival(peer, to, (&refusal(1), 100), LATE), None);
+    }
+
+    #[test]
+    fn an_uplink_carries_so_much_a_second() {
+        let (_, mut links) = links();
+        let pair = PairId(0);
+        let peer = links.open(pair, Duration::ZERO);
+        let Pair { dialler, listener, .. } = links.pair(pair);
+        links.uplinks[dialler.0].bytes_per_second = 1_000;
+        let arrives = links.arrival(peer, listener, (&refusal(1), 5_000), Duration::ZERO);
+        assert!(arrives.unwrap() >= Duration::from_secs(5));
+        assert!(links.was_troubled(pair, Duration::ZERO, Duration::from_secs(1)));
     }
 
     #[test]
@@ -256,25 +402,25 @@ mod tests {
         let (scenario, mut links) = links();
         let opened: Vec<_> =
             links.pair_ids().map(|pair| (links.open(pair, Duration::ZERO), pair)).collect();
-        let crossing = links.cut();
+        let crossing = links.touched_by(&scenario.faults[0]);
         assert!(!crossing.is_empty());
+        let now = Duration::from_secs(15);
         for (peer, pair) in &opened {
             let Pair { dialler, listener, .. } = links.pair(*pair);
-            let crosses = scenario.partition.far[dialler.0] != scenario.partition.far[listener.0];
+            let crosses = (dialler.0 < 4) != (listener.0 < 4);
             assert_eq!(crossing.contains(peer), crosses);
-            assert_eq!(links.is_cut(*pair), crosses);
+            assert_eq!(links.is_cut(*pair, now), crosses);
+            assert!(!links.is_cut(*pair, LATE));
         }
         let (peer, to) = (crossing[0], links.pair(links.pair_of(crossing[0]).unwrap()).dialler);
-        links.hold(peer, to, Message::Answer(RequestId(1), None));
-        links.hold(peer, to, Message::Answer(RequestId(2), None));
-        let held = links.heal();
-        assert!(matches!(
-            held.as_slice(),
-            [
-                (_, _, Message::Answer(RequestId(1), None)),
-                (_, _, Message::Answer(RequestId(2), None))
-            ]
-        ));
-        assert!(opened.iter().all(|(_, pair)| !links.is_cut(*pair)));
+        for number in [1, 2] {
+            links.hold(Held { peer, to, message: refusal(number), size_bytes: 9 });
+        }
+        assert!(links.release(now).is_empty());
+        let held = links.release(LATE).into_iter().map(|held| match held.message {
+            Message::Answer(number, None) => number.0,
+            _ => 0,
+        });
+        assert_eq!(held.collect::<Vec<_>>(), [1, 2]);
     }
 }

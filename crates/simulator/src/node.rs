@@ -11,10 +11,11 @@ use ashlar_consensus::{Genesis, Work};
 use ashlar_engine::{
     Call, CallId, Engine, InboundId, Input, Job, Outputs, Peer, RequestId, Settings, Ticket, Time,
 };
-use ashlar_ledger::{Ledger, MemoryStore, StoreError, View};
+use ashlar_ledger::{Ledger, MemoryStore, OpenLedgerError, OpenWarning, StoreError, View};
 use rand::RngExt;
 
 use crate::{
+    faults::End,
     mesh::MessageId,
     people::Errand,
     random::{Random, once_in},
@@ -32,6 +33,9 @@ pub const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How far a node's wall clock is off, at most, either way.
 const MAX_CLOCK_OFFSET_MS: i64 = 10_000;
+/// How much faster or slower than the world's a node's clocks go, at most, in millionths.
+const MAX_DRIFT_PPM: i64 = 100;
+const MILLION: u64 = 1_000_000;
 
 /// A node's number in the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,8 +61,17 @@ pub struct Asked {
 pub struct Node {
     /// Which.
     pub id: NodeId,
-    engine: Engine<MemoryStore>,
+    store: Arc<MemoryStore>,
+    ledger_settings: ashlar_ledger::Settings,
+    settings: Settings,
+    /// `None` while its process is not there.
+    engine: Option<Engine<MemoryStore>>,
+    /// Counts its processes: what was meant for an earlier one is lost.
+    pub life: u32,
     clock_offset_ms: i64,
+    drift_ppm: i64,
+    /// What a fault adds to its wall clock.
+    pub clock_error_ms: i64,
     /// When the wake-up that counts comes; wake-ups scheduled for another time are stale.
     pub wakes_at: Option<Duration>,
     /// Connections whose beginning the engine was told, and not yet their end.
@@ -76,25 +89,23 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node with nothing but the genesis block. Its clock, its ledger's settings and the seed
-    /// of its engine are drawn from `random`.
-    ///
-    /// # Panics
-    /// Where a ledger can't be opened on an empty memory store: nothing in a world can go on then.
-    pub fn new(id: NodeId, genesis: &Genesis, random: &mut Random) -> Self {
-        let store = Arc::new(MemoryStore::default());
-        let ledger = Ledger::open(store, genesis, draw_ledger_settings(random))
-            .expect("a new store in memory opens");
-        let settings = Settings {
-            mempool: ashlar_mempool::Limits::default(),
-            agent: "ashlar-sim".into(),
-            minimum_work: Work::ZERO,
-            reorg_alarm: ashlar_engine::DEFAULT_REORG_ALARM,
-        };
+    /// A node with an empty disk, not yet running. Its clocks and settings are drawn from `random`.
+    pub fn new(id: NodeId, random: &mut Random) -> Self {
         Self {
             id,
-            engine: Engine::new(ledger, settings, random.random()),
+            store: Arc::new(MemoryStore::default()),
+            ledger_settings: draw_ledger_settings(random),
+            settings: Settings {
+                mempool: draw_mempool_limits(random),
+                agent: "ashlar-sim".into(),
+                minimum_work: Work::ZERO,
+                reorg_alarm: ashlar_engine::DEFAULT_REORG_ALARM,
+            },
+            engine: None,
+            life: 0,
             clock_offset_ms: random.random_range(-MAX_CLOCK_OFFSET_MS..=MAX_CLOCK_OFFSET_MS),
+            drift_ppm: random.random_range(-MAX_DRIFT_PPM..=MAX_DRIFT_PPM),
+            clock_error_ms: 0,
             wakes_at: None,
             peers: BTreeSet::new(),
             tickets: BTreeMap::new(),
@@ -109,36 +120,99 @@ impl Node {
         }
     }
 
-    /// What readers of this node see now.
-    pub fn view(&self) -> Arc<View> {
-        self.engine.ledger().view()
+    /// Begins as the real driver does: opens the store, and finishes what a crash interrupted.
+    /// Returns what the ledger has to say about the store.
+    pub fn start(
+        &mut self,
+        genesis: &Genesis,
+        random: &mut Random,
+    ) -> Result<Option<OpenWarning>, OpenLedgerError> {
+        let settings = self.ledger_settings.clone();
+        let mut ledger = Ledger::open(Arc::clone(&self.store), genesis, settings)?;
+        ledger.resume(random)?;
+        let warning = ledger.warning().cloned();
+        self.engine = Some(Engine::new(ledger, self.settings.clone(), random.random()));
+        self.life += 1;
+        Ok(warning)
     }
 
-    /// The header that its engine wants to be at.
-    pub fn best_header(&self) -> ashlar_primitives::BlockId {
-        self.engine.ledger().best_header().id
+    /// Ends the process. What was open around it is gone.
+    pub fn stop(&mut self, end: End) -> Result<(), StoreError> {
+        if let Some(mut engine) = self.engine.take()
+            && end == End::Stopped
+        {
+            engine.close()?;
+        }
+        match end {
+            End::Stopped | End::Killed => {}
+            End::PowerCut { lost } => self.store = Arc::new(self.store.after_power_cut(lost)),
+            End::Wiped => self.store = Arc::new(MemoryStore::default()),
+        }
+        self.wakes_at = None;
+        self.peers.clear();
+        self.tickets.clear();
+        self.asked.clear();
+        self.last_request = None;
+        self.inbound.clear();
+        self.calls.clear();
+        self.busy_until = Duration::ZERO;
+        Ok(())
     }
 
-    /// Hands one input to the engine.
+    /// Whether its process is there.
+    pub const fn is_up(&self) -> bool {
+        self.engine.is_some()
+    }
+
+    /// What readers of this node see now. `None`: it is not running.
+    pub fn view(&self) -> Option<Arc<View>> {
+        self.ledger().map(Ledger::view)
+    }
+
+    /// What it knows. `None`: it is not running.
+    pub fn ledger(&self) -> Option<&Ledger<MemoryStore>> {
+        self.engine.as_ref().map(Engine::ledger)
+    }
+
+    /// Its bound on the mempool's memory.
+    pub const fn mempool_limits(&self) -> &ashlar_mempool::Limits {
+        &self.settings.mempool
+    }
+
+    /// Hands one input to the engine; lost where that is not running.
     pub fn handle(&mut self, now: Duration, input: Input) -> Result<Outputs, StoreError> {
+        let time = self.clocks(now);
         let mut outputs = Outputs::new();
-        self.engine.handle(self.clocks(now), input, &mut outputs)?;
+        if let Some(engine) = &mut self.engine {
+            engine.handle(time, input, &mut outputs)?;
+        }
         Ok(outputs)
     }
 
-    /// When the engine wants its next tick: not before `now`.
+    /// When the engine wants its next tick, by the world's time: not before `now`.
     pub fn next_wakeup(&self, now: Duration) -> Option<Duration> {
-        self.engine.next_wakeup().map(|at_ms| Duration::from_millis(at_ms).max(now))
+        let at_ms = self.engine.as_ref()?.next_wakeup()?;
+        let micros = u128::from(at_ms) * 1_000 * u128::from(MILLION);
+        let micros = micros.div_ceil(u128::from(self.rate()));
+        Some(Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX)).max(now))
+    }
+
+    /// Microseconds of its clocks in a second of the world's.
+    const fn rate(&self) -> u64 {
+        MILLION.saturating_add_signed(self.drift_ppm)
+    }
+
+    fn monotonic_ms(&self, now: Duration) -> u64 {
+        let micros = now.as_micros() * u128::from(self.rate()) / u128::from(MILLION);
+        u64::try_from(micros / 1_000).unwrap_or(u64::MAX)
     }
 
     /// What this node's clocks show.
     fn clocks(&self, now: Duration) -> Time {
-        let monotonic_ms = millis(now);
+        let monotonic_ms = self.monotonic_ms(now);
         let epoch_ms = u64::from(EPOCH_SECONDS) * 1_000;
-        Time {
-            monotonic_ms,
-            unix_ms: (epoch_ms + monotonic_ms).saturating_add_signed(self.clock_offset_ms),
-        }
+        let wrong_ms = self.clock_offset_ms + self.clock_error_ms;
+        Time { monotonic_ms, unix_ms: (epoch_ms + monotonic_ms).saturating_add_signed(wrong_ms) }
     }
 
     /// A ticket for a message that came from `source`.
@@ -147,7 +221,7 @@ impl Node {
         self.next_ticket += 1;
         self.tickets.insert(id, message);
         // Whole milliseconds, so that the deadline does not come before the engine can see it.
-        Ticket { id, source, deadline_ms: millis(now + VERDICT_DEADLINE) }
+        Ticket { id, source, deadline_ms: self.monotonic_ms(now + VERDICT_DEADLINE) }
     }
 
     /// The message of a ticket that has its verdict now. `None`: it had one before.
@@ -242,9 +316,13 @@ fn draw_ledger_settings(random: &mut Random) -> ashlar_ledger::Settings {
     }
 }
 
-/// Whole milliseconds.
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+/// One node in four has so small a mempool that it must choose.
+fn draw_mempool_limits(random: &mut Random) -> ashlar_mempool::Limits {
+    let usual = ashlar_mempool::Limits::default();
+    match once_in(random, 4) {
+        true => ashlar_mempool::Limits { max_bytes: random.random_range(20_000..=80_000), ..usual },
+        false => usual,
+    }
 }
 
 /// What a job costs in virtual time, of the order of what it costs a small machine.

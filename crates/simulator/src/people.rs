@@ -50,6 +50,8 @@ pub enum Errand {
     Probe(Txid),
     /// A wallet asks what became of a payment that is not confirmed and still could be.
     Inquiry(Txid),
+    /// The world looks at a node from outside.
+    Audit,
 }
 
 /// A payment, signed.

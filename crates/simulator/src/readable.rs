@@ -36,17 +36,19 @@ fn same<T: PartialEq>(sent: &T, read: &T) -> Result<(), Fault> {
     if sent == read { Ok(()) } else { Err(Fault::Other) }
 }
 
-/// A request.
-pub fn request(request: &wire::Request) -> Result<(), Fault> {
+/// A request; returns its length.
+pub fn request(request: &wire::Request) -> Result<usize, Fault> {
     let frame = request.to_frame();
-    same(request, &wire::Request::from_payload(payload(&frame)?)?)
+    same(request, &wire::Request::from_payload(payload(&frame)?)?)?;
+    Ok(frame.len())
 }
 
-/// An answer, on a chain with these blocks.
-pub fn answer(answer: &wire::Answer, max_block_bytes: u32) -> Result<(), Fault> {
+/// An answer, on a chain with these blocks; returns its length.
+pub fn answer(answer: &wire::Answer, max_block_bytes: u32) -> Result<usize, Fault> {
     let frame = answer.to_frame();
     let read = wire::Answer::from_payload(payload(&frame)?, answer.tag(), max_block_bytes)?;
-    same(answer, &read)
+    same(answer, &read)?;
+    Ok(frame.len())
 }
 
 /// Gossip; returns its encoding.

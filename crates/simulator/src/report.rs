@@ -19,6 +19,8 @@ pub struct Tally {
     pub gossip_repeated: u64,
     /// Bytes of all gossip that arrived.
     pub gossip_bytes: u64,
+    /// Processes that began again.
+    pub restarts: u64,
     /// Requests made.
     pub requests: u64,
     /// Requests that ended without an answer.
@@ -104,7 +106,9 @@ impl fmt::Display for Report {
         let mut row = |name: &str, value: String| writeln!(f, "{name:<16}{value}");
         row("seed", scenario.seed.to_string())?;
         row("world", describe(scenario))?;
-        row("partition", describe_partition(scenario))?;
+        for fault in &scenario.faults {
+            row("fault", fault.to_string())?;
+        }
         row("tip", format!("{} at height {}", self.tip, self.height))?;
         row("coins", format!("{} grains, {} paid in fees", self.supply, self.fees))?;
         row("commitment", self.commitment.to_string())?;
@@ -147,7 +151,7 @@ impl fmt::Display for Report {
             "requests",
             format!("{} made, {} without an answer", tally.requests, tally.requests_failed),
         )?;
-        row("connections", tally.connections.to_string())?;
+        row("connections", format!("{}, {} restarts", tally.connections, tally.restarts))?;
         row("events", format!("{} delivered, {} jobs", tally.events, tally.jobs))?;
         row("trace", self.trace_hex())
     }
@@ -165,18 +169,6 @@ fn describe(scenario: &Scenario) -> String {
             Some(late) => format!(", {} joins after {:.0?}", late.node, late.at),
             None => String::new(),
         }
-    )
-}
-
-fn describe_partition(scenario: &Scenario) -> String {
-    let partition = &scenario.partition;
-    format!(
-        "{} of {} nodes, {} from {:.0?} to {:.0?}",
-        partition.far.iter().filter(|far| **far).count(),
-        scenario.nodes,
-        if partition.silent { "silently" } else { "connections broken" },
-        partition.from,
-        partition.until
     )
 }
 
@@ -198,7 +190,7 @@ impl fmt::Display for Failure {
         let Self { scenario, at, violation, recent } = self;
         writeln!(f, "seed {}: FAILED after {at:.6?}: {violation}", scenario.seed)?;
         writeln!(f, "world: {}", describe(scenario))?;
-        writeln!(f, "partition: {}", describe_partition(scenario))?;
+        scenario.faults.iter().try_for_each(|fault| writeln!(f, "fault: {fault}"))?;
         writeln!(f, "the last events:")?;
         recent.iter().try_for_each(|entry| writeln!(f, "{entry}"))
     }

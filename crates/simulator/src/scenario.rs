@@ -7,6 +7,7 @@ use ashlar_primitives::{Address, Amount, Lock};
 use rand::{RngExt, seq::IndexedRandom};
 
 use crate::{
+    faults::{self, End, Fault, FaultKind},
     node::NodeId,
     random::{Purpose, Random, between, once_in, stream},
 };
@@ -15,7 +16,7 @@ use crate::{
 pub const MIN_NODES: usize = 5;
 /// The most nodes of a world.
 pub const MAX_NODES: usize = 50;
-/// The shortest world: two phases, a partition and its healing need room.
+/// The shortest world: two phases, faults and their healing need room.
 pub const MIN_MINUTES: u64 = 10;
 /// How long a world lasts unless told otherwise.
 pub const DEFAULT_MINUTES: u64 = 20;
@@ -46,16 +47,16 @@ pub struct Scenario {
     pub chain: Chain,
     /// How many others each node dials, where there are so many.
     pub outbound: usize,
-    /// One-way latencies of the links.
-    pub latency: Latency,
+    /// What links are like when nothing is wrong.
+    pub links: LinkQuality,
     /// Who mines, with how much of the hash power.
     pub miners: Vec<Hashpower>,
     /// The nodes at which wallets live; more than one may live at a node.
     pub wallets: Vec<NodeId>,
     /// Average time between two payments of one wallet.
     pub payment_interval: Duration,
-    /// What cuts the net in two.
-    pub partition: Partition,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
     /// A node that joins when the chain has long begun.
     pub late: Option<Late>,
     /// When the phases begin.
@@ -77,15 +78,26 @@ pub struct Chain {
     pub halving_interval: u32,
 }
 
-/// How long messages are on their way.
+/// What links are like when nothing is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Latency {
-    /// Of the shortest link.
+pub struct LinkQuality {
+    /// One-way latency of the shortest link.
     pub least: Duration,
-    /// Of the longest link.
+    /// One-way latency of the longest link.
     pub most: Duration,
     /// Average of what chance adds to each message.
     pub jitter: Duration,
+    /// Packets lost, of a thousand. A connection sends them again: what is lost is time.
+    pub loss_per_mille: u32,
+    /// Requests and answers that overtake others, of a thousand: each has a stream of its own.
+    pub reorder_per_mille: u32,
+    /// Gossip given to a node again that it has heard before, of a thousand: what a full or young
+    /// duplicate cache lets through.
+    pub repeat_per_mille: u32,
+    /// Bytes a second that a node can send, at least.
+    pub uplink_least: u64,
+    /// Bytes a second that a node can send, at most.
+    pub uplink_most: u64,
 }
 
 /// A miner's place and strength.
@@ -95,20 +107,6 @@ pub struct Hashpower {
     pub node: NodeId,
     /// Its hash power, relative to the others'.
     pub weight: u32,
-}
-
-/// One cut that heals.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Partition {
-    /// For each node, whether it is on the far side.
-    pub far: Vec<bool>,
-    /// When the links between the sides are cut.
-    pub from: Duration,
-    /// When they work again.
-    pub until: Duration,
-    /// Whether packets vanish, so that each end must find out by itself, or connections break
-    /// at once.
-    pub silent: bool,
 }
 
 /// A node that comes late.
@@ -147,7 +145,8 @@ impl Scenario {
         let quiet = end - QUIET;
         let settle = quiet - chain.block_interval * SETTLING_BLOCKS;
         let timeline = Timeline { settle, quiet, end };
-        let partition = Partition::draw(random, nodes, settle - RECOVERY);
+        let max_future = Duration::from_secs(chain.max_future_seconds());
+        let faults = faults::draw(random, nodes, settle - RECOVERY, max_future);
         // The node that comes late neither mines nor has a wallet.
         let late = once_in(random, 2).then(|| Late {
             node: NodeId(nodes - 1),
@@ -160,7 +159,7 @@ impl Scenario {
             nodes,
             chain,
             outbound: random.random_range(3..=8),
-            latency: Latency::draw(random),
+            links: LinkQuality::draw(random),
             miners: (0..random.random_range(2..=6))
                 .map(|_| Hashpower {
                     node: NodeId(random.random_range(0..resident)),
@@ -171,7 +170,7 @@ impl Scenario {
                 .map(|_| NodeId(random.random_range(0..resident)))
                 .collect(),
             payment_interval: between(random, Duration::from_secs(3), Duration::from_secs(40)),
-            partition,
+            faults,
             late,
             timeline,
         }
@@ -180,6 +179,19 @@ impl Scenario {
     /// When a node begins to dial and to listen.
     pub fn start_of(&self, node: NodeId) -> Duration {
         self.late.filter(|late| late.node == node).map_or(Duration::ZERO, |late| late.at)
+    }
+
+    /// Whether a node's wall clock is ever so wrong that others may not accept its blocks.
+    pub fn has_wrong_clocks(&self) -> bool {
+        self.faults.iter().any(|fault| matches!(fault.kind, FaultKind::Clock { .. }))
+    }
+
+    /// Whether a node ever finds an empty disk.
+    pub fn is_wiped(&self, wiped: NodeId) -> bool {
+        self.faults.iter().any(|fault| match fault.kind {
+            FaultKind::Down { node, end } => node == wiped && end == End::Wiped,
+            _ => false,
+        })
     }
 
     /// The genesis of this world, with allocations to these locks.
@@ -203,9 +215,10 @@ impl Scenario {
         } = self.chain;
         let interval = block_interval.as_secs();
         // With a moving difficulty there is room below the limit for relief to show itself.
-        let (bits, max_future, relief) = match difficulty_half_life {
-            0 => ("207fffff", 7_200, 0),
-            _ => ("200fffff", 60, 120 + 12 * interval),
+        let max_future = self.chain.max_future_seconds();
+        let (bits, relief) = match difficulty_half_life {
+            0 => ("207fffff", 0),
+            _ => ("200fffff", 2 * max_future + 12 * interval),
         };
         let allocations: Vec<_> = wallets
             .iter()
@@ -231,6 +244,11 @@ impl Scenario {
 }
 
 impl Chain {
+    /// How far a header's time may be ahead of a node's clock.
+    pub const fn max_future_seconds(&self) -> u64 {
+        if self.difficulty_half_life == 0 { 7_200 } else { 60 }
+    }
+
     fn draw(random: &mut Random) -> Self {
         Self {
             block_interval: Duration::from_secs(random.random_range(5..=15)),
@@ -242,30 +260,27 @@ impl Chain {
     }
 }
 
-impl Latency {
+impl LinkQuality {
     fn draw(random: &mut Random) -> Self {
         let millis = Duration::from_millis;
+        let per_mille = |random: &mut Random, most| match once_in(random, 2) {
+            true => 0,
+            false => random.random_range(1..=most),
+        };
+        let uplink_least = match once_in(random, 3) {
+            true => random.random_range(50_000..=500_000),
+            false => 5_000_000,
+        };
         Self {
             least: between(random, millis(1), millis(30)),
             most: between(random, millis(40), millis(400)),
             jitter: between(random, millis(1), millis(40)),
+            loss_per_mille: per_mille(random, 100),
+            reorder_per_mille: per_mille(random, 50),
+            repeat_per_mille: per_mille(random, 50),
+            uplink_least,
+            uplink_most: uplink_least * 20,
         }
-    }
-}
-
-impl Partition {
-    /// At most half of the nodes are on the far side, and at least one; healed by `latest`.
-    fn draw(random: &mut Random, nodes: usize, latest: Duration) -> Self {
-        let mut far = vec![false; nodes];
-        let size = random.random_range(1..=nodes / 2);
-        for index in rand::seq::index::sample(random, nodes, size) {
-            if let Some(side) = far.get_mut(index) {
-                *side = true;
-            }
-        }
-        let from = between(random, latest / 8, latest / 3);
-        let until = between(random, from + Duration::from_secs(20), latest);
-        Self { far, from, until, silent: once_in(random, 2) }
     }
 }
 
@@ -287,12 +302,10 @@ mod tests {
         for seed in 0..200 {
             let scenario = Scenario::draw(seed, None, Some(MIN_MINUTES));
             let Timeline { settle, quiet, end } = scenario.timeline;
-            let Partition { from, until, .. } = scenario.partition;
-            assert!(from < until && until + RECOVERY <= settle, "seed {seed}");
+            let ends = scenario.faults.iter().map(|fault| fault.until + RECOVERY);
+            assert!(ends.max().is_some_and(|end| end <= settle), "seed {seed}");
             assert!(settle < quiet && quiet < end, "seed {seed}");
             assert!(scenario.late.is_none_or(|late| late.at + RECOVERY <= settle), "seed {seed}");
-            let far = scenario.partition.far.iter().filter(|far| **far).count();
-            assert!((1..=scenario.nodes / 2).contains(&far), "seed {seed}");
         }
     }
 

@@ -3,11 +3,14 @@
 //! Nothing is delivered from within a delivery: whatever an engine or a person wants goes back
 //! into the queue, so that the order of the queue is the order of everything. The parts: events
 //! of connections and messages (`transport`), outputs of engines (`outputs`), calls of people
-//! and their replies (`errands`).
+//! and their replies (`errands`), what goes wrong (`trouble`), what is looked at again and again
+//! (`audit`).
 
+mod audit;
 mod errands;
 mod outputs;
 mod transport;
+mod trouble;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,12 +18,15 @@ use std::{
     time::Duration,
 };
 
+use ashlar_consensus::Genesis;
 use ashlar_engine::{Call, CallId, Input, JobId, JobResult, Peer, RequestFailure, RequestId};
 use ashlar_ledger::View;
 use ashlar_primitives::{BlockId, Txid};
 
 use crate::{
+    faults::nodes_down,
     invariants::{Checks, Replay, Violation, one_tip},
+    judge::Judge,
     links::{Links, Message, PairId},
     mesh::Mesh,
     node::{Node, NodeId},
@@ -34,6 +40,8 @@ use crate::{
 
 /// No world that comes to an end has more events.
 const MAX_EVENTS: u64 = 50_000_000;
+/// All nodes are looked at so often.
+const AUDIT_INTERVAL: Duration = Duration::from_secs(30);
 /// So many ticks of a node at one moment mean that it gets nowhere.
 const MAX_TICKS_AT_ONCE: u32 = 1_000;
 
@@ -49,11 +57,11 @@ enum Event {
     /// A node learns that a connection ended.
     Gone { node: NodeId, peer: Peer },
     /// A message has come over a link.
-    Arrive { peer: Peer, to: NodeId, message: Message },
+    Arrive { peer: Peer, to: NodeId, message: Message, size_bytes: usize },
     /// A request can't even be sent.
-    Unsent { node: NodeId, request: RequestId },
+    Unsent { node: NodeId, life: u32, request: RequestId },
     /// A request has waited long enough.
-    RequestDeadline { node: NodeId, request: RequestId },
+    RequestDeadline { node: NodeId, life: u32, request: RequestId },
     /// A ticket must have had its verdict.
     TicketDeadline { node: NodeId, ticket: u64 },
     /// A call must have had its reply.
@@ -61,13 +69,15 @@ enum Event {
     /// An engine's wake-up.
     Tick(NodeId),
     /// A job is done.
-    JobDone { node: NodeId, job: JobId, result: Box<JobResult> },
+    JobDone { node: NodeId, life: u32, job: JobId, result: Box<JobResult> },
     /// Somebody calls a node.
     Call { node: NodeId, errand: Errand, call: Call },
-    /// The partition begins.
-    Cut,
+    /// The fault of this number begins.
+    FaultBegins(usize),
     /// It ends.
-    Heal,
+    FaultEnds(usize),
+    /// All nodes are looked at.
+    Audit,
     /// A miner of the first phase finds a block.
     Find(MinerId),
     /// The last miner finds one; so many are to follow.
@@ -80,6 +90,34 @@ enum Event {
     Inquire,
 }
 
+impl Event {
+    /// Whose process it needs, and which of its lives where that matters.
+    const fn concerns(&self) -> Option<(NodeId, Option<u32>)> {
+        match self {
+            Self::Arrive { to: node, .. }
+            | Self::Gone { node, .. }
+            | Self::TicketDeadline { node, .. }
+            | Self::CallDeadline { node, .. }
+            | Self::Tick(node)
+            | Self::Call { node, .. } => Some((*node, None)),
+            Self::Unsent { node, life, .. }
+            | Self::RequestDeadline { node, life, .. }
+            | Self::JobDone { node, life, .. } => Some((*node, Some(*life))),
+            Self::Dial(_)
+            | Self::Open(_)
+            | Self::GiveUp(_)
+            | Self::FaultBegins(_)
+            | Self::FaultEnds(_)
+            | Self::Audit
+            | Self::Find(_)
+            | Self::Settle { .. }
+            | Self::Pay(_)
+            | Self::Probe
+            | Self::Inquire => None,
+        }
+    }
+}
+
 /// A world.
 #[derive(Debug)]
 pub struct World {
@@ -90,10 +128,16 @@ pub struct World {
     links: Links,
     mesh: Mesh,
     people: People,
+    genesis: Genesis,
+    judge: Judge,
     checks: Checks,
+    /// For each node, the better branch that it had all of when it was last looked at.
+    suspects: BTreeMap<NodeId, BlockId>,
     trace: Trace,
     tally: Tally,
     job_random: Random,
+    /// For what processes draw when they begin again.
+    node_random: Random,
     /// Ticks of each node at this moment.
     ticks: BTreeMap<NodeId, (Duration, u32)>,
     /// When a block became some node's tip for the first time.
@@ -102,8 +146,8 @@ pub struct World {
     payments: Vec<(Payment, bool)>,
     probe: Option<Txid>,
     /// Nodes that once, after a reorganisation, had more payments to take back than may hang
-    /// together in a mempool.
-    overfull: BTreeSet<NodeId>,
+    /// together in a mempool, and those whose mempool is small or was lost with its process.
+    forgetful: BTreeSet<NodeId>,
 }
 
 impl World {
@@ -117,9 +161,18 @@ impl World {
         let genesis = scenario
             .genesis(&people.locks())
             .expect("the parameters of a drawn scenario are within the limits of a genesis");
-        let random = &mut stream(scenario.seed, Purpose::Nodes);
-        let nodes =
-            (0..scenario.nodes).map(|index| Node::new(NodeId(index), &genesis, random)).collect();
+        let mut node_random = stream(scenario.seed, Purpose::Nodes);
+        let nodes: Vec<Node> = (0..scenario.nodes)
+            .map(|index| {
+                let mut node = Node::new(NodeId(index), &mut node_random);
+                node.start(&genesis, &mut node_random).expect("a new store in memory opens");
+                node
+            })
+            .collect();
+        let usual = ashlar_mempool::Limits::default().max_bytes;
+        let small = nodes.iter().filter(|node| node.mempool_limits().max_bytes < usual);
+        let mut forgetful = nodes_down(&scenario.faults);
+        forgetful.extend(small.map(|node| node.id));
         let mut world = Self {
             now: Duration::ZERO,
             queue: Queue::new(),
@@ -127,15 +180,19 @@ impl World {
             links: Links::new(&scenario),
             mesh: Mesh::default(),
             people,
-            checks: Checks::new(scenario.allocated()),
+            judge: Judge::new(&genesis),
+            genesis,
+            checks: Checks::default(),
+            suspects: BTreeMap::new(),
             trace: Trace::new(printing),
             tally: Tally::default(),
             job_random: stream(scenario.seed, Purpose::Jobs),
+            node_random,
             ticks: BTreeMap::new(),
             first_tips: BTreeMap::new(),
             payments: Vec::new(),
             probe: None,
-            overfull: BTreeSet::new(),
+            forgetful,
             scenario,
         };
         world.schedule_beginning();
@@ -143,9 +200,11 @@ impl World {
     }
 
     fn schedule_beginning(&mut self) {
-        let partition = &self.scenario.partition;
-        self.queue.push(partition.from, Event::Cut);
-        self.queue.push(partition.until, Event::Heal);
+        for (number, fault) in self.scenario.faults.iter().enumerate() {
+            self.queue.push(fault.from, Event::FaultBegins(number));
+            self.queue.push(fault.until, Event::FaultEnds(number));
+        }
+        self.queue.push(AUDIT_INTERVAL, Event::Audit);
         self.schedule_first_dials();
         self.schedule_people();
         for index in 0..self.nodes.len() {
@@ -181,16 +240,19 @@ impl World {
     }
 
     fn deliver(&mut self, event: Event) -> Result<(), Violation> {
+        let Some(event) = self.reaches(event) else { return Ok(()) };
         match event {
             Event::Dial(pair) => self.dial(pair),
             Event::Open(pair) => return self.open(pair),
             Event::GiveUp(peer) => self.give_up(peer),
             Event::Gone { node, peer } => return self.gone(node, peer),
-            Event::Arrive { peer, to, message } => return self.arrive(peer, to, message),
-            Event::Unsent { node, request } => {
+            Event::Arrive { peer, to, message, size_bytes } => {
+                return self.arrive(peer, to, message, size_bytes);
+            }
+            Event::Unsent { node, request, .. } => {
                 return self.request_fails(node, request, RequestFailure::Closed);
             }
-            Event::RequestDeadline { node, request } => {
+            Event::RequestDeadline { node, request, .. } => {
                 return self.request_deadline(node, request);
             }
             Event::TicketDeadline { node, ticket } => {
@@ -204,14 +266,15 @@ impl World {
                 }
             }
             Event::Tick(node) => return self.tick(node),
-            Event::JobDone { node, job, result } => {
+            Event::JobDone { node, job, result, .. } => {
                 self.tally.jobs += 1;
                 let entry = ("job done", Subject::Number(job.0));
                 return self.feed(node, entry, Input::JobDone(job, *result));
             }
             Event::Call { node, errand, call } => return self.call(node, errand, call),
-            Event::Cut => self.cut(),
-            Event::Heal => self.heal(),
+            Event::FaultBegins(number) => return self.fault_begins(number),
+            Event::FaultEnds(number) => return self.fault_ends(number),
+            Event::Audit => return self.audit(),
             Event::Find(miner) => self.find(miner),
             Event::Settle { following } => self.settle(following),
             Event::Pay(wallet) => return self.pay(wallet),
@@ -281,13 +344,18 @@ impl World {
 
     /// What must hold at the end.
     fn judge(&mut self) -> Result<Report, Violation> {
-        let last: Vec<(NodeId, Arc<View>, BlockId)> =
-            self.nodes.iter().map(|node| (node.id, node.view(), node.best_header())).collect();
+        let mut last: Vec<(NodeId, Arc<View>, BlockId)> = Vec::new();
+        for node in &self.nodes {
+            if let Some(ledger) = node.ledger() {
+                last.push((node.id, ledger.view(), ledger.best_header().id));
+            }
+        }
         one_tip(last.iter().map(|(node, view, best)| (*node, view.as_ref(), *best)))?;
         let probe = self.probe.ok_or(Violation::NoProbe)?;
         let mut replays = Vec::new();
         for (node, view, _) in &last {
             let replay = Replay::of(*node, view)?;
+            replay.compare_supply(*node, view, self.scenario.allocated())?;
             if !replay.confirmed.contains(&probe) {
                 return Err(Violation::Unconfirmed { node: *node, txid: probe });
             }

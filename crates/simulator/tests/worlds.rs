@@ -1,7 +1,12 @@
 //! Whole worlds: what the simulator is for.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use ashlar_simulator::{Class, Report, Scenario, Violation, World};
+use std::time::Duration;
+
+use ashlar_simulator::{
+    Class, NodeId, Report, Scenario, Violation, World,
+    faults::{End, Fault, FaultKind, Way},
+};
 
 /// The shortest world there is, in minutes.
 const SHORT: u64 = 10;
@@ -38,6 +43,23 @@ fn printing_changes_nothing() {
     assert_eq!(fingerprint(&silent), fingerprint(&printed));
 }
 
+/// A fault from the third to the fifth minute.
+fn fault(kind: FaultKind) -> Fault {
+    Fault { from: Duration::from_secs(180), until: Duration::from_secs(300), kind }
+}
+
+/// Every third node is on the far side.
+fn partition(nodes: usize, way: Way, silent: bool) -> FaultKind {
+    FaultKind::Cut { far: (0..nodes).map(|node| node % 3 == 0).collect(), way, silent }
+}
+
+/// A drawn world with these faults instead of its own.
+fn suffers(seed: u64, nodes: usize, kinds: Vec<FaultKind>) -> Report {
+    let mut scenario = Scenario::draw(seed, Some(nodes), Some(SHORT));
+    scenario.faults = kinds.into_iter().map(fault).collect();
+    run(scenario)
+}
+
 /// ```text
 ///             ┌ a1 ── a2 ── a3            the near side, while the net is cut
 /// genesis … ──┤
@@ -45,26 +67,51 @@ fn printing_changes_nothing() {
 /// ```
 #[test]
 fn five_nodes_converge_after_a_partition() {
-    let reports: Vec<_> = (10..16).map(|seed| world(seed, 5)).collect();
+    let kind = || vec![partition(5, Way::Both, true)];
+    let reports: Vec<_> = (10..16).map(|seed| suffers(seed, 5, kind())).collect();
     assert!(reports.iter().any(|report| report.tally.deepest_reorganisation > 1));
     assert!(reports.iter().all(|report| report.height > 20 && report.payments_confirmed > 0));
 }
 
 #[test]
 fn twenty_nodes_converge_after_a_partition() {
-    let reports: Vec<_> = (20..22).map(|seed| world(seed, 20)).collect();
+    let kind = || vec![partition(20, Way::Both, false)];
+    let reports: Vec<_> = (20..22).map(|seed| suffers(seed, 20, kind())).collect();
     assert!(reports.iter().any(|report| report.tally.reorganisations > 0));
     assert!(reports.iter().all(|report| report.payments_confirmed > 10));
 }
 
 #[test]
 fn a_cut_that_nobody_is_told_of_and_one_that_breaks_connections() {
-    for silent in [false, true] {
-        let mut scenario = Scenario::draw(30, Some(7), Some(SHORT));
-        scenario.partition.silent = silent;
-        let report = run(scenario);
+    for (way, silent) in [(Way::Both, false), (Way::Both, true), (Way::FromFar, true)] {
+        let report = suffers(30, 7, vec![partition(7, way, silent)]);
         // Who is told nothing goes on asking over links that bring no answer.
         assert!(!silent || report.tally.requests_failed > 0);
+    }
+}
+
+/// Whatever ends a process, it goes on from a state that it was in, and not from an older one
+/// than it had told others.
+#[test]
+fn processes_that_end_in_every_way_go_on() {
+    let ends = [End::Stopped, End::Killed, End::PowerCut { lost: 64 }, End::Wiped];
+    for seed in 32..35 {
+        let down = |(node, end)| FaultKind::Down { node: NodeId(node), end };
+        let report = suffers(seed, 6, ends.into_iter().enumerate().map(down).collect());
+        assert_eq!(report.tally.restarts, 4);
+        assert!(report.height > 20);
+    }
+}
+
+/// A node whose clock is behind refuses what comes, and takes it when its time has come; one
+/// that stands still finds everything that it missed.
+#[test]
+fn wrong_clocks_and_pauses_are_got_over() {
+    let clock = |node, by_ms| FaultKind::Clock { node: NodeId(node), by_ms };
+    let pause = FaultKind::Pause { node: NodeId(2) };
+    let kinds = || vec![clock(0, -3_600_000), clock(1, 60_000), pause.clone()];
+    for seed in 36..39 {
+        assert!(suffers(seed, 6, kinds()).height > 20);
     }
 }
 
@@ -88,7 +135,8 @@ fn worlds_of_many_kinds_keep_all_promises() {
 #[test]
 fn a_partition_that_never_heals_is_a_broken_promise() {
     let mut scenario = Scenario::draw(60, Some(6), Some(SHORT));
-    scenario.partition.until = scenario.timeline.end * 2;
+    let until = scenario.timeline.end * 2;
+    scenario.faults = vec![Fault { until, ..fault(partition(6, Way::Both, false)) }];
     let failure = World::new(scenario, false).run().unwrap_err();
     assert_eq!(failure.violation.class(), Class::Liveness);
     assert!(matches!(failure.violation, Violation::NotOneTip { .. }), "{failure}");

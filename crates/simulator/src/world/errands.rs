@@ -23,6 +23,8 @@ use crate::{
 /// After the last payment is made there are enough blocks to come.
 const _: () = assert!(SETTLING_BLOCKS >= 6);
 
+/// Not a verdict: the clock is behind.
+const TOO_NEW: &str = "time-too-new";
 /// The miner of the last phase.
 const LAST_MINER: MinerId = MinerId(0);
 
@@ -96,7 +98,7 @@ impl World {
         is_probe: bool,
     ) -> Result<Option<Txid>, Violation> {
         let Some(home) = self.people.home(wallet) else { return Ok(None) };
-        let view = self.node(home).view();
+        let Some(view) = self.node(home).view() else { return Ok(None) };
         let payment = self
             .people
             .pay(wallet, &view, is_probe)
@@ -125,7 +127,7 @@ impl World {
         let limits = Limits::default();
         let fits = bytes <= self.scenario.chain.max_block_bytes / 2;
         if unconfirmed > limits.max_cluster_transactions || !fits {
-            self.overfull.insert(node);
+            self.forgetful.insert(node);
         }
         Ok(())
     }
@@ -136,7 +138,7 @@ impl World {
         let mut waiting = BTreeSet::new();
         for (Payment { node, transaction }, accepted) in &self.payments {
             let (node, txid) = (*node, transaction.txid());
-            let view = self.nodes.get(node.0).map(Node::view);
+            let view = self.nodes.get(node.0).and_then(Node::view);
             let Some(view) = view.filter(|_| *accepted) else { continue };
             let query = |error| Violation::query(node, &error);
             if view.transaction_place(&txid).map_err(query)?.is_some() {
@@ -166,6 +168,9 @@ impl World {
             Call::Template { .. } => "call for template",
             Call::SubmitBlock(_) => "call with block",
             Call::MempoolTransaction(_) => "call for payment",
+            Call::MempoolPage { .. } | Call::MempoolInfo | Call::SyncStatus | Call::Peers => {
+                "audit"
+            }
             _ => "call with payment",
         };
         let (id, input) = self.node(node).call(errand, call);
@@ -181,10 +186,18 @@ impl World {
     ) -> Result<(), Violation> {
         let errand =
             self.node(node).reply(call).ok_or(Violation::SecondReply { node, call: call.0 })?;
-        let answer = result.map_err(|error| Violation::CallRefused { node, error })?;
+        let answer = match result {
+            Ok(answer) => answer,
+            // No block can follow the tip by this clock.
+            Err(CallError::NoTemplate { code: TOO_NEW }) if self.scenario.has_wrong_clocks() => {
+                return Ok(());
+            }
+            Err(error) => return Err(Violation::CallRefused { node, error }),
+        };
         match (errand, answer.body) {
             (Errand::Template(miner), AnswerBody::Template(template)) => {
                 let block = solve(&template).ok_or(Violation::Unsolvable { node })?;
+                self.judge.learn(&block).map_err(|code| Violation::BlockNotValid { node, code })?;
                 let (errand, call) = (Errand::Block(miner), Call::SubmitBlock(block.to_bytes()));
                 self.queue.push(self.now, Event::Call { node, errand, call });
                 Ok(())
@@ -209,12 +222,13 @@ impl World {
                     self.tally.payments_waiting += 1;
                     Ok(())
                 }
-                None if self.overfull.contains(&node) => {
+                None if self.forgetful.contains(&node) => {
                     self.tally.payments_forgotten += 1;
                     Ok(())
                 }
                 None => Err(Violation::PaymentForgotten { node, txid }),
             },
+            (Errand::Audit, body) => self.audited(node, answer.tip, &body),
             _ => Err(Violation::OtherReply { node }),
         }
     }
@@ -222,12 +236,25 @@ impl World {
     fn block_judged(&mut self, node: NodeId, verdict: BlockVerdict) -> Result<(), Violation> {
         match verdict {
             BlockVerdict::Accepted(id) | BlockVerdict::Side(id) => {
+                if let Some(Err(code)) = self.judge.verdict(&id) {
+                    return Err(Violation::BlockNotValid { node, code });
+                }
                 self.tally.blocks_found += 1;
                 self.note(Some(node), "found", Subject::Block(id));
                 Ok(())
             }
             // Every template has an `extra` of its own.
             BlockVerdict::Known(_) => Err(Violation::OtherReply { node }),
+            // By a clock that is behind, no block can follow the tip.
+            BlockVerdict::Refused { code: TOO_NEW, .. } if self.scenario.has_wrong_clocks() => {
+                Ok(())
+            }
+            // The node lost its chain between the template and the block.
+            BlockVerdict::Refused { code: "unknown-parent", .. }
+                if self.scenario.is_wiped(node) =>
+            {
+                Ok(())
+            }
             BlockVerdict::Refused { code, message } => {
                 Err(Violation::BlockRefused { node, code, message })
             }
@@ -245,7 +272,9 @@ impl World {
         let excused = matches!(
             refusal,
             Refusal::Invalid(TxError::MissingInput { .. })
-                | Refusal::Policy(PolicyError::ClusterTooLarge { .. })
+                | Refusal::Policy(
+                    PolicyError::ClusterTooLarge { .. } | PolicyError::MempoolFull { .. }
+                )
         );
         if excused && matches!(errand, Errand::Payment(_)) {
             self.tally.payments_refused += 1;

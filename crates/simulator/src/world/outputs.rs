@@ -56,24 +56,28 @@ impl World {
     ) -> Result<(), Violation> {
         self.tally.requests += 1;
         let what = request_kind(&request);
-        readable::request(&request).map_err(|fault| Violation::Unreadable { node, what, fault })?;
-        let now = self.now;
+        let size_bytes = readable::request(&request).map_err(|fault| Violation::Unreadable {
+            node,
+            what,
+            fault,
+        })?;
+        let (now, life) = (self.now, self.node(node).life);
         if !self.node(node).ask(id, peer, now) {
             return Err(Violation::RequestNumber { node, request: id.0 });
         }
         if !self.node(node).peers.contains(&peer) {
             // The engine was told before that this peer is gone.
-            self.queue.push(now, Event::Unsent { node, request: id });
+            self.queue.push(now, Event::Unsent { node, life, request: id });
             return Ok(());
         }
-        let deadline = Event::RequestDeadline { node, request: id };
+        let deadline = Event::RequestDeadline { node, life, request: id };
         self.queue.push(now + REQUEST_TIMEOUT, deadline);
         if let Some(other) = self.links.other_end(peer, node) {
             let in_flight = self.node(node).in_flight(peer);
-            if in_flight > MAX_REQUESTS_PER_PEER && !self.was_cut_lately(peer) {
+            if in_flight > MAX_REQUESTS_PER_PEER && !self.was_troubled_lately(peer) {
                 return Err(Violation::TooManyRequests { node, other, in_flight });
             }
-            self.send(peer, other, Message::Request(id, request));
+            self.send(peer, other, Message::Request(id, request), size_bytes);
         }
         Ok(())
     }
@@ -84,17 +88,20 @@ impl World {
         inbound: &InboundId,
         answer: Option<wire::Answer>,
     ) -> Result<(), Violation> {
-        if let Some(answer) = &answer {
-            let what = answer_kind(answer);
-            readable::answer(answer, self.scenario.chain.max_block_bytes)
-                .map_err(|fault| Violation::Unreadable { node, what, fault })?;
-        }
+        let size_bytes = match &answer {
+            Some(answer) => {
+                let what = answer_kind(answer);
+                readable::answer(answer, self.scenario.chain.max_block_bytes)
+                    .map_err(|fault| Violation::Unreadable { node, what, fault })?
+            }
+            None => 0,
+        };
         let (peer, theirs) = self
             .node(node)
             .answer(inbound)
             .ok_or(Violation::SecondAnswer { node, inbound: inbound.0 })?;
         if let Some(other) = self.links.other_end(peer, node) {
-            self.send(peer, other, Message::Answer(theirs, answer));
+            self.send(peer, other, Message::Answer(theirs, answer), size_bytes);
         }
         Ok(())
     }
@@ -152,25 +159,25 @@ impl World {
             offence,
             Offence::NoStatus | Offence::Unresponsive | Offence::WithheldBlock | Offence::Stalling
         );
-        if !is_silence || !self.was_cut_lately(peer) {
+        if !is_silence || !self.was_troubled_lately(peer) {
             return Err(Violation::HonestPeerCut { node, other, offence, reason });
         }
         self.close(peer, [self.now; 2]);
         Ok(())
     }
 
-    /// Whether nothing got through on a connection at some time in the last minute.
-    fn was_cut_lately(&self, peer: Peer) -> bool {
+    /// Whether something was wrong between the ends of a connection in the last minute.
+    fn was_troubled_lately(&self, peer: Peer) -> bool {
         let since = self.now.saturating_sub(EXCUSED);
         let pair = self.links.pair_of(peer);
-        pair.is_some_and(|pair| self.links.was_cut_since(pair, since, self.now))
+        pair.is_some_and(|pair| self.links.was_troubled(pair, since, self.now))
     }
 
     fn job(&mut self, node: NodeId, id: JobId, job: Job) {
-        let now = self.now;
+        let (now, life) = (self.now, self.node(node).life);
         let done_at = self.node(node).schedule_job(&job, now);
         let result = Box::new(job.run(&mut self.job_random));
-        self.queue.push(done_at, Event::JobDone { node, job: id, result });
+        self.queue.push(done_at, Event::JobDone { node, life, job: id, result });
     }
 
     fn tip(
@@ -182,7 +189,7 @@ impl World {
     ) -> Result<(), Violation> {
         let id = view.tip().id;
         self.note(Some(node), "tip", Subject::Block(id));
-        self.checks.tip(node, view)?;
+        self.checks.tip(&mut self.judge, node, view, connected)?;
         if !disconnected.is_empty() {
             let depth = u32::try_from(disconnected.len()).unwrap_or(u32::MAX);
             self.tally.reorganisations += 1;
@@ -205,9 +212,7 @@ impl World {
 
     fn notice(&mut self, node: NodeId, notice: &Notice) -> Result<(), Violation> {
         match notice {
-            Notice::BlockInvalid { id, code } => {
-                Err(Violation::HonestBlockInvalid { node, id: *id, code })
-            }
+            Notice::BlockInvalid { id, code } => self.block_marked(node, *id, code),
             Notice::PeerOfOtherChain { peer, .. } => {
                 Err(Violation::OtherChain { node, other: peer.0 })
             }

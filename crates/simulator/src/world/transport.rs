@@ -8,7 +8,7 @@ use ashlar_primitives::wire;
 use super::{Event, World};
 use crate::{
     invariants::Violation,
-    links::{Message, Pair, PairId},
+    links::{Held, Message, Pair, PairId},
     mesh::GossipMessage,
     node::{NodeId, VERDICT_DEADLINE},
     trace::Subject,
@@ -67,8 +67,7 @@ impl World {
 
     pub(super) fn dial(&mut self, id: PairId) {
         let Pair { dialler, listener, .. } = self.links.pair(id);
-        let started = |node| self.now >= self.scenario.start_of(node);
-        if self.links.is_cut(id) || !started(dialler) || !started(listener) {
+        if self.links.is_cut(id, self.now) || !self.is_there(dialler) || !self.is_there(listener) {
             return self.redial(id, self.now);
         }
         // TCP and Noise: the dialler knows who is there after one and a half round trips.
@@ -77,11 +76,11 @@ impl World {
     }
 
     pub(super) fn open(&mut self, id: PairId) -> Result<(), Violation> {
-        if self.links.is_cut(id) {
+        let Pair { dialler, listener, .. } = self.links.pair(id);
+        if self.links.is_cut(id, self.now) || !self.is_there(dialler) || !self.is_there(listener) {
             self.redial(id, self.now);
             return Ok(());
         }
-        let Pair { dialler, listener, .. } = self.links.pair(id);
         let peer = self.links.open(id, self.now);
         self.mesh.connected(peer, [dialler, listener]);
         self.tally.connections += 1;
@@ -101,12 +100,29 @@ impl World {
         Ok(())
     }
 
+    /// The keep-alive of a connection: it ends where its link is cut or an end stands still.
     pub(super) fn give_up(&mut self, peer: Peer) {
-        if self.links.pair_of(peer).is_some_and(|pair| self.links.is_cut(pair)) {
+        let Some(pair) = self.links.pair_of(peer) else { return };
+        let Pair { dialler, listener, .. } = self.links.pair(pair);
+        let is_silent = self.links.is_cut(pair, self.now)
+            || !self.is_there(dialler)
+            || !self.is_there(listener);
+        if is_silent {
             let (least, most) = REDIAL;
             let later = self.links.draw(least, most);
             self.close(peer, [self.now, self.now + later]);
         }
+    }
+
+    /// Schedules the keep-alive of a connection that has fallen silent.
+    pub(super) fn fall_silent(&mut self, peer: Peer) {
+        let wait = self.draw_keep_alive();
+        self.queue.push(self.now + wait, Event::GiveUp(peer));
+    }
+
+    pub(super) fn draw_keep_alive(&mut self) -> Duration {
+        let (least, most) = KEEP_ALIVE;
+        self.links.draw(least, most)
     }
 
     /// Ends a connection: its dialler and its listener learn of it at these times.
@@ -129,30 +145,10 @@ impl World {
         self.feed(node, ("gone", Subject::Number(peer.0)), Input::PeerGone(peer))
     }
 
-    pub(super) fn cut(&mut self) {
-        self.note(None, "cut", Subject::Number(0));
-        let (least, most) = KEEP_ALIVE;
-        for peer in self.links.cut() {
-            if self.scenario.partition.silent {
-                let wait = self.links.draw(least, most);
-                self.queue.push(self.now + wait, Event::GiveUp(peer));
-            } else {
-                self.close(peer, [self.now; 2]);
-            }
-        }
-    }
-
-    pub(super) fn heal(&mut self) {
-        self.note(None, "healed", Subject::Number(0));
-        for (peer, to, message) in self.links.heal() {
-            self.send(peer, to, message);
-        }
-    }
-
     /// Puts a message on its way; lost where the connection is no more.
-    pub(super) fn send(&mut self, peer: Peer, to: NodeId, message: Message) {
-        if let Some(at) = self.links.arrival(peer, to, self.now) {
-            self.queue.push(at, Event::Arrive { peer, to, message });
+    pub(super) fn send(&mut self, peer: Peer, to: NodeId, message: Message, size_bytes: usize) {
+        if let Some(at) = self.links.arrival(peer, to, (&message, size_bytes), self.now) {
+            self.queue.push(at, Event::Arrive { peer, to, message, size_bytes });
         }
     }
 
@@ -160,7 +156,8 @@ impl World {
     pub(super) fn spread(&mut self, from: NodeId, message: &Arc<GossipMessage>, to: Vec<Peer>) {
         for peer in to {
             if let Some(other) = self.links.other_end(peer, from) {
-                self.send(peer, other, Message::Gossip(Arc::clone(message)));
+                let size_bytes = message.size_bytes;
+                self.send(peer, other, Message::Gossip(Arc::clone(message)), size_bytes);
             }
         }
     }
@@ -170,10 +167,13 @@ impl World {
         peer: Peer,
         to: NodeId,
         message: Message,
+        size_bytes: usize,
     ) -> Result<(), Violation> {
-        let Some(pair) = self.links.pair_of(peer) else { return Ok(()) };
-        if self.links.is_cut(pair) {
-            self.links.hold(peer, to, message);
+        if !self.node(to).peers.contains(&peer) || self.links.pair_of(peer).is_none() {
+            return Ok(());
+        }
+        if self.links.is_withheld(peer, to, self.now) {
+            self.links.hold(Held { peer, to, message, size_bytes });
             return Ok(());
         }
         match message {
@@ -207,7 +207,9 @@ impl World {
         self.tally.gossip_bytes += message.size_bytes as u64;
         if !self.mesh.receive(node, message, peer, now) {
             self.tally.gossip_repeated += 1;
-            return Ok(());
+            if !self.links.repeats() {
+                return Ok(());
+            }
         }
         self.tally.gossip_judged += 1;
         let ticket = self.node(node).issue_ticket(message.id, peer, now);
@@ -236,7 +238,7 @@ impl World {
         self.feed(node, entry, Input::RequestFailed(request, failure))
     }
 
-    /// Between honest nodes only a cut excuses a missing answer.
+    /// Between honest nodes only trouble excuses a missing answer.
     pub(super) fn request_deadline(
         &mut self,
         node: NodeId,
@@ -246,7 +248,7 @@ impl World {
         let Some(asked) = self.node(node).asked(request) else { return Ok(()) };
         if let Some(other) = self.links.other_end(asked.peer, node) {
             let pair = self.links.pair_of(asked.peer);
-            if !pair.is_some_and(|pair| self.links.was_cut_since(pair, asked.at, now)) {
+            if !pair.is_some_and(|pair| self.links.was_troubled(pair, asked.at, now)) {
                 return Err(Violation::NoAnswer { node, other, request: request.0 });
             }
         }

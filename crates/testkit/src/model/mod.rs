@@ -271,6 +271,24 @@ impl Model {
         true
     }
 
+    /// Judges the branch that ends in a block, though it may not be the best. `None`: a body is
+    /// missing on it, or the block is not known.
+    ///
+    /// # Errors
+    /// The code with which the block is remembered as failed, now or before.
+    pub fn judge_alone(&mut self, id: &BlockId) -> Option<Result<&State, Code>> {
+        let entry = self.blocks.get(id)?;
+        if entry.failed.is_none() && entry.state.is_none() {
+            entry.whole?;
+            self.judge_branch(id);
+        }
+        let entry = &self.blocks[id];
+        match (entry.failed, &entry.state) {
+            (Some(code), _) => Some(Err(code)),
+            (None, state) => state.as_ref().map(Ok),
+        }
+    }
+
     // --- the operator
 
     /// Takes a block and what descends from it out of the choice. Call [`Model::settle`] then.
