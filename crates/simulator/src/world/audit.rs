@@ -9,15 +9,14 @@ use ashlar_engine::{
 use ashlar_primitives::BlockId;
 
 use super::{AUDIT_INTERVAL, Event, World};
-use crate::{
-    invariants::Violation,
-    node::{MAX_REQUESTS_PER_PEER, NodeId},
-    people::Errand,
-};
+use crate::{invariants::Violation, node::NodeId, people::Errand};
 
-/// Bodies on their way that a node may wait for (THREATS.md §6: the window).
+/// Bodies on their way that a node may wait for (the download's window).
 const MAX_BODIES_IN_FLIGHT: usize = 1_024;
-/// Transactions whose parents are missing (THREATS.md §6).
+/// Blocks of the download that one peer may owe, and such as it announced and are incomplete
+///.
+const MAX_BLOCKS_OF_PEER: usize = 16 + 4;
+/// Transactions whose parents are missing.
 const MAX_ORPHANS: usize = 100;
 
 impl World {
@@ -126,7 +125,7 @@ impl World {
             }
             AnswerBody::Peers(peers) => peers
                 .iter()
-                .map(|peer| ("requests to one peer", peer.in_flight, MAX_REQUESTS_PER_PEER))
+                .map(|peer| ("blocks asked of one peer", peer.in_flight.blocks, MAX_BLOCKS_OF_PEER))
                 .collect(),
             _ => return Err(Violation::OtherReply { node }),
         };
