@@ -38,6 +38,12 @@ impl Chain {
         self.syncing
     }
 
+    /// Whether the node is behind must be found anew.
+    pub(crate) const fn note_moved(&mut self) {
+        self.moved = true;
+        self.more = true;
+    }
+
     /// Whether the live state stands still because a block's signatures are out.
     pub(crate) const fn is_verifying(&self) -> bool {
         self.verifying.is_some()
@@ -162,7 +168,7 @@ impl<S: Store> Engine<S> {
             connected: connected.clone(),
             is_deep,
         }));
-        self.update_syncing();
+        self.update_syncing()?;
         for id in &connected {
             self.accept_submission(id);
         }
@@ -218,12 +224,12 @@ impl<S: Store> Engine<S> {
 
     /// Says once when the node falls behind, now and then how far it is, and once when it is
     /// there.
-    pub(crate) fn update_syncing(&mut self) {
+    pub(crate) fn update_syncing(&mut self) -> Result<(), StoreError> {
         if !core::mem::take(&mut self.chain.moved) {
-            return;
+            return Ok(());
         }
         let now_ms = self.now.monotonic_ms;
-        let best = self.ledger.best_header();
+        let best = self.sync_target()?;
         let tip = self.view.tip();
         let height = tip.height;
         let leads = best.work > tip.work && best.height > height.saturating_add(SYNC_LEAD_BLOCKS);
@@ -241,5 +247,6 @@ impl<S: Store> Engine<S> {
                 state.reconcile.wanted = true;
             }
         }
+        Ok(())
     }
 }

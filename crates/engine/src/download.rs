@@ -3,6 +3,9 @@
 //! A window slides over the best header chain above what is connected. Each peer has a few
 //! blocks of it out; whoever keeps the lowest one waiting loses what it was asked for to others.
 //! A body is opened by a job, kept by the ledger, and connected when its turn comes.
+//!
+//! A peer that has nothing of use there, and a chain of its own with more work than ours, is asked
+//! for that (`side_branches`): who withholds the bodies of the best headers holds up nobody else.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,13 +25,15 @@ use crate::{
     job::Job,
     jobs::JobPurpose,
     limits::{
-        BLOCKS_PER_PEER, BLOCKS_PER_REQUEST, DOWNLOAD_PAUSE_MS, MAX_REQUESTS_PER_PEER,
-        MAX_STALL_MS, MIN_STALL_MS, WINDOW_BLOCKS, WINDOW_BYTES,
+        BLOCKS_PER_PEER, BLOCKS_PER_REQUEST, DOWNLOAD_PAUSE_MS, FIRST_STALL_MS,
+        MAX_DOWNLOAD_PAUSE_MS, MAX_REQUESTS_PER_PEER, MAX_STALL_MS, MIN_STALL_MS, WINDOW_BLOCKS,
+        WINDOW_BYTES,
     },
     offence::{Offence, unopened_block},
     output::Notice,
     peers::Useful,
     requests::Purpose,
+    side_branches::SideBranches,
     timers::Timer,
 };
 
@@ -38,6 +43,8 @@ struct InFlight {
     peer: Peer,
     height: u32,
     since_ms: u64,
+    /// Not on the way to the best header.
+    is_side: bool,
 }
 
 /// The window.
@@ -53,6 +60,7 @@ pub(crate) struct Download {
     wants_more: bool,
     in_flight: BTreeMap<BlockId, InFlight>,
     opening: BTreeSet<BlockId>,
+    pub(crate) side: SideBranches,
     stall_ms: u64,
     /// A running mean of the sizes of bodies, to turn bytes into counts.
     mean_bytes: u64,
@@ -67,7 +75,8 @@ impl Default for Download {
             wants_more: false,
             in_flight: BTreeMap::new(),
             opening: BTreeSet::new(),
-            stall_ms: MIN_STALL_MS,
+            side: SideBranches::default(),
+            stall_ms: FIRST_STALL_MS,
             mean_bytes: 1_024,
         }
     }
@@ -96,6 +105,16 @@ impl Download {
     }
 }
 
+/// The lowest height at which a peer with these services and this tip has bodies: its tip may have
+/// moved on since it told us, and its oldest blocks with it.
+pub(crate) const fn lowest_body(services: u32, tip_height: u32, block_interval: u32) -> u32 {
+    if services & Status::ALL_BODIES != 0 {
+        return 0;
+    }
+    let recent = Status::recent_blocks(block_interval);
+    tip_height.saturating_add(1).saturating_sub(recent)
+}
+
 impl<S: Store> Engine<S> {
     /// Fills the peers' slots from the window.
     pub(crate) fn schedule_bodies(&mut self) -> Result<(), StoreError> {
@@ -110,7 +129,9 @@ impl<S: Store> Engine<S> {
         let reached = self.view.tip().height.max(self.chain.connected_height);
         let highest = reached.saturating_add(window);
         let mut useful = BTreeMap::new();
-        for peer in self.idle_peers() {
+        let idle = if self.download.queue.is_empty() { Vec::new() } else { self.idle_peers() };
+        for peer in idle {
+            self.place_claim(peer)?;
             if let Some(range) = self.useful_range(peer)? {
                 useful.insert(peer, range);
             }
@@ -146,10 +167,11 @@ impl<S: Store> Engine<S> {
                 .take_while(|(height, _)| *height <= top.min(highest))
                 .copied()
                 .collect();
-            if !self.ask_bodies(peer, &ids) {
+            if !self.ask_bodies(peer, &ids, false) {
                 break;
             }
         }
+        self.schedule_side_branches(highest, most)?;
         self.arm_stall_timer();
         Ok(())
     }
@@ -157,23 +179,23 @@ impl<S: Store> Engine<S> {
     fn refill(&mut self) -> Result<(), StoreError> {
         let wanted = self.ledger.wanted_bodies(WINDOW_BLOCKS)?;
         self.download.stale = false;
+        self.download.side.forget();
         self.download.wants_more = wanted.len() >= WINDOW_BLOCKS;
-        self.download.queue = wanted
-            .into_iter()
-            .filter(|(_, id)| {
-                !self.download.in_flight.contains_key(id)
-                    && !self.download.opening.contains(id)
-                    && !self.blocks.is_pending(id)
-            })
-            .collect();
+        self.download.queue =
+            wanted.into_iter().filter(|(_, id)| !self.is_on_its_way(id)).collect();
         Ok(())
     }
 
-    fn idle_peers(&self) -> Vec<Peer> {
+    /// Whether a body was asked for, or came and is being looked at.
+    pub(crate) fn is_on_its_way(&self, id: &BlockId) -> bool {
+        self.download.in_flight.contains_key(id)
+            || self.download.opening.contains(id)
+            || self.blocks.is_pending(id)
+    }
+
+    /// Peers that may be asked for bodies now.
+    pub(crate) fn idle_peers(&self) -> Vec<Peer> {
         let now_ms = self.now.monotonic_ms;
-        if self.download.queue.is_empty() {
-            return Vec::new();
-        }
         self.peers
             .askable()
             .filter(|(_, state)| {
@@ -186,7 +208,7 @@ impl<S: Store> Engine<S> {
     }
 
     /// The heights of the best header chain at which a peer has bodies.
-    fn useful_range(&mut self, peer: Peer) -> Result<Option<(u32, u32)>, StoreError> {
+    pub(crate) fn useful_range(&mut self, peer: Peer) -> Result<Option<(u32, u32)>, StoreError> {
         let best_header = self.ledger.best_header();
         let Some(state) = self.peers.get(peer) else { return Ok(None) };
         let (Some(claim), Some(available)) = (&state.claim, state.available) else {
@@ -196,13 +218,8 @@ impl<S: Store> Engine<S> {
         if services & (Status::ALL_BODIES | Status::RECENT_BODIES) == 0 {
             return Ok(None);
         }
-        let has_all = services & Status::ALL_BODIES != 0;
-        // Its tip may have moved on since it told us, and its oldest blocks with it.
-        let recent = Status::recent_blocks(self.params.block_interval);
-        let lowest = |common_height: u32| {
-            let tip_height = claimed_height.max(common_height);
-            if has_all { 0 } else { tip_height.saturating_add(1).saturating_sub(recent) }
-        };
+        let interval = self.params.block_interval;
+        let lowest = |height: u32| lowest_body(services, claimed_height.max(height), interval);
         let cached = state
             .useful
             .filter(|useful| useful.best_header == best_header.id && useful.available == available);
@@ -225,7 +242,12 @@ impl<S: Store> Engine<S> {
         Ok(Some((lowest(common.height), common.height)))
     }
 
-    fn ask_bodies(&mut self, peer: Peer, wanted: &[(u32, BlockId)]) -> bool {
+    pub(crate) fn ask_bodies(
+        &mut self,
+        peer: Peer,
+        wanted: &[(u32, BlockId)],
+        is_side: bool,
+    ) -> bool {
         let ids: Vec<BlockId> = wanted.iter().map(|&(_, id)| id).collect();
         let purpose = Purpose::Bodies { ids: ids.clone() };
         if self.ask(peer, Request::Blocks { ids }, purpose).is_none() {
@@ -234,7 +256,7 @@ impl<S: Store> Engine<S> {
         let since_ms = self.now.monotonic_ms;
         for &(height, id) in wanted {
             self.download.queue.remove(&(height, id));
-            self.download.in_flight.insert(id, InFlight { peer, height, since_ms });
+            self.download.in_flight.insert(id, InFlight { peer, height, since_ms, is_side });
         }
         if let Some(state) = self.peers.get_mut(peer) {
             state.blocks_in_flight = state.blocks_in_flight.saturating_add(wanted.len());
@@ -242,15 +264,17 @@ impl<S: Store> Engine<S> {
         true
     }
 
-    /// No longer waits for this body from this peer; its height where it did.
-    fn release(&mut self, peer: Peer, id: &BlockId) -> Option<u32> {
-        let in_flight = self.download.in_flight.get(id).filter(|found| found.peer == peer)?;
-        let height = in_flight.height;
+    /// No longer waits for this body from this peer; whoever has it may be asked.
+    fn release(&mut self, peer: Peer, id: &BlockId) {
+        let waited = self.download.in_flight.get(id).copied().filter(|found| found.peer == peer);
+        let Some(InFlight { height, is_side, .. }) = waited else { return };
         self.download.in_flight.remove(id);
+        if !is_side {
+            self.download.queue.insert((height, *id));
+        }
         if let Some(state) = self.peers.get_mut(peer) {
             state.blocks_in_flight = state.blocks_in_flight.saturating_sub(1);
         }
-        Some(height)
     }
 
     pub(crate) fn on_bodies(
@@ -267,24 +291,27 @@ impl<S: Store> Engine<S> {
             return Ok(());
         }
         let missing = ids.get(blocks.len()..).unwrap_or_default();
+        if !blocks.is_empty()
+            && let Some(state) = self.peers.get_mut(peer)
+        {
+            state.delivered_ms = self.now.monotonic_ms;
+        }
         if blocks.is_empty() {
             // It has none after all: pruned, or on another chain by now.
             self.on_bodies_lost(peer, missing);
         } else {
             for id in missing {
-                if let Some(height) = self.release(peer, id) {
-                    self.download.queue.insert((height, *id));
-                }
+                self.release(peer, id);
             }
         }
         self.download.dirty = true;
         for (block, id) in blocks.into_iter().zip(ids) {
             self.release(peer, &id);
+            let Some(state) = self.ledger.header_state(&id)? else { continue };
+            self.download.queue.remove(&(state.height, id));
             if self.download.opening.contains(&id) || self.ledger.knows_body(&id)? {
                 continue;
             }
-            let Some(state) = self.ledger.header_state(&id)? else { continue };
-            self.download.queue.remove(&(state.height, id));
             self.download.opening.insert(id);
             let job = Job::OpenBlock {
                 params: self.params.clone(),
@@ -300,12 +327,7 @@ impl<S: Store> Engine<S> {
     /// A peer did not deliver: others are asked, and it is left alone for a while.
     pub(crate) fn on_bodies_lost(&mut self, peer: Peer, ids: &[BlockId]) {
         for id in ids {
-            if let Some(in_flight) =
-                self.download.in_flight.get(id).copied().filter(|found| found.peer == peer)
-            {
-                self.release(peer, id);
-                self.download.queue.insert((in_flight.height, *id));
-            }
+            self.release(peer, id);
         }
         self.pause_download(peer);
         self.download.dirty = true;
@@ -313,9 +335,13 @@ impl<S: Store> Engine<S> {
 
     /// A peer is asked for no bodies for a while.
     pub(crate) fn pause_download(&mut self, peer: Peer) {
-        let until_ms = self.now.monotonic_ms.saturating_add(DOWNLOAD_PAUSE_MS);
+        self.pause_download_for(peer, DOWNLOAD_PAUSE_MS);
+    }
+
+    fn pause_download_for(&mut self, peer: Peer, pause_ms: u64) {
+        let until_ms = self.now.monotonic_ms.saturating_add(pause_ms);
         if let Some(state) = self.peers.get_mut(peer) {
-            state.download_paused_until_ms = until_ms;
+            state.download_paused_until_ms = state.download_paused_until_ms.max(until_ms);
         }
     }
 
@@ -333,7 +359,8 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// The window's lowest block is late: what its peer was asked for is asked of others.
+    /// The window's lowest block is late: what its peer was asked for is asked of others, and so
+    /// is what others were asked for as long ago and have not begun to answer.
     pub(crate) fn on_stall_timer(&mut self) -> Result<(), StoreError> {
         let now_ms = self.now.monotonic_ms;
         let Some(head) = self.lowest_in_flight() else { return Ok(()) };
@@ -341,33 +368,67 @@ impl<S: Store> Engine<S> {
         if now_ms.saturating_sub(head.since_ms) < self.download.stall_ms {
             return Ok(());
         }
-        self.download.stall_ms = self.download.stall_ms.saturating_mul(2).min(MAX_STALL_MS);
-        if !self.has_other_source(head)? {
-            return Ok(());
+        let stall_ms = self.download.stall_ms;
+        self.download.stall_ms = stall_ms.saturating_mul(2).min(MAX_STALL_MS);
+        // By peer: the lowest of what it was asked for in vain.
+        let mut late: BTreeMap<Peer, (BlockId, InFlight)> = BTreeMap::new();
+        for (&id, &in_flight) in &self.download.in_flight {
+            let delivered_ms = self.peers.get(in_flight.peer).map_or(0, |state| state.delivered_ms);
+            let is_silent = delivered_ms < in_flight.since_ms || in_flight.peer == head.peer;
+            if is_silent && now_ms.saturating_sub(in_flight.since_ms) >= stall_ms {
+                let lowest = late.entry(in_flight.peer).or_insert((id, in_flight));
+                if in_flight.height < lowest.1.height {
+                    *lowest = (id, in_flight);
+                }
+            }
         }
-        let ids: Vec<BlockId> = self
-            .download
-            .in_flight
-            .iter()
-            .filter(|(_, in_flight)| in_flight.peer == head.peer)
-            .map(|(&id, _)| id)
-            .collect();
-        self.on_bodies_lost(head.peer, &ids);
-        self.penalise(head.peer, Offence::Stalling);
+        let stalling: BTreeSet<Peer> = late.keys().copied().collect();
+        for (peer, (id, in_flight)) in late {
+            if self.has_other_source(&id, in_flight, &stalling)? {
+                self.on_stall(peer);
+            }
+        }
         Ok(())
     }
 
-    fn has_other_source(&mut self, head: InFlight) -> Result<bool, StoreError> {
+    /// A peer keeps others waiting: its slots are theirs, and it is left alone for longer each time.
+    fn on_stall(&mut self, peer: Peer) {
+        let asked = self.download.in_flight.iter().filter(|(_, in_flight)| in_flight.peer == peer);
+        let ids: Vec<BlockId> = asked.map(|(&id, _)| id).collect();
+        self.on_bodies_lost(peer, &ids);
+        self.give_up_bodies(peer);
+        if let Some(state) = self.peers.get_mut(peer) {
+            let doublings = state.stalls.min(u64::BITS.saturating_sub(1));
+            state.stalls = state.stalls.saturating_add(1);
+            let pause_ms = DOWNLOAD_PAUSE_MS.saturating_mul(1 << doublings);
+            self.pause_download_for(peer, pause_ms.min(MAX_DOWNLOAD_PAUSE_MS));
+        }
+        self.penalise(peer, Offence::Stalling);
+    }
+
+    fn has_other_source(
+        &mut self,
+        id: &BlockId,
+        wanted: InFlight,
+        stalling: &BTreeSet<Peer>,
+    ) -> Result<bool, StoreError> {
         let now_ms = self.now.monotonic_ms;
         let others: Vec<Peer> = self
             .peers
             .askable()
-            .filter(|&(peer, state)| peer != head.peer && state.download_paused_until_ms <= now_ms)
+            .filter(|&(peer, state)| {
+                !stalling.contains(&peer) && state.download_paused_until_ms <= now_ms
+            })
             .map(|(peer, _)| peer)
             .collect();
         for peer in others {
-            let range = self.useful_range(peer)?;
-            if range.is_some_and(|(lowest, top)| (lowest..=top).contains(&head.height)) {
+            let has = if wanted.is_side {
+                self.has_side_body(peer, id)?
+            } else {
+                let range = self.useful_range(peer)?;
+                range.is_some_and(|(lowest, top)| (lowest..=top).contains(&wanted.height))
+            };
+            if has {
                 return Ok(true);
             }
         }
@@ -385,6 +446,9 @@ impl<S: Store> Engine<S> {
         self.download.dirty = true;
         match result {
             Ok(block) => {
+                if let Some(state) = self.peers.get_mut(peer) {
+                    state.stalls = 0;
+                }
                 self.download.note_size(block.size_bytes());
                 let faster_ms = self.download.stall_ms.saturating_mul(7) / 8;
                 self.download.stall_ms = faster_ms.max(MIN_STALL_MS);

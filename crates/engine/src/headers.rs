@@ -1,9 +1,12 @@
 //! Headers first: where the most work is, that way the node goes (PROTOCOL.md §12, tag 1).
 //!
-//! One peer leads: the one that claims the most work. Its answers are followed batch by batch; a
-//! slow one is joined by another after a few seconds, and one whose claim its headers don't bear
-//! out is passed over. Progress is work, never the number of answers. Besides, any peer whose
-//! block does not connect is asked where it comes from.
+//! One peer leads: the one that claims the most work. Its answers are followed batch by batch.
+//! Where that takes more than a few seconds the next ones join it, three at most, each along its
+//! own chain: who leads along a poor one, or slowly, holds up nobody, and the heaviest wins. One
+//! whose claim its headers don't bear out is passed over. Progress is work, never the number of
+//! answers. Besides, any peer whose block does not connect is asked where it comes from.
+
+use std::collections::BTreeMap;
 
 use ashlar_consensus::{HeaderState, Work, check_header, header::is_too_new, pow::Target};
 use ashlar_ledger::{HeaderRefusal, Store, StoreError};
@@ -17,8 +20,8 @@ use crate::{
     Engine,
     input::Peer,
     limits::{
-        CLAIM_PAUSE_MS, CLOCK_NOTICE_INTERVAL_MS, DOWNLOAD_PAUSE_MS, HEADERS_SLOW_MS,
-        LOW_WORK_BLOCKS, MAX_WALKS, TOO_NEW_RETRY_MS,
+        CLAIM_PAUSE_MS, CLOCK_NOTICE_INTERVAL_MS, DOWNLOAD_PAUSE_MS, HEADERS_SLOW_MS, LEAD_MS,
+        LOW_WORK_BLOCKS, MAX_LEADERS, MAX_LEAP, MAX_WALKS, TOO_NEW_RETRY_MS,
     },
     low_work::{Next, Walk},
     offence::{Offence, answered_header},
@@ -45,20 +48,37 @@ pub(crate) struct PeerHeaders {
     walk: Option<Box<Walk>>,
 }
 
+#[cfg(test)]
+impl PeerHeaders {
+    /// Bits remembered and headers held of a low-work branch.
+    pub(crate) fn held(&self) -> Option<(usize, usize)> {
+        self.walk.as_ref().map(|walk| walk.held())
+    }
+}
+
 /// The header sync over all peers.
 #[derive(Debug, Default)]
 pub(crate) struct Headers {
     /// Something changed that may let somebody be asked.
     pub(crate) dirty: bool,
-    leader: Option<Peer>,
+    /// Whose chains are followed, and since when.
+    leaders: BTreeMap<Peer, u64>,
+    /// How many more than one may lead.
+    joining: usize,
     clock_notice_ms: Option<u64>,
 }
 
 impl Headers {
     pub(crate) fn forget(&mut self, peer: Peer) {
-        if self.leader == Some(peer) {
-            self.leader = None;
+        self.leaders.remove(&peer);
+        if self.leaders.is_empty() {
+            self.joining = 0;
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn leaders(&self) -> usize {
+        self.leaders.len()
     }
 }
 
@@ -96,29 +116,37 @@ impl<S: Store> Engine<S> {
         for peer in wanted {
             self.ask_headers(peer)?;
         }
-        if self.headers.leader.is_none()
-            && let Some(peer) = self.heaviest_claimant()
+        while self.headers.leaders.len() <= self.headers.joining
+            && let Some(peer) = self.heaviest_claimant()?
         {
-            self.headers.leader = Some(peer);
-            let slow_ms = self.now.monotonic_ms.saturating_add(HEADERS_SLOW_MS);
-            self.timers.set(Timer::HeadersSlow, slow_ms);
+            let now_ms = self.now.monotonic_ms;
+            self.headers.leaders.insert(peer, now_ms);
+            self.timers.set(Timer::HeadersSlow, now_ms.saturating_add(HEADERS_SLOW_MS));
             self.ask_headers(peer)?;
         }
         Ok(())
     }
 
-    fn heaviest_claimant(&self) -> Option<Peer> {
+    /// The peer with the most work of those that have something to tell: more than the best header
+    /// has, or, since that one's bodies may never come, more than the tip and a header that is new.
+    fn heaviest_claimant(&self) -> Result<Option<Peer>, StoreError> {
         let now_ms = self.now.monotonic_ms;
-        let mut best = (self.ledger.best_header().work, None);
+        let best_header = self.ledger.best_header().work;
+        let mut best = (self.view.tip().work, None);
         for (peer, state) in self.peers.askable() {
             let Some(claim) = &state.claim else { continue };
             let headers = &state.headers;
             let paused = headers.paused_until_ms > now_ms && headers.paused_for == Some(claim.tip);
-            if claim.work > best.0 && !headers.asked && !paused {
+            if claim.work > best.0
+                && !headers.asked
+                && !paused
+                && !self.headers.leaders.contains_key(&peer)
+                && (claim.work > best_header || self.ledger.header_state(&claim.tip)?.is_none())
+            {
                 best = (claim.work, Some(peer));
             }
         }
-        best.1
+        Ok(best.1)
     }
 
     /// Asks one peer for what follows the headers that we have.
@@ -135,7 +163,7 @@ impl<S: Store> Engine<S> {
                 locator.truncate(wire::MAX_LOCATOR);
                 locator
             }
-            (None, Some(last)) => self.ledger.locator(&last)?,
+            (None, Some(last)) => self.ledger.locator(&self.furthest(last)?)?,
             (None, None) => self.ledger.locator(&self.ledger.best_header().id)?,
         };
         let request = Request::Headers { locator, stop: None };
@@ -148,10 +176,37 @@ impl<S: Store> Engine<S> {
         Ok(())
     }
 
-    /// The leader takes its time: another may be asked as well.
-    pub(crate) fn on_headers_slow_timer(&mut self) {
-        self.headers.leader = None;
-        self.headers.dirty = true;
+    /// Where to ask on after this header: others may have led further along the same chain.
+    fn furthest(&self, last: BlockId) -> Result<BlockId, StoreError> {
+        let best = self.ledger.best_header();
+        let Some(from) = self.ledger.header_state(&last)? else { return Ok(best.id) };
+        let is_near = best.height.saturating_sub(from.height) <= MAX_LEAP;
+        let leaps = is_near && self.ledger.is_descendant(&best.id, &last)?;
+        Ok(if leaps { best.id } else { last })
+    }
+
+    /// The leaders take their time: another may join them. Where there are as many as may be, and
+    /// another waits, the one that led longest makes room when it had its time.
+    pub(crate) fn on_headers_slow_timer(&mut self) -> Result<(), StoreError> {
+        let now_ms = self.now.monotonic_ms;
+        let headers = &mut self.headers;
+        let most = MAX_LEADERS.saturating_sub(1);
+        let is_full = headers.joining >= most;
+        headers.joining = headers.joining.saturating_add(1).min(most);
+        headers.dirty = true;
+        let Some((&peer, &since_ms)) = headers.leaders.iter().min_by_key(|(_, since)| **since)
+        else {
+            return Ok(());
+        };
+        self.timers.set(Timer::HeadersSlow, now_ms.saturating_add(HEADERS_SLOW_MS));
+        let had_its_time = now_ms.saturating_sub(since_ms) >= LEAD_MS;
+        if is_full && had_its_time && self.heaviest_claimant()?.is_some() {
+            self.end_talk(peer, LEAD_MS);
+            if let Some(state) = self.peers.get_mut(peer) {
+                state.headers.walk = None;
+            }
+        }
+        Ok(())
     }
 
     /// A peer did not answer: its claim waits.
@@ -189,13 +244,16 @@ impl<S: Store> Engine<S> {
         }
         self.headers.dirty = true;
         match self.take_headers(peer, headers)? {
+            Taken::More(_) if self.is_refuted(peer) => {
+                if let Some(state) = self.peers.get_mut(peer) {
+                    state.headers.walk = None;
+                }
+                self.end_talk(peer, CLAIM_PAUSE_MS);
+                Ok(())
+            }
             Taken::More(last) => {
                 if let Some(state) = self.peers.get_mut(peer) {
                     state.headers.last = Some(last);
-                }
-                if self.headers.leader == Some(peer) {
-                    let slow_ms = self.now.monotonic_ms.saturating_add(HEADERS_SLOW_MS);
-                    self.timers.set(Timer::HeadersSlow, slow_ms);
                 }
                 self.ask_headers(peer)
             }
@@ -209,6 +267,15 @@ impl<S: Store> Engine<S> {
                 Ok(())
             }
         }
+    }
+
+    /// Whether a peer's low-work branch has come as high as it claims to be without the work that
+    /// it claims.
+    fn is_refuted(&self, peer: Peer) -> bool {
+        let state = self.peers.get(peer);
+        let claim = state.and_then(|state| state.claim.as_ref());
+        let walk = state.and_then(|state| state.headers.walk.as_ref());
+        claim.zip(walk).is_some_and(|(claim, walk)| walk.refutes(claim.height, claim.work))
     }
 
     fn take_headers(&mut self, peer: Peer, headers: &[Header]) -> Result<Taken, StoreError> {
@@ -232,6 +299,7 @@ impl<S: Store> Engine<S> {
             return Ok(Taken::Offence(Offence::WrongAnswer));
         };
         // What is known already tells where the peer is, and nothing else.
+        let asked_from = self.peers.get(peer).and_then(|state| state.headers.last);
         let mut unknown = headers;
         for id in &ids {
             let Some(state) = self.ledger.header_state(id)? else { break };
@@ -242,7 +310,9 @@ impl<S: Store> Engine<S> {
             self.note_available(peer, parent.id);
         }
         if unknown.is_empty() {
-            return Ok(if is_full { Taken::More(last) } else { Taken::End });
+            let before = asked_from.map(|id| self.ledger.header_state(&id)).transpose()?.flatten();
+            let goes_on = before.is_none_or(|before| parent.height > before.height);
+            return Ok(if is_full && goes_on { Taken::More(last) } else { Taken::End });
         }
         if parent.work < self.work_bar() {
             match self.measure(&parent, unknown) {

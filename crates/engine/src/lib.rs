@@ -9,7 +9,7 @@
 //!
 //! - `peers` (handshake, scores), `requests` (what we asked), `serve` (what we are asked),
 //!   `offence` (who is to blame for what);
-//! - `headers` and `low_work` (where the chain should go), `download` (bodies), `chain` (driving
+//! - `headers` and `low_work` (where the chain should go), `download` and `side_branches` (bodies), `chain` (driving
 //!   the ledger there, and what follows);
 //! - `relay_blocks`, `relay_transactions` with `batch`, `gather`, `orphans` and `reconcile` (what
 //!   travels by gossip), `recent` (what passed through lately);
@@ -58,6 +58,7 @@ mod relay_transactions;
 mod reorganisation;
 mod requests;
 mod serve;
+mod side_branches;
 mod templates;
 #[cfg(test)]
 mod tests;
@@ -226,7 +227,7 @@ impl<S: Store> Engine<S> {
         }
         self.pump_batches()?;
         self.drive()?;
-        self.update_syncing();
+        self.update_syncing()?;
         self.schedule_headers()?;
         self.schedule_bodies()?;
         self.schedule_reconciles();
@@ -268,17 +269,17 @@ impl<S: Store> Engine<S> {
                 Timer::Handshake(peer) => self.on_handshake_timer(peer),
                 Timer::Gather => self.on_gather_timer(),
                 Timer::Stall => self.on_stall_timer()?,
-                Timer::HeadersSlow => self.on_headers_slow_timer(),
+                Timer::HeadersSlow => self.on_headers_slow_timer()?,
                 Timer::TooNew => self.on_too_new_timer(),
                 Timer::Poll => self.on_poll_timer(),
-                Timer::Housekeeping => self.on_housekeeping_timer(),
+                Timer::Housekeeping => self.on_housekeeping_timer()?,
             }
         }
         Ok(())
     }
 
     /// What has time: expiry, and whoever waits for a pause to end.
-    fn on_housekeeping_timer(&mut self) {
+    fn on_housekeeping_timer(&mut self) -> Result<(), StoreError> {
         let now_ms = self.now.monotonic_ms;
         self.timers.set(Timer::Housekeeping, now_ms.saturating_add(HOUSEKEEPING_MS));
         self.orphans.expire(now_ms);
@@ -289,8 +290,9 @@ impl<S: Store> Engine<S> {
             }
         }
         self.headers.dirty = true;
-        self.download.dirty |= self.download.is_waiting();
+        self.download.dirty = true;
         self.reconcile_dirty = true;
+        self.watch_over_withheld()
     }
 
     /// When to send `Tick`, on the monotonic clock; `None`: not until something else happens.

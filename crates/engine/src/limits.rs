@@ -42,6 +42,12 @@ pub(crate) const HEADERS_TIMEOUT_MS: u64 = 20_000;
 pub(crate) const LARGE_ANSWER_TIMEOUT_MS: u64 = 50_000;
 /// After which another peer is asked for headers as well (THREATS.md P2: a peer must keep pace).
 pub(crate) const HEADERS_SLOW_MS: u64 = 3_000;
+/// Peers whose header chains are followed at one time.
+pub(crate) const MAX_LEADERS: usize = 3;
+/// After so long one of them makes room where another waits: 12 million headers at 20,000 a second.
+pub(crate) const LEAD_MS: u64 = 600_000;
+/// Headers that one leader may be behind the others and still go on where they are.
+pub(crate) const MAX_LEAP: u32 = 6_000;
 /// A peer whose headers do not bear out what it claims is passed over for so long.
 pub(crate) const CLAIM_PAUSE_MS: u64 = 15_000;
 
@@ -84,12 +90,20 @@ pub(crate) const BLOCKS_PER_PEER: usize = 16;
 /// Blocks asked for in one request, so that a peer's two requests overlap.
 pub(crate) const BLOCKS_PER_REQUEST: usize = 8;
 /// The lowest block of the window may be out for so long before another peer is asked for it;
-/// doubles with every stall up to the maximum (THREATS.md P5).
-pub(crate) const MIN_STALL_MS: u64 = 2_000;
-/// See [`MIN_STALL_MS`].
+/// doubles with every stall, and shrinks by an eighth with every body that comes (THREATS.md P5).
+pub(crate) const FIRST_STALL_MS: u64 = 2_000;
+/// See [`FIRST_STALL_MS`]: where bodies come fast.
+pub(crate) const MIN_STALL_MS: u64 = 1_000;
+/// See [`FIRST_STALL_MS`].
 pub(crate) const MAX_STALL_MS: u64 = 64_000;
-/// A peer that did not deliver is not asked for bodies for so long.
+/// A peer that did not deliver is not asked for bodies for so long; one that kept others waiting
+/// for twice as long each time, up to the maximum.
 pub(crate) const DOWNLOAD_PAUSE_MS: u64 = 10_000;
+/// See [`DOWNLOAD_PAUSE_MS`].
+pub(crate) const MAX_DOWNLOAD_PAUSE_MS: u64 = 600_000;
+/// Where the best header chain's next body comes from nobody for so long, its bodies count as
+/// withheld: the node is no longer behind because of it.
+pub(crate) const WITHHELD_MS: u64 = 60_000;
 
 // ---- block relay
 

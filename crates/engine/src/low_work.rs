@@ -63,6 +63,17 @@ impl Walk {
         (self.count > 0).then_some(self.tip.id)
     }
 
+    /// Whether the first pass has come to this height, and has less than this work.
+    pub(crate) fn refutes(&self, height: u32, work: Work) -> bool {
+        self.buffer.is_none() && self.tip.height >= height && self.tip.work < work
+    }
+
+    /// Bits remembered and headers held.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> (usize, usize) {
+        (self.commitments.len(), self.buffer.as_ref().map_or(0, VecDeque::len))
+    }
+
     /// Whether a list that starts with `first` goes on where the walk is.
     pub(crate) fn follows(&self, first: &Header) -> bool {
         first.parent == self.tip.id

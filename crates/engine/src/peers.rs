@@ -35,6 +35,8 @@ pub(crate) struct Claim {
     pub(crate) work: Work,
     pub(crate) services: u32,
     pub(crate) agent: String,
+    /// Its tip was found among our headers, so that `available` says so.
+    pub(crate) is_placed: bool,
 }
 
 /// One connection.
@@ -61,6 +63,10 @@ pub(crate) struct PeerState {
     /// Bodies asked of it by the download.
     pub(crate) blocks_in_flight: usize,
     pub(crate) download_paused_until_ms: u64,
+    /// When it last answered with a body.
+    pub(crate) delivered_ms: u64,
+    /// How often in a row it kept others waiting for a body.
+    pub(crate) stalls: u32,
     /// How far along the best header chain it has bodies, and for which chain that was found.
     pub(crate) useful: Option<Useful>,
     pub(crate) timeouts: u32,
@@ -101,6 +107,8 @@ impl PeerState {
             in_flight: BTreeSet::new(),
             blocks_in_flight: 0,
             download_paused_until_ms: 0,
+            delivered_ms: 0,
+            stalls: 0,
             useful: None,
             timeouts: 0,
             headers: PeerHeaders::default(),
@@ -272,6 +280,7 @@ impl<S: Store> Engine<S> {
             work: Work::from_le_bytes(status.work),
             services: status.services,
             agent: status.agent,
+            is_placed: false,
         });
         if is_new {
             // Parents of what this peer will gossip, and what we may have missed.
@@ -279,12 +288,22 @@ impl<S: Store> Engine<S> {
             self.reconcile_dirty = true;
             self.timers.clear(Timer::Handshake(peer));
         }
-        if self.ledger.header_state(&status.tip)?.is_some()
-            && self.ledger.failed_code(&status.tip)?.is_none()
-        {
-            self.note_available(peer, status.tip);
-        }
+        self.place_claim(peer)?;
         self.headers.dirty = true;
+        Ok(())
+    }
+
+    /// Where a peer claims to be at a header that we know, or know by now, it has what leads there.
+    pub(crate) fn place_claim(&mut self, peer: Peer) -> Result<(), StoreError> {
+        let claim = self.peers.get_mut(peer).and_then(|state| state.claim.as_mut());
+        let Some(claim) = claim.filter(|claim| !claim.is_placed) else { return Ok(()) };
+        let tip = claim.tip;
+        if self.ledger.header_state(&tip)?.is_some() {
+            claim.is_placed = true;
+            if self.ledger.failed_code(&tip)?.is_none() {
+                self.note_available(peer, tip);
+            }
+        }
         Ok(())
     }
 
@@ -360,7 +379,7 @@ impl<S: Store> Engine<S> {
         for id in state.in_flight {
             self.timers.clear(Timer::Request(id));
             if let Some(pending) = self.requests.remove(id) {
-                self.on_request_lost(pending);
+                self.on_request_lost(peer, pending.purpose);
             }
         }
         self.orphans.remove_peer(peer);

@@ -158,7 +158,7 @@ impl<S: Store> Engine<S> {
                     return Ok(Err(gossiped_header(&refusal)));
                 }
                 self.note_best_header();
-                self.update_syncing();
+                self.update_syncing()?;
                 let Some(state) = self.ledger.header_state(&id)? else { return Ok(IGNORED) };
                 state
             }

@@ -68,6 +68,8 @@ impl Purpose {
 pub(crate) struct Pending {
     pub(crate) peer: Peer,
     pub(crate) purpose: Purpose,
+    /// Counts against the bound over all peers.
+    is_counted: bool,
 }
 
 /// All requests in flight.
@@ -98,10 +100,16 @@ impl Requests {
 
     pub(crate) fn remove(&mut self, id: RequestId) -> Option<Pending> {
         let pending = self.pending.remove(&id)?;
-        if pending.purpose.is_limited() {
+        if pending.is_counted {
             self.limited = self.limited.saturating_sub(1);
         }
         Some(pending)
+    }
+
+    /// The number of requests of which others wait for room.
+    #[cfg(test)]
+    pub(crate) const fn limited(&self) -> usize {
+        self.limited
     }
 }
 
@@ -137,9 +145,23 @@ impl<S: Store> Engine<S> {
         }
         let deadline_ms = self.now.monotonic_ms.saturating_add(purpose.timeout_ms());
         self.timers.set(Timer::Request(id), deadline_ms);
-        self.requests.pending.insert(id, Pending { peer, purpose });
+        self.requests.pending.insert(id, Pending { peer, purpose, is_counted: limited });
         self.out.push(Output::Request(id, peer, request));
         Some(id)
+    }
+
+    /// A peer's answers with bodies are no longer waited for: others are asked, in its place among
+    /// all requests. It keeps its own places until it answers or its time is over.
+    pub(crate) fn give_up_bodies(&mut self, peer: Peer) {
+        let Some(state) = self.peers.get(peer) else { return };
+        for id in &state.in_flight {
+            if let Some(pending) = self.requests.pending.get_mut(id)
+                && matches!(pending.purpose, Purpose::Bodies { .. })
+                && core::mem::take(&mut pending.is_counted)
+            {
+                self.requests.limited = self.requests.limited.saturating_sub(1);
+            }
+        }
     }
 
     fn take_request(&mut self, id: RequestId) -> Option<Pending> {
@@ -153,13 +175,14 @@ impl<S: Store> Engine<S> {
 
     pub(crate) fn on_response(&mut self, id: RequestId, answer: Answer) -> Result<(), StoreError> {
         // What is not known any more was given up; a late answer is nobody's fault.
-        let Some(Pending { peer, purpose }) = self.take_request(id) else { return Ok(()) };
+        let Some(pending) = self.take_request(id) else { return Ok(()) };
+        let peer = pending.peer;
         let now_ms = self.now.monotonic_ms;
         if let Some(state) = self.peers.get_mut(peer) {
             state.timeouts = 0;
             state.seen_ms = now_ms;
         }
-        match (purpose, answer) {
+        match (pending.purpose, answer) {
             (Purpose::Status, Answer::Status(status)) => self.on_status(peer, status, true),
             (Purpose::Headers, Answer::Headers(headers)) => self.on_headers(peer, &headers),
             (Purpose::Bodies { ids }, Answer::Blocks(blocks)) => self.on_bodies(peer, ids, blocks),
@@ -180,7 +203,7 @@ impl<S: Store> Engine<S> {
                 Ok(())
             }
             (purpose, _) => {
-                self.on_request_lost(Pending { peer, purpose });
+                self.on_request_lost(peer, purpose);
                 self.penalise(peer, Offence::WrongAnswer);
                 Ok(())
             }
@@ -194,7 +217,7 @@ impl<S: Store> Engine<S> {
             RequestFailure::Timeout => self.count_timeout(peer),
             RequestFailure::Closed | RequestFailure::Malformed => request_failure(failure),
         };
-        self.on_request_lost(pending);
+        self.on_request_lost(peer, pending.purpose);
         if let Some(offence) = offence {
             self.penalise(peer, offence);
         }
@@ -207,8 +230,7 @@ impl<S: Store> Engine<S> {
     }
 
     /// There will be no answer: whoever waits for it looks elsewhere.
-    pub(crate) fn on_request_lost(&mut self, pending: Pending) {
-        let Pending { peer, purpose } = pending;
+    pub(crate) fn on_request_lost(&mut self, peer: Peer, purpose: Purpose) {
         match purpose {
             Purpose::Status => {
                 if self.peers.get(peer).is_some_and(|state| !state.may_ask) {

@@ -29,7 +29,7 @@ use crate::{
     moved::Moved,
     prune::{History, Sweep, length},
     records::{self, IndexRecord, Totals, is_operators},
-    route::{Aimed, Route},
+    route::Route,
     step::Step,
     store::{Announced, Batch, Durability, Family, Read as _, Store, StoreError},
     tree::{Node, inherited_code},
@@ -333,6 +333,8 @@ pub struct Ledger<S: Store> {
     pub(crate) accepted: Option<BlockId>,
     /// Whether a branch was held back.
     pub(crate) has_held: bool,
+    /// See [`Self::set_withheld`].
+    pub(crate) is_withheld: bool,
 }
 
 impl<S: Store> core::fmt::Debug for Ledger<S> {
@@ -433,25 +435,6 @@ impl<S: Store> Ledger<S> {
         Ok(())
     }
 
-    /// Makes `ahead` lead to the best header.
-    pub(crate) fn look_ahead(&mut self) -> Result<(), StoreError> {
-        while let Some(best) = self.headers.tree.best_header().cloned() {
-            let aimed =
-                self.ahead.aim(best, |node| Ok(node.is_whole()), |id| self.headers.node(id))?;
-            match aimed {
-                // What is whole already is not ahead, so nothing on the way is hollow.
-                Aimed::Clear | Aimed::Hollow { .. } => break,
-                Aimed::Blocked { above, code } => self.headers.inherit(&above, code)?,
-            }
-        }
-        while let Some(id) = self.ahead.first()
-            && self.headers.node(&id)?.is_some_and(|node| node.is_whole())
-        {
-            self.ahead.pop_first();
-        }
-        Ok(())
-    }
-
     /// A header state on any branch in memory or on disk, also of failed blocks.
     pub fn header_state(&self, id: &BlockId) -> Result<Option<HeaderState>, StoreError> {
         Ok(self.headers.node(id)?.map(|node| node.state))
@@ -471,22 +454,6 @@ impl<S: Store> Ledger<S> {
     pub fn best_header(&self) -> HeaderState {
         let best = self.headers.tree.best_header();
         best.map_or_else(|| self.live.header.clone(), |node| node.state.clone())
-    }
-
-    /// Ids without body on the way from the published chain to `best_header`, lowest first.
-    pub fn wanted_bodies(&self, limit: usize) -> Result<Vec<(u32, BlockId)>, StoreError> {
-        let mut wanted = Vec::new();
-        for id in self.ahead.iter() {
-            if wanted.len() == limit {
-                break;
-            }
-            if let Some(node) = self.headers.node(id)?
-                && !node.has_body
-            {
-                wanted.push((node.state.height, *id));
-            }
-        }
-        Ok(wanted)
     }
 
     /// Newest first, at most 64, towards genesis: of the branch ending in `from`. Empty where

@@ -37,6 +37,7 @@ pub mod store;
 pub mod stored;
 pub mod tree;
 pub mod view;
+mod wanted;
 
 pub use ledger::{
     BodyStored, Completed, HeaderAccepted, HeaderRefusal, Ledger, Move, OpenLedgerError,

@@ -259,7 +259,7 @@ impl<S: Store> Ledger<S> {
     /// Commits and publishes what is due; `false` where nothing was.
     fn settle(&mut self, now_ms: u64) -> Result<bool, StoreError> {
         let ahead = self.best_header().height.saturating_sub(self.live.header.height);
-        if self.is_resting() && ahead <= CATCHING_UP_BLOCKS {
+        if self.is_resting() && (self.is_withheld || ahead <= CATCHING_UP_BLOCKS) {
             return self.finish();
         }
         let is_due = self.next_wakeup().is_some_and(|due_ms| now_ms >= due_ms);

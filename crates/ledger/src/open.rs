@@ -133,6 +133,7 @@ impl<S: Store> Ledger<S> {
             reopened: false,
             accepted: None,
             has_held: false,
+            is_withheld: false,
         };
         ledger.look_ahead()?;
         Ok(ledger)

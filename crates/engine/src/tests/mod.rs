@@ -4,6 +4,7 @@
 
 mod blocks;
 mod calls;
+mod catching_up;
 mod hostile;
 mod limits;
 mod mutated;

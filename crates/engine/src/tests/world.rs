@@ -42,6 +42,7 @@ pub(super) struct Cut {
 /// One engine and everything that it said.
 pub(super) struct Node {
     pub(super) engine: Engine<MemoryStore>,
+    pub(super) store: Arc<MemoryStore>,
     links: BTreeMap<Peer, End>,
     seen: BTreeSet<[u8; 32]>,
     tickets: BTreeMap<u64, (GossipData, Peer)>,
@@ -125,16 +126,12 @@ impl World {
         kept: ashlar_ledger::Settings,
     ) -> usize {
         let store = Arc::new(MemoryStore::default());
-        let ledger = Ledger::open(store, genesis, kept).unwrap();
-        let settings = Settings {
-            mempool: ashlar_mempool::Limits::default(),
-            agent: "ashlar/test".into(),
-            minimum_work,
-            reorg_alarm: crate::DEFAULT_REORG_ALARM,
-        };
+        let ledger = Ledger::open(store.clone(), genesis, kept).unwrap();
+        let settings = settings(minimum_work);
         let node = self.nodes.len();
         self.nodes.push(Node {
             engine: Engine::new(ledger, settings, u64::try_from(node).unwrap()),
+            store,
             links: BTreeMap::new(),
             seen: BTreeSet::new(),
             tickets: BTreeMap::new(),
@@ -149,6 +146,20 @@ impl World {
             deep_tips: 0,
         });
         node
+    }
+
+    /// A node stops well and starts again, its peers gone.
+    pub(super) fn restart(&mut self, node: usize, genesis: &Genesis) {
+        let peers: Vec<Peer> = self.nodes[node].links.keys().copied().collect();
+        for peer in peers {
+            self.lose(node, peer);
+        }
+        let node = &mut self.nodes[node];
+        node.engine.close().unwrap();
+        let kept = ashlar_ledger::Settings::default();
+        let ledger = Ledger::open(node.store.clone(), genesis, kept).unwrap();
+        node.engine = Engine::new(ledger, settings(Work::ZERO), 0);
+        node.asked.clear();
     }
 
     /// `dialler` connects to `listener`.
@@ -509,6 +520,15 @@ impl World {
     pub(super) fn score(&self, node: usize, peer: Peer) -> Option<u32> {
         let state = self.nodes[node].engine.peers.get(peer)?;
         Some(state.score(self.now.monotonic_ms))
+    }
+}
+
+fn settings(minimum_work: Work) -> Settings {
+    Settings {
+        mempool: ashlar_mempool::Limits::default(),
+        agent: "ashlar/test".into(),
+        minimum_work,
+        reorg_alarm: crate::DEFAULT_REORG_ALARM,
     }
 }
 
