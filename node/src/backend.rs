@@ -6,11 +6,11 @@ use std::{
     time::Duration,
 };
 
-use ashlar_engine::{Answer, Call, CallError};
+use ashlar_engine::{Answer, Call, CallError, call::AnswerBody};
 use ashlar_ledger::{RocksStore, View};
 use ashlar_network::{NetworkError, NetworkHandle};
 use ashlar_rpc::{
-    server::{Backend, BackendError, ChainEvent, MiningState, NetworkState},
+    server::{Backend, BackendError, ChainEvent, MiningState, NetworkState, PeerTraffic},
     types::BannedPeer,
 };
 use tokio::sync::{Notify, Semaphore, broadcast, oneshot, watch};
@@ -20,6 +20,7 @@ use crate::{
     clock::Clock,
     disk::Room,
     lanes::{Item, Lanes, MAX_CALLS},
+    metrics::{Metrics, Readings},
 };
 
 /// Longest that a caller waits for a place among the calls.
@@ -36,6 +37,7 @@ pub(crate) struct NodeBackend {
     room: Room,
     stop: Arc<Notify>,
     mining: Mutex<MiningState>,
+    metrics: Arc<Metrics>,
     store: Arc<RocksStore>,
     datadir: PathBuf,
 }
@@ -50,6 +52,7 @@ impl NodeBackend {
         clock: Arc<Clock>,
         room: Room,
         stop: Arc<Notify>,
+        metrics: Arc<Metrics>,
         store: Arc<RocksStore>,
         datadir: &Path,
     ) -> Self {
@@ -63,6 +66,7 @@ impl NodeBackend {
             room,
             stop,
             mining: Mutex::default(),
+            metrics,
             store,
             datadir: datadir.to_owned(),
         }
@@ -106,6 +110,17 @@ impl Backend for NodeBackend {
             inbound: info.inbound,
             outbound: info.outbound,
         })
+    }
+
+    async fn traffic(&self) -> Vec<PeerTraffic> {
+        let told = self.network.peers().await.into_iter().map(|traffic| PeerTraffic {
+            peer: traffic.peer.0,
+            bytes_received: traffic.bytes_received,
+            bytes_sent: traffic.bytes_sent,
+            ping_ms: traffic.ping_ms,
+            gossip_score: traffic.gossip_score,
+        });
+        told.collect()
     }
 
     async fn add_node(&self, address: String) -> Result<(), BackendError> {
@@ -173,6 +188,23 @@ impl Backend for NodeBackend {
 
     fn mining(&self) -> MiningState {
         *self.mining.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn metrics(&self) -> Result<String, CallError> {
+        let (sync, mempool) =
+            tokio::try_join!(self.call(Call::SyncStatus), self.call(Call::MempoolInfo))?;
+        let network = self.network.info().await.ok_or(CallError::Stopping)?;
+        let (AnswerBody::Sync(sync), AnswerBody::MempoolInfo(mempool)) = (sync.body, mempool.body)
+        else {
+            return Err(CallError::Stopping);
+        };
+        let readings = Readings {
+            sync,
+            mempool,
+            peers_inbound: network.inbound,
+            peers_outbound: network.outbound,
+        };
+        Ok(self.metrics.text(&readings))
     }
 
     fn warnings(&self) -> Vec<String> {

@@ -15,6 +15,7 @@ use crate::{
     cores::JobPool,
     disk::{DiskError, Watch},
     lanes::{Item, Lanes, ReplySender},
+    metrics::Metrics,
 };
 
 /// Longest that the engine's thread sleeps: an idle node looks at its disk so often, and a jump of
@@ -41,6 +42,7 @@ pub(crate) struct Driver {
     pub(crate) views: watch::Sender<Arc<View>>,
     pub(crate) events: broadcast::Sender<ChainEvent>,
     pub(crate) disk: Watch,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Driver {
@@ -109,6 +111,9 @@ impl Running {
     }
 
     fn perform(&mut self, output: Output) {
+        if let Output::Cut { offence, .. } = output {
+            self.driver.metrics.note_cut(offence);
+        }
         match output {
             Output::Request(..)
             | Output::Answer(..)
@@ -137,6 +142,7 @@ impl Running {
     }
 
     fn tell(&self, event: &Event) {
+        self.driver.metrics.note_event(event);
         match event {
             Event::Tip { view, disconnected, connected, .. } => {
                 self.driver.views.send_replace(Arc::clone(view));

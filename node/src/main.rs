@@ -17,6 +17,7 @@ mod driver;
 mod init;
 mod lanes;
 mod logging;
+mod metrics;
 mod mining;
 mod progress;
 mod remote;

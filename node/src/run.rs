@@ -37,7 +37,9 @@ use crate::{
     disk::{Room, Watch},
     driver::{Driver, DriverError},
     lanes::Lanes,
-    logging, mining,
+    logging,
+    metrics::Metrics,
+    mining,
     progress::{Display, Interrupt},
     size::ByteSize,
 };
@@ -245,6 +247,7 @@ async fn start(
     let (views, view) = watch::channel(ledger.view());
     let (events, _) = broadcast::channel(EVENT_CAPACITY);
     let engine = Engine::new(ledger, engine_settings(config), rand::random());
+    let metrics = Arc::new(Metrics::new());
     let driver = Driver {
         engine,
         lanes: Arc::clone(&lanes),
@@ -253,6 +256,7 @@ async fn start(
         views,
         events: events.clone(),
         disk: Watch::new(room.clone()),
+        metrics: Arc::clone(&metrics),
     };
     let engine_ended = driver.spawn()?;
 
@@ -265,6 +269,7 @@ async fn start(
         clock,
         room,
         Arc::clone(&stop),
+        metrics,
         store,
         directory.path(),
     ));

@@ -13,6 +13,7 @@ mod care;
 mod disk;
 mod hostile;
 mod network;
+mod operations;
 mod partition;
 mod payments;
 mod pruned;

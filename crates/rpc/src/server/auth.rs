@@ -20,6 +20,8 @@ pub(super) struct Doors {
     tokens: Vec<String>,
     hosts: Vec<String>,
     origins: Vec<String>,
+    /// Only this machine reaches the port.
+    is_loopback: bool,
 }
 
 impl Doors {
@@ -29,6 +31,7 @@ impl Doors {
         allowed_hosts: &[String],
         allowed_origins: &[String],
     ) -> Self {
+        let is_loopback = listening.is_loopback();
         // The number that the operator wrote down: no page's own name can be it.
         let listening = match listening {
             IpAddr::V4(address) => address.to_string(),
@@ -39,6 +42,7 @@ impl Doors {
             tokens: users.into_iter().map(|user| user.token()).collect(),
             hosts: own.chain(allowed_hosts.iter().map(|host| host.to_ascii_lowercase())).collect(),
             origins: allowed_origins.to_vec(),
+            is_loopback,
         }
     }
 
@@ -57,23 +61,21 @@ impl Doors {
         Ok(())
     }
 
+    /// The same for `/metrics`, which shows counts and heights alone: where only this machine
+    /// reaches the port, a caller by one of its own names needs no password. One by a name that
+    /// the operator allowed may come through a proxy, and does.
+    pub(super) fn check_metrics(&self, headers: &HeaderMap) -> Result<(), RpcError> {
+        match self.check(headers) {
+            Err(RpcError::Unauthorised) if self.is_loopback && names_own_host(headers) => Ok(()),
+            checked => checked,
+        }
+    }
+
     /// A page that made a browser believe that its own name is this machine's (DNS rebinding)
     /// still sends its own name here. Exactly one `Host`, in one of the forms known, with any
     /// port: a number in another notation or a trailing dot is none of them.
     fn knows_host(&self, headers: &HeaderMap) -> bool {
-        let Some(host) = only_value(headers, &HOST) else { return false };
-        let host = host.to_ascii_lowercase();
-        let name = match host.rsplit_once(':') {
-            // A colon inside the brackets of an IPv6 address is not a port's.
-            Some((name, port)) if !port.contains(']') => {
-                if port.is_empty() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
-                    return false;
-                }
-                name
-            }
-            _ => host.as_str(),
-        };
-        self.hosts.iter().any(|known| known == name)
+        host_name(headers).is_some_and(|name| self.hosts.contains(&name))
     }
 
     /// Programs send no `Origin`; a browser does, and can't be made to leave it out of a request
@@ -97,6 +99,23 @@ impl Doors {
         let known = self.tokens.iter().map(|known| known.as_bytes().ct_eq(token.as_bytes()));
         known.fold(Choice::from(0), |any, this| any | this).into()
     }
+}
+
+/// The name in `Host`, without its port and in lower case.
+fn host_name(headers: &HeaderMap) -> Option<String> {
+    let host = only_value(headers, &HOST)?.to_ascii_lowercase();
+    match host.rsplit_once(':') {
+        // A colon inside the brackets of an IPv6 address is not a port's.
+        Some((name, port)) if !port.contains(']') => {
+            let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+            is_port.then(|| name.to_owned())
+        }
+        _ => Some(host),
+    }
+}
+
+fn names_own_host(headers: &HeaderMap) -> bool {
+    host_name(headers).is_some_and(|name| OWN_HOSTS.contains(&name.as_str()))
 }
 
 /// The value of a header that stands exactly once.

@@ -30,6 +30,9 @@ pub trait Backend: Send + Sync + 'static {
     /// The state of the network; `None` once it has stopped.
     fn network(&self) -> impl Future<Output = Option<NetworkState>> + Send;
 
+    /// What went over each connection, in any order; empty once the network has stopped.
+    fn traffic(&self) -> impl Future<Output = Vec<PeerTraffic>> + Send;
+
     /// Dials a multiaddress, and keeps dialling it.
     fn add_node(&self, address: String) -> impl Future<Output = Result<(), BackendError>> + Send;
 
@@ -72,6 +75,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// What an operator should know now, one sentence each; empty when all is well.
     fn warnings(&self) -> Vec<String>;
+
+    /// What is measured now, in OpenMetrics text, for `GET /metrics`.
+    fn metrics(&self) -> impl Future<Output = Result<String, CallError>> + Send;
 
     /// Asks the node to end. Returns at once; the node stops its RPC server among the rest.
     fn stop(&self);
@@ -139,6 +145,21 @@ pub struct NetworkState {
     pub inbound: usize,
     /// Peers that this node dialled.
     pub outbound: usize,
+}
+
+/// For `getpeerinfo`: what the transport knows of one connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PeerTraffic {
+    /// The connection's number.
+    pub peer: u64,
+    /// Bytes that came.
+    pub bytes_received: u64,
+    /// Bytes that went.
+    pub bytes_sent: u64,
+    /// The last round trip; `None` before the first.
+    pub ping_ms: Option<u64>,
+    /// How gossip thinks of it.
+    pub gossip_score: f64,
 }
 
 /// For `getmininginfo`.

@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use futures::FutureExt as _;
-use http::{HeaderValue, StatusCode, header};
+use futures::{FutureExt as _, future::BoxFuture};
+use http::{HeaderValue, Method, StatusCode, header};
 use jsonrpsee::{
     core::{
         BoxError,
@@ -36,17 +36,60 @@ const MINING_TIMEOUT_FACTOR: u64 = 12;
 /// How long the body of a request may take to arrive, beyond the time of its longest call.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Where metrics are, beside JSON-RPC on every other path.
+const METRICS_PATH: &str = "/metrics";
+
+/// What the text of metrics is.
+const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Asks the node for the text of its metrics.
+pub(super) type Scrape =
+    Arc<dyn Fn() -> BoxFuture<'static, Result<String, RpcError>> + Send + Sync>;
+
 /// Puts [`Door`] before each connection's service.
 #[derive(Clone)]
 pub(super) struct DoorLayer {
     doors: Arc<Doors>,
     request_timeout: Duration,
+    call_timeout: Duration,
+    scrape: Scrape,
 }
 
 impl DoorLayer {
-    pub(super) fn new(doors: Doors, limits: &Limits) -> Self {
+    pub(super) fn new(doors: Doors, limits: &Limits, scrape: Scrape) -> Self {
         let longest = Duration::from_millis(mining_timeout_ms(limits));
-        Self { doors: Arc::new(doors), request_timeout: longest.saturating_add(BODY_TIMEOUT) }
+        Self {
+            doors: Arc::new(doors),
+            request_timeout: longest.saturating_add(BODY_TIMEOUT),
+            call_timeout: Duration::from_millis(limits.call_timeout_ms),
+            scrape,
+        }
+    }
+
+    fn check<B>(&self, request: &HttpRequest<B>) -> Result<(), RpcError> {
+        match request.uri().path() {
+            METRICS_PATH => self.doors.check_metrics(request.headers()),
+            _ => self.doors.check(request.headers()),
+        }
+    }
+}
+
+async fn metrics(layer: DoorLayer, method: Method) -> HttpResponse {
+    if method != Method::GET {
+        let mut response = HttpResponse::new(HttpBody::from("use GET\n"));
+        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+        return response;
+    }
+    match time::timeout(layer.call_timeout, (layer.scrape)()).await {
+        Ok(Ok(text)) => {
+            let mut response = HttpResponse::new(HttpBody::from(text));
+            let kind = HeaderValue::from_static(METRICS_TYPE);
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            response
+        }
+        Ok(Err(error)) => refusal(&error),
+        Err(_) => refusal(&timed_out(layer.call_timeout)),
     }
 }
 
@@ -80,13 +123,17 @@ where
     }
 
     fn call(&mut self, request: HttpRequest<B>) -> Responding {
-        if let Err(error) = self.layer.doors.check(request.headers()) {
+        if let Err(error) = self.layer.check(&request) {
             return Box::pin(async move {
                 if error == RpcError::Unauthorised {
                     time::sleep(REFUSAL_DELAY).await;
                 }
                 Ok(refusal(&error))
             });
+        }
+        if request.uri().path() == METRICS_PATH {
+            let answer = metrics(self.layer.clone(), request.method().clone());
+            return Box::pin(answer.map(Ok));
         }
         let limit = self.layer.request_timeout;
         let answer = self.inner.call(request);
@@ -109,6 +156,7 @@ fn refusal(error: &RpcError) -> HttpResponse {
         RpcError::Unauthorised => StatusCode::UNAUTHORIZED,
         RpcError::HostRefused | RpcError::OriginRefused => StatusCode::FORBIDDEN,
         RpcError::TimedOut { .. } => StatusCode::REQUEST_TIMEOUT,
+        RpcError::Overloaded | RpcError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let error = ErrorObjectOwned::from(error);

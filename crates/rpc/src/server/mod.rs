@@ -10,6 +10,8 @@
 //! server.stop().await;
 //! ```
 //!
+//! `GET /metrics` is answered at the door.
+//!
 //! A request goes `listen` (sockets, bounded) → `middleware::Door` (`auth`: Host, Origin,
 //! password) → jsonrpsee (sizes, batches, parsing) → `middleware::Guard` (time, panics) →
 //! `handlers` → `chain`, `mempool`, `address`, `mining`, `network`, which read a view or make
@@ -33,6 +35,7 @@ mod subscriptions;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use futures::FutureExt as _;
 use jsonrpsee::{
     Methods,
     core::middleware::RpcServiceBuilder,
@@ -42,7 +45,9 @@ use thiserror::Error;
 use tokio::{net::TcpListener, sync::watch, time};
 use tower::ServiceBuilder;
 
-pub use backend::{Backend, BackendError, ChainEvent, EVENT_CAPACITY, MiningState, NetworkState};
+pub use backend::{
+    Backend, BackendError, ChainEvent, EVENT_CAPACITY, MiningState, NetworkState, PeerTraffic,
+};
 pub use config::{Limits, ServerConfig};
 
 use crate::api::{ApiServer as _, SubscriptionsServer as _};
@@ -166,9 +171,16 @@ pub async fn start_server<B: Backend>(
         .set_message_buffer_capacity(WEBSOCKET_BUFFER)
         .enable_ws_ping(PingConfig::new().ping_interval(PING_INTERVAL).inactive_limit(PING_LIMIT))
         .build();
+    let scraped = Arc::clone(&backend);
+    let scrape: middleware::Scrape = Arc::new(move || {
+        let backend = Arc::clone(&scraped);
+        async move { Ok(backend.metrics().await?) }.boxed()
+    });
     let services = Server::builder()
         .set_config(settings)
-        .set_http_middleware(ServiceBuilder::new().layer(middleware::DoorLayer::new(doors, limits)))
+        .set_http_middleware(
+            ServiceBuilder::new().layer(middleware::DoorLayer::new(doors, limits, scrape)),
+        )
         .set_rpc_middleware(RpcServiceBuilder::new().layer(middleware::GuardLayer(limits.clone())))
         .to_service_builder();
     let methods = methods(Arc::new(Context::new(backend, &config)));

@@ -1,9 +1,11 @@
 //! Questions about peers.
 
+use std::collections::BTreeMap;
+
 use ashlar_engine::{Call, Direction, call::AnswerBody};
 
 use super::{
-    backend::Backend,
+    backend::{Backend, PeerTraffic},
     context::{Context, unexpected},
 };
 use crate::{
@@ -15,11 +17,16 @@ use crate::{
 const PROTOCOL_VERSION: u32 = 1;
 
 pub(super) async fn peers<B: Backend>(context: &Context<B>) -> Result<Vec<PeerInfo>, RpcError> {
-    let answer = context.call(Call::Peers).await?;
+    let (answer, traffic) = tokio::join!(context.call(Call::Peers), context.backend.traffic());
+    let answer = answer?;
+    let traffic: BTreeMap<u64, PeerTraffic> =
+        traffic.into_iter().map(|traffic| (traffic.peer, traffic)).collect();
     let AnswerBody::Peers(peers) = answer.body else { return Err(unexpected(&answer.body)) };
     Ok(peers
         .into_iter()
-        .map(|peer| PeerInfo {
+        // One that connected between the two answers has moved nothing yet.
+        .map(|peer| (traffic.get(&peer.peer.0).copied().unwrap_or_default(), peer))
+        .map(|(traffic, peer)| PeerInfo {
             id: peer.peer.0,
             addr: peer.address,
             identity: peer.identity,
@@ -41,6 +48,10 @@ pub(super) async fn peers<B: Backend>(context: &Context<B>) -> Result<Vec<PeerIn
                 transactions: peer.in_flight.transactions as u64,
             },
             banscore: peer.score,
+            bytesrecv: traffic.bytes_received,
+            bytessent: traffic.bytes_sent,
+            ping_ms: traffic.ping_ms,
+            gossip_score: traffic.gossip_score,
         })
         .collect())
 }

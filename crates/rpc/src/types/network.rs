@@ -54,7 +54,7 @@ pub struct InFlight {
 }
 
 /// One peer, as `getpeerinfo` lists it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PeerInfo {
     /// The connection's number, never used twice in a run.
     pub id: u64,
@@ -93,6 +93,15 @@ pub struct PeerInfo {
     pub inflight: InFlight,
     /// What it did wrong, as a score.
     pub banscore: u32,
+    /// Bytes that came over the connection, those of its encryption not counted.
+    pub bytesrecv: u64,
+    /// Bytes that went over it.
+    pub bytessent: u64,
+    /// The last round trip, in milliseconds; absent before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ping_ms: Option<u64>,
+    /// How gossip thinks of it: below zero it is being passed over.
+    pub gossip_score: f64,
 }
 
 /// The answer of `getnetworkinfo`.

@@ -1,6 +1,6 @@
 //! Who may come in, on the real port: requests written byte by byte.
 
-use std::fs;
+use std::{fs, sync::atomic::Ordering};
 
 use ashlar_rpc::{
     ApiClient as _, Client, ClientError, Credentials, UserPassword,
@@ -192,4 +192,34 @@ async fn an_open_door_to_everyone_is_refused_and_a_taken_port_keeps_the_cookie()
     assert_eq!(request(&lax.at(), &post, CALL).await.0, 200);
     let page = ["POST / HTTP/1.1", JSON, "Host: localhost", "Origin: https://evil.example"];
     assert_eq!(request(&lax.at(), &page, CALL).await.0, 403);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_are_open_to_this_machine_by_its_own_names_and_to_a_get_alone() {
+    let running = start_with(Fake::new(), |config| {
+        config.allowed_hosts = vec!["node.example".into()];
+        config.limits.call_timeout_ms = 300;
+    })
+    .await;
+    let at = running.at();
+    let (get, post) = ("GET /metrics HTTP/1.1", "POST /metrics HTTP/1.1");
+    for (head, status) in [
+        (vec![get, "Host: localhost"], 200),
+        (vec![get, "Host: 127.0.0.1:9332"], 200),
+        (vec![get, "Host: node.example"], 401),
+        (vec![get, "Host: node.example", AUTHORIZATION], 200),
+        (vec![get, "Host: evil.example", AUTHORIZATION], 403),
+        (vec![get, "Host: localhost", "Origin: https://evil.example"], 403),
+        (vec![post, "Host: localhost", AUTHORIZATION], 405),
+        // No other path is open.
+        (vec!["GET /metrics/ HTTP/1.1", "Host: localhost"], 401),
+    ] {
+        let (found, body) = request(&at, &head, "").await;
+        assert_eq!(found, status, "{head:?}");
+        assert_eq!(body == "ashlar_tip_height 0\n# EOF\n", status == 200, "{body}");
+    }
+    // A node that does not answer does not keep the scraper.
+    running.node.stuck.store(true, Ordering::Relaxed);
+    let (status, body) = request(&at, &[get, "Host: localhost"], "").await;
+    assert!(status == 408 && body.contains("timed-out"), "{status} {body}");
 }

@@ -26,7 +26,7 @@ use ashlar_rpc::{
     Client, Credentials, UserPassword,
     server::{
         Backend, BackendError, ChainEvent, EVENT_CAPACITY, Limits, MiningState, NetworkState,
-        ServerConfig, ServerHandle, start_server,
+        PeerTraffic, ServerConfig, ServerHandle, start_server,
     },
     types::BannedPeer,
 };
@@ -332,6 +332,18 @@ impl Backend for Fake {
         })
     }
 
+    async fn traffic(&self) -> Vec<PeerTraffic> {
+        let other = PeerTraffic { peer: 8, bytes_received: 1, ..PeerTraffic::default() };
+        let ours = PeerTraffic {
+            peer: 7,
+            bytes_received: 1_000,
+            bytes_sent: 2_000,
+            ping_ms: Some(3),
+            gossip_score: -0.5,
+        };
+        vec![other, ours]
+    }
+
     async fn add_node(&self, address: String) -> Result<(), BackendError> {
         if !address.starts_with('/') {
             return Err(BackendError::BadAddress { address, reason: "no multiaddress".into() });
@@ -399,6 +411,13 @@ impl Backend for Fake {
     fn mining(&self) -> MiningState {
         assert!(!self.broken.load(Ordering::Relaxed), "broken for a test");
         MiningState { threads: 1, hash_rate: 1_000 }
+    }
+
+    async fn metrics(&self) -> Result<String, CallError> {
+        if self.stuck.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        Ok(format!("ashlar_tip_height {}\n# EOF\n", self.view().tip().height))
     }
 
     fn warnings(&self) -> Vec<String> {

@@ -299,6 +299,8 @@ async fn mining(running: &Running, client: &(impl ApiClient + Sync)) {
 async fn network(running: &Running, client: &(impl ApiClient + Sync)) {
     let peers = client.getpeerinfo().await.unwrap();
     assert_eq!((peers[0].id, peers[0].inbound), (7, false));
+    assert_eq!((peers[0].bytesrecv, peers[0].bytessent), (1_000, 2_000));
+    assert_eq!((peers[0].ping_ms, peers[0].gossip_score), (Some(3), -0.5));
     assert_eq!((peers[0].inflight.blocks, peers[0].inflight.headers), (2, 0));
     assert_eq!(
         (peers[0].last_block, peers[0].last_transaction),
