@@ -260,6 +260,7 @@ impl Types {
             ("()", _) => "`null`".to_owned(),
             ("bool", _) => "true or false".to_owned(),
             ("u8" | "u16" | "u32" | "u64" | "usize" | "i32" | "i64", _) => "integer".to_owned(),
+            ("f64", _) => "number".to_owned(),
             ("String", _) => "text".to_owned(),
             ("Hex", _) => "hex".to_owned(),
             ("Verbosity", _) => "integer, or true or false".to_owned(),
