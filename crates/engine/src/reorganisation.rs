@@ -66,11 +66,11 @@ impl<S: Store> Engine<S> {
             // Where the chain should go is another place now.
             self.note_best_header();
         }
-        if is_new || core::mem::take(&mut self.reorganisations.untold) {
-            if let Some(held) = self.ledger.held_branch()? {
-                let tip = self.view.tip();
-                self.notice(Notice::ReorganisationHeld { held, tip: tip.id, height: tip.height });
-            }
+        if (is_new || core::mem::take(&mut self.reorganisations.untold))
+            && let Some(held) = self.ledger.held_branch()?
+        {
+            let tip = self.view.tip();
+            self.notice(Notice::ReorganisationHeld { held, tip: tip.id, height: tip.height });
         }
         Ok(())
     }

@@ -67,7 +67,7 @@ fn a_held_reorganisation_waits_for_the_operator_and_the_node_goes_on() {
         held_height: 9,
         depth: 5,
     };
-    assert_eq!(status.warnings, [warning.clone()]);
+    assert_eq!(status.warnings, std::slice::from_ref(&warning));
     let text = warning.to_string();
     for part in [first.to_string(), format!("acceptreorg {heavier}")] {
         assert!(text.contains(&part), "{text}");
