@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod blocks;
+mod bounds;
 mod calls;
 mod catching_up;
 mod hostile;
