@@ -2,10 +2,13 @@
 
 use std::{collections::BTreeMap, io, sync::Arc, thread, time::Duration};
 
-use ashlar_engine::{CallId, Engine, Event, Input, Job, JobId, Output, Outputs, output::Notice};
+use ashlar_engine::{
+    CallId, Engine, Event, Input, Job, JobId, Output, Outputs, call::SyncProgress, output::Notice,
+};
 use ashlar_ledger::{RocksStore, StoreError, View};
 use ashlar_network::NetworkHandle;
 use ashlar_rpc::server::ChainEvent;
+use indicatif::HumanDuration;
 use thiserror::Error;
 use tokio::sync::{broadcast, oneshot, watch};
 use tracing::{debug, info, warn};
@@ -167,6 +170,19 @@ impl Running {
     }
 }
 
+fn log_progress(progress: &SyncProgress) {
+    let SyncProgress { height, target_height: target, milliblocks_per_second, seconds_left } =
+        *progress;
+    match milliblocks_per_second {
+        Some(speed) => {
+            let blocks_per_second = format!("{}.{}", speed / 1_000, speed % 1_000 / 100);
+            let left = seconds_left.map(|seconds| HumanDuration(Duration::from_secs(seconds)));
+            info!(height, target, blocks_per_second, left = left.map(display), "catching up");
+        }
+        None => info!(height, target, "catching up"),
+    }
+}
+
 fn log_notice(notice: &Notice) {
     match notice {
         Notice::ClockBehind { header_time, now_seconds } => warn!(
@@ -194,7 +210,8 @@ fn log_notice(notice: &Notice) {
             "a branch with more work leaves the chain deeper than reorg.hold; this node stays, \
              others may not: to go over to it, ashlar-node rpc acceptreorg {}", held.tip
         ),
-        Notice::Syncing { height, target } => info!(height, target, "catching up"),
+        Notice::Syncing(progress) => log_progress(progress),
+        Notice::Lacking(warning) => warn!("{warning}"),
         Notice::Synced { height } => info!(height, "caught up"),
         Notice::TemplateRefused { code, txid } => tracing::error!(
             code,

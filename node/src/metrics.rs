@@ -208,6 +208,7 @@ mod tests {
                 peers: 3,
                 reorganisations: ReorganisationCounts { count: 2, deepest: 9, alarms: 1, held: 1 },
                 warnings: Vec::new(),
+                progress: None,
             },
             mempool: MempoolInfo {
                 count: 5,

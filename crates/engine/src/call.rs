@@ -316,6 +316,21 @@ pub struct SyncStatus {
     pub reorganisations: ReorganisationCounts,
     /// What an operator should know now; empty when all is well.
     pub warnings: Vec<Warning>,
+    /// While it is `syncing`.
+    pub progress: Option<SyncProgress>,
+}
+
+/// How far catching up is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SyncProgress {
+    /// Of the published tip.
+    pub height: u32,
+    /// Where it goes as far as is known: of the best header that can be reached.
+    pub target_height: u32,
+    /// Thousandths of blocks a second over the last minute; `None` in the first seconds.
+    pub milliblocks_per_second: Option<u64>,
+    /// At that speed; `None` where there is none.
+    pub seconds_left: Option<u64>,
 }
 
 /// How often the published tip left a branch.
@@ -358,6 +373,18 @@ pub enum Warning {
         /// Blocks that going over would disconnect.
         depth: u32,
     },
+    /// The node can't catch up: it has no peer that keeps the block that it needs next.
+    OnlyPrunedPeers {
+        /// Of that block.
+        height: u32,
+    },
+    /// Of a branch with more work nobody hands out the blocks.
+    BodiesWithheld {
+        /// The first that is missing.
+        id: BlockId,
+        /// Of that.
+        height: u32,
+    },
 }
 
 impl fmt::Display for Warning {
@@ -374,6 +401,16 @@ impl fmt::Display for Warning {
                  {height}), others may be at {held_tip} (height {held_height}), and going over \
                  would disconnect {depth} blocks; to go over: ashlar-node rpc acceptreorg \
                  {held_tip}"
+            ),
+            Self::OnlyPrunedPeers { height } => write!(
+                f,
+                "block {height} is needed and all peers that had it have pruned it; connect to one \
+                 that keeps all blocks (--peer)"
+            ),
+            Self::BodiesWithheld { id, height } => write!(
+                f,
+                "there is a header chain with more work, and nobody hands out its block {id} at \
+                 height {height}; this node goes by what it can get"
             ),
         }
     }

@@ -189,6 +189,7 @@ impl<S: Store> Engine<S> {
             peers: self.peers.askable().count(),
             reorganisations: self.reorganisation_counts(),
             warnings: self.warnings()?,
+            progress: self.chain.is_syncing().then(|| self.sync_progress()).transpose()?,
         })
     }
 

@@ -12,7 +12,7 @@ use crate::{
     input::Peer,
     job::Job,
     jobs::JobPurpose,
-    limits::{SYNC_LEAD_BLOCKS, SYNC_NOTICE_INTERVAL_MS},
+    limits::SYNC_LEAD_BLOCKS,
     offence::Offence,
     output::{Event, Notice, Output},
 };
@@ -29,7 +29,6 @@ pub(crate) struct Chain {
     /// The best header or the tip moved since `syncing` was found.
     moved: bool,
     syncing: bool,
-    sync_notice_ms: u64,
 }
 
 impl Chain {
@@ -222,23 +221,19 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    /// Says once when the node falls behind, now and then how far it is, and once when it is
-    /// there.
+    /// Says once when the node falls behind, and once when it is there.
     pub(crate) fn update_syncing(&mut self) -> Result<(), StoreError> {
         if !core::mem::take(&mut self.chain.moved) {
             return Ok(());
         }
-        let now_ms = self.now.monotonic_ms;
         let best = self.sync_target()?;
         let tip = self.view.tip();
         let height = tip.height;
         let leads = best.work > tip.work && best.height > height.saturating_add(SYNC_LEAD_BLOCKS);
         let behind = leads || tip.work < self.settings.minimum_work;
         let was_behind = core::mem::replace(&mut self.chain.syncing, behind);
-        let noticed_ms = now_ms.saturating_sub(self.chain.sync_notice_ms);
-        if behind && (!was_behind || noticed_ms >= SYNC_NOTICE_INTERVAL_MS) {
-            self.chain.sync_notice_ms = now_ms;
-            self.notice(Notice::Syncing { height, target: best.height });
+        if behind && !was_behind {
+            self.notice_progress()?;
         }
         if was_behind && !behind {
             self.notice(Notice::Synced { height });

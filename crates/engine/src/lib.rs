@@ -9,7 +9,7 @@
 //!
 //! - `peers` (handshake, scores), `requests` (what we asked), `serve` (what we are asked),
 //!   `offence` (who is to blame for what);
-//! - `headers` and `low_work` (where the chain should go), `download` and `side_branches` (bodies), `chain` (driving
+//! - `headers` and `low_work` (where the chain should go), `download` and `side_branches` (bodies), `progress`, `chain` (driving
 //!   the ledger there, and what follows);
 //! - `relay_blocks`, `relay_transactions` with `batch`, `gather`, `orphans` and `reconcile` (what
 //!   travels by gossip), `recent` (what passed through lately);
@@ -51,6 +51,7 @@ mod offence;
 mod orphans;
 pub mod output;
 mod peers;
+mod progress;
 mod recent;
 mod reconcile;
 mod relay_blocks;
@@ -92,6 +93,7 @@ use crate::{
     limits::{GOSSIP_SILENCE_MS, HOUSEKEEPING_MS, MEMPOOL_EXPIRY_MS, TIMERS_PER_TICK},
     orphans::Orphans,
     peers::Peers,
+    progress::Progress,
     recent::Recent,
     relay_blocks::BlockRelay,
     relay_transactions::TransactionRelay,
@@ -136,6 +138,7 @@ pub struct Engine<S: Store> {
     requests: Requests,
     headers: Headers,
     download: Download,
+    progress: Progress,
     chain: Chain,
     blocks: BlockRelay,
     transactions: TransactionRelay,
@@ -178,6 +181,7 @@ impl<S: Store> Engine<S> {
             requests: Requests::default(),
             headers: Headers::default(),
             download: Download::default(),
+            progress: Progress::default(),
             chain: Chain::default(),
             blocks: BlockRelay::default(),
             transactions: TransactionRelay::default(),
@@ -292,7 +296,8 @@ impl<S: Store> Engine<S> {
         self.headers.dirty = true;
         self.download.dirty = true;
         self.reconcile_dirty = true;
-        self.watch_over_withheld()
+        self.watch_front()?;
+        self.watch_progress()
     }
 
     /// When to send `Tick`, on the monotonic clock; `None`: not until something else happens.

@@ -101,6 +101,11 @@ pub(crate) const MAX_STALL_MS: u64 = 64_000;
 pub(crate) const DOWNLOAD_PAUSE_MS: u64 = 10_000;
 /// See [`DOWNLOAD_PAUSE_MS`].
 pub(crate) const MAX_DOWNLOAD_PAUSE_MS: u64 = 600_000;
+/// Where no peer keeps the next body for so long, though there are some that had it, the operator
+/// is told.
+pub(crate) const ONLY_PRUNED_MS: u64 = 10_000;
+/// Of the tip's height while catching up, one a second: speed is that of the last minute.
+pub(crate) const SPEED_SAMPLES: usize = 60;
 /// Where the best header chain's next body comes from nobody for so long, its bodies count as
 /// withheld: the node is no longer behind because of it.
 pub(crate) const WITHHELD_MS: u64 = 60_000;

@@ -7,7 +7,7 @@ use ashlar_primitives::{BlockId, Txid, Wtxid, wire};
 
 pub use crate::offence::Offence;
 use crate::{
-    call::{Answer, CallError, CallId},
+    call::{Answer, CallError, CallId, SyncProgress, Warning},
     input::{GossipData, InboundId, Peer, RequestId, Ticket},
     job::{Job, JobId},
 };
@@ -133,12 +133,9 @@ pub enum Notice {
         height: u32,
     },
     /// The node is behind and catches up: at the start and then every 10 s.
-    Syncing {
-        /// Of the published tip.
-        height: u32,
-        /// Of the best header.
-        target: u32,
-    },
+    Syncing(SyncProgress),
+    /// What keeps it from catching up, once when that is found.
+    Lacking(Warning),
     /// The node has caught up.
     Synced {
         /// Of the published tip.

@@ -96,7 +96,7 @@ impl<S: Store> Engine<S> {
                 depth,
             }
         });
-        Ok(held.into_iter().chain(deep).collect())
+        Ok(held.into_iter().chain(deep).chain(self.lack_warning()).collect())
     }
 
     /// The operator lets the chain go over to a branch that is held; answered when the tip stands

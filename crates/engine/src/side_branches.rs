@@ -17,7 +17,7 @@ use crate::{
     Engine,
     download::lowest_body,
     input::Peer,
-    limits::{BLOCKS_PER_PEER, WINDOW_BLOCKS, WITHHELD_MS},
+    limits::{BLOCKS_PER_PEER, ONLY_PRUNED_MS, WINDOW_BLOCKS, WITHHELD_MS},
 };
 
 /// What is wanted beside the best header chain. At most one list for each peer.
@@ -25,15 +25,42 @@ use crate::{
 pub(crate) struct SideBranches {
     /// By the branch's highest header: the lowest of its blocks without a body.
     wanted: BTreeMap<BlockId, Vec<(u32, BlockId)>>,
-    /// The first missing body on the way to the best header, and since when it is.
-    front: Option<(BlockId, u64)>,
-    is_withheld: bool,
+    front: Option<Front>,
+    lack: Option<Lack>,
+}
+
+/// The first missing body on the way to the best header.
+#[derive(Clone, Copy, Debug)]
+struct Front {
+    id: BlockId,
+    height: u32,
+    /// Since when it is the first.
+    since_ms: u64,
+}
+
+/// Why the next body on the way to the best header does not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lack {
+    /// All peers that know of it have deleted it.
+    OnlyPruned,
+    /// Those that should have it do not hand it out, or nobody has it.
+    Withheld,
 }
 
 impl SideBranches {
     /// Headers, bodies or the tip changed: what is wanted is found anew.
     pub(crate) fn forget(&mut self) {
         self.wanted.clear();
+    }
+
+    /// Why the node does not get on.
+    pub(crate) const fn lack(&self) -> Option<Lack> {
+        self.lack
+    }
+
+    /// The first missing body on the way to the best header, and its height.
+    pub(crate) fn front(&self) -> Option<(BlockId, u32)> {
+        self.front.map(|front| (front.id, front.height))
     }
 }
 
@@ -106,41 +133,61 @@ impl<S: Store> Engine<S> {
     }
 
     /// Looks whether the best header chain's next body is on its way at all.
-    pub(crate) fn watch_over_withheld(&mut self) -> Result<(), StoreError> {
+    pub(crate) fn watch_front(&mut self) -> Result<(), StoreError> {
         let now_ms = self.now.monotonic_ms;
-        let first = self.ledger.wanted_bodies(1)?.first().map(|&(_, id)| id);
-        let side = &mut self.download.side;
-        let is_old = |since_ms: u64| now_ms.saturating_sub(since_ms) >= WITHHELD_MS;
-        let is_withheld = match (first, side.front) {
-            (Some(id), Some((front, since_ms))) if id == front => {
-                // Nobody is there to ask: that says nothing.
-                is_old(since_ms) && self.peers.askable().next().is_some()
-            }
-            (first, _) => {
-                side.front = first.map(|id| (id, now_ms));
-                false
+        let first = self.ledger.wanted_bodies(1)?.first().copied();
+        let same = self.download.side.front.filter(|front| first == Some((front.height, front.id)));
+        let lack = match same {
+            Some(front) => self.find_lack(front, now_ms.saturating_sub(front.since_ms))?,
+            None => {
+                let new = first.map(|(height, id)| Front { id, height, since_ms: now_ms });
+                self.download.side.front = new;
+                None
             }
         };
-        let side = &mut self.download.side;
-        if core::mem::replace(&mut side.is_withheld, is_withheld) != is_withheld {
+        let before = core::mem::replace(&mut self.download.side.lack, lack);
+        let is_withheld = lack == Some(Lack::Withheld);
+        if (before == Some(Lack::Withheld)) != is_withheld {
             self.ledger.set_withheld(is_withheld);
             self.chain.note_moved();
         }
         Ok(())
     }
 
+    fn find_lack(&mut self, front: Front, waited_ms: u64) -> Result<Option<Lack>, StoreError> {
+        let peers: Vec<Peer> = self.peers.askable().map(|(peer, _)| peer).collect();
+        // That nobody is there to ask says nothing.
+        if peers.is_empty() || waited_ms < ONLY_PRUNED_MS {
+            return Ok(None);
+        }
+        let (mut has_source, mut has_pruned) = (false, false);
+        for peer in peers {
+            self.place_claim(peer)?;
+            match self.useful_range(peer)? {
+                Some((lowest, top)) if (lowest..=top).contains(&front.height) => has_source = true,
+                Some((_, top)) if front.height <= top => has_pruned = true,
+                Some(_) | None => {}
+            }
+        }
+        let is_withheld = waited_ms >= WITHHELD_MS;
+        Ok(match has_pruned && !has_source {
+            true => Some(Lack::OnlyPruned),
+            false => is_withheld.then_some(Lack::Withheld),
+        })
+    }
+
     /// Where synchronisation goes: the best header, or while its bodies are withheld the best one
     /// of those that peers have.
     pub(crate) fn sync_target(&self) -> Result<HeaderState, StoreError> {
         let side = &self.download.side;
-        let Some((front, _)) = side.front.filter(|_| side.is_withheld) else {
+        let Some(front) = side.front.filter(|_| side.lack == Some(Lack::Withheld)) else {
             return Ok(self.ledger.best_header());
         };
         let mut best = self.view.tip().clone();
         for (_, state) in self.peers.askable() {
             let Some(available) = state.available else { continue };
             if self.ledger.failed_code(&available)?.is_none()
-                && !self.ledger.is_descendant(&available, &front)?
+                && !self.ledger.is_descendant(&available, &front.id)?
                 && let Some(end) = self.ledger.header_state(&available)?
                 && end.work > best.work
             {

@@ -11,7 +11,7 @@ use ashlar_primitives::{
 use ashlar_testkit::builder::{Chain, genesis, lock, solve};
 
 use super::world::{World, honest_answer, status_at};
-use crate::{Notice, Peer, RequestId, limits::MAX_WALKS};
+use crate::{Notice, Peer, RequestId, call::Warning, limits::MAX_WALKS};
 
 fn chain_of(blocks: usize) -> (Chain, BlockId) {
     let mut chain = Chain::new(genesis(&[(lock(1), 1_000_000)]));
@@ -74,8 +74,11 @@ fn withhold(says_none: bool) {
     }
     // After a minute it says no longer that it is behind.
     seconds(&mut world, 60);
-    assert!(!world.sync_status(fresh).syncing);
-    assert_eq!(world.sync_status(fresh).best_header_height, 70);
+    let status = world.sync_status(fresh);
+    assert!(!status.syncing && status.best_header_height == 70);
+    let withheld = Warning::BodiesWithheld { id: chain.branch(&heavier)[10].id(), height: 11 };
+    assert_eq!(status.warnings, [withheld.clone()]);
+    assert!(world.nodes[fresh].notices.contains(&Notice::Lacking(withheld)));
     // When somebody hands out the heavier branch, that is the chain.
     world.nodes[fresh].asked.clear();
     let generous = world.hand_at(fresh, &chain, &heavier);
@@ -86,7 +89,8 @@ fn withhold(says_none: bool) {
         world.advance(1_000);
     }
     assert_eq!(world.tip(fresh), heavier);
-    assert!(!world.sync_status(fresh).syncing);
+    let status = world.sync_status(fresh);
+    assert!(!status.syncing && status.warnings.is_empty());
 }
 
 #[test]
@@ -349,4 +353,35 @@ fn a_sync_goes_on_where_it_was_after_a_restart() {
     world.advance(3_000);
     assert_eq!(world.tip(node), tip);
     assert!(matches!(world.nodes[node].notices.last(), Some(Notice::Synced { .. })));
+}
+
+// --- what is told
+
+#[test]
+fn how_far_it_is_and_how_fast_is_told_every_ten_seconds() {
+    let (chain, tip) = chain_of(400);
+    let mut world = World::new();
+    let node = world.add(chain.genesis());
+    let peer = world.hand_at(node, &chain, &tip);
+    let (id, request) = world.take_asked(node, is_headers);
+    world.answer(node, id, honest_answer(&chain, &tip, &request));
+    // Eight blocks a second.
+    for _ in 0..41 {
+        world.advance(1_000);
+        let (id, request) = take_asked_of(&mut world, node, peer, is_bodies).unwrap();
+        world.answer(node, id, honest_answer(&chain, &tip, &request));
+    }
+    let progress = world.sync_status(node).progress.expect("it is catching up");
+    assert_eq!(progress.target_height, 400);
+    // Steps of two seconds are published, so the measure is off by one of them at most.
+    let speed = progress.milliblocks_per_second.unwrap();
+    assert!((7_500..=8_500).contains(&speed), "{progress:?}");
+    let left = u64::from(400 - progress.height) * 1_000 / speed;
+    assert_eq!(progress.seconds_left, Some(left));
+    let told = |notice: &&Notice| matches!(notice, Notice::Syncing(_));
+    assert_eq!(world.nodes[node].notices.iter().filter(told).count(), 5, "at 0, 10, 20, 30, 40 s");
+    world.serve(node, &chain, &tip);
+    world.advance(3_000);
+    assert_eq!(world.tip(node), tip);
+    assert_eq!(world.sync_status(node).progress, None);
 }

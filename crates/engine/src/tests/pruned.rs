@@ -8,7 +8,10 @@ use ashlar_testkit::builder::{Chain, genesis_with, lock};
 use serde_json::json;
 
 use super::world::{World, status_at};
-use crate::call::{Call, CallError};
+use crate::{
+    Notice,
+    call::{Call, CallError, Warning},
+};
 
 /// Blocks every ten minutes: nodes keep 288.
 fn slow_chain(blocks: usize) -> (Chain, BlockId) {
@@ -79,8 +82,13 @@ fn a_fresh_node_takes_old_blocks_from_full_nodes_and_new_ones_from_all() {
     let fresh = world.add(chain.genesis());
     world.connect(fresh, pruned);
     world.advance(120_000);
-    // It has all headers and no way to the first block.
-    assert_eq!(world.sync_status(fresh).best_header_height, 320);
+    // It has all headers and no way to the first block, and says so.
+    let status = world.sync_status(fresh);
+    assert_eq!((status.best_header_height, status.syncing), (320, true));
+    let lacking = Warning::OnlyPrunedPeers { height: 1 };
+    assert_eq!(status.warnings, [lacking.clone()]);
+    let told = world.nodes[fresh].notices.iter();
+    assert_eq!(told.filter(|notice| **notice == Notice::Lacking(lacking.clone())).count(), 1);
     let height = world.nodes[fresh].engine.view.tip().height;
     assert_eq!(height, 0);
     assert!(world.offences(fresh).is_empty() && world.offences(pruned).is_empty());
@@ -90,6 +98,7 @@ fn a_fresh_node_takes_old_blocks_from_full_nodes_and_new_ones_from_all() {
     world.connect(fresh, full);
     world.advance(120_000);
     assert_eq!(world.tip(fresh), tip);
+    assert!(world.sync_status(fresh).warnings.is_empty());
     assert!(world.offences(fresh).is_empty());
 }
 

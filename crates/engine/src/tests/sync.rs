@@ -9,7 +9,7 @@ use ashlar_testkit::builder::{Chain, Plan, genesis, genesis_with, lock};
 use serde_json::json;
 
 use super::world::{World, honest_answer, status_at};
-use crate::{Notice, Offence, RequestFailure};
+use crate::{Notice, Offence, RequestFailure, call::SyncProgress};
 
 fn chain_of(blocks: usize) -> (Chain, BlockId) {
     let mut chain = Chain::new(genesis(&[(lock(1), 1_000_000)]));
@@ -41,7 +41,13 @@ fn a_fresh_node_copies_the_chain() {
     world.connect(fresh, full);
     assert_eq!(world.tip(fresh), tip);
     let notices = &world.nodes[fresh].notices;
-    assert_eq!(notices.first(), Some(&Notice::Syncing { height: 0, target: 100 }));
+    let first = SyncProgress {
+        height: 0,
+        target_height: 100,
+        milliblocks_per_second: None,
+        seconds_left: None,
+    };
+    assert_eq!(notices.first(), Some(&Notice::Syncing(first)));
     assert!(matches!(notices.last(), Some(Notice::Synced { .. })), "{notices:?}");
     assert!(world.offences(fresh).is_empty() && world.offences(full).is_empty());
     let status = world.sync_status(fresh);

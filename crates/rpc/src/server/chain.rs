@@ -1,6 +1,9 @@
 //! Questions about blocks and transactions: all from one view, except for what waits.
 
-use ashlar_engine::{Call, call::AnswerBody};
+use ashlar_engine::{
+    Call,
+    call::{AnswerBody, SyncProgress},
+};
 use ashlar_ledger::{View, view::TipStatus};
 use ashlar_primitives::{BlockId, Encode, OutPoint, Txid};
 
@@ -16,7 +19,7 @@ use crate::{
     error::RpcError,
     types::{
         BlockDetail, BlockResult, BlockSummary, BlockchainInfo, ChainTip, HeaderResult,
-        RawTransactionResult, Text, TransactionBody, TransactionStatus, TxOut,
+        RawTransactionResult, SyncInfo, Text, TransactionBody, TransactionStatus, TxOut,
     },
 };
 
@@ -58,10 +61,22 @@ pub(super) async fn blockchain_info<B: Backend>(
                 pruned: view.history().start > 0 || view.prune_bytes().is_some(),
                 pruneheight: (view.history().start > 0).then_some(view.history().start),
                 prune_target_size: view.prune_bytes(),
+                sync: sync.progress.map(sync_info),
                 warnings,
             })
         })
         .await
+}
+
+fn sync_info(progress: SyncProgress) -> SyncInfo {
+    // Exact up to 2^53, which no speed comes near.
+    let per_second = |milliblocks: u64| milliblocks as f64 / 1_000.0;
+    SyncInfo {
+        height: progress.height,
+        target_height: progress.target_height,
+        blocks_per_second: progress.milliblocks_per_second.map(per_second),
+        seconds_left: progress.seconds_left,
+    }
 }
 
 pub(super) async fn block_id_at<B: Backend>(

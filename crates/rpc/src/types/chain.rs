@@ -15,7 +15,7 @@ pub struct Tip {
 }
 
 /// The answer of `getblockchaininfo`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BlockchainInfo {
     /// When this was true.
     #[serde(flatten)]
@@ -76,8 +76,26 @@ pub struct BlockchainInfo {
     /// room; absent where nothing is pruned any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prune_target_size: Option<u64>,
+    /// How far catching up is; absent when it is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync: Option<SyncInfo>,
     /// What an operator should know now; empty when all is well.
     pub warnings: Vec<String>,
+}
+
+/// How far a node is that catches up.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SyncInfo {
+    /// The height of the best block.
+    pub height: u32,
+    /// The height that it goes to as far as is known.
+    pub target_height: u32,
+    /// Over the last minute; absent in the first seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocks_per_second: Option<f64>,
+    /// At that speed; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<u64>,
 }
 
 /// The end of one branch, as `getchaintips` lists it.

@@ -20,7 +20,7 @@ pub use address::{
 pub use block::{
     BlockDetail, BlockHeader, BlockResult, BlockSummary, CoinbaseDetail, HeaderResult,
 };
-pub use chain::{BlockchainInfo, ChainTip, Tip, TipEvent, TransactionEvent, TxOut};
+pub use chain::{BlockchainInfo, ChainTip, SyncInfo, Tip, TipEvent, TransactionEvent, TxOut};
 pub use mempool::{
     FeeEstimate, MempoolEntry, MempoolInfo, MempoolListing, MempoolResult, SubmitError,
     SubmitResult, SubmitResults, TestResult,

@@ -14,7 +14,7 @@ use ashlar_engine::{
     Answer, Call, CallError, Direction, Peer,
     call::{
         AnswerBody, BlockVerdict, FeeEstimate, InFlight, MempoolEntry, MempoolInfo, PeerInfo,
-        ReorganisationCounts, SubmittedTransaction, SyncStatus, Template, Warning,
+        ReorganisationCounts, SubmittedTransaction, SyncProgress, SyncStatus, Template, Warning,
     },
 };
 use ashlar_ledger::{Ledger, MemoryStore, MovedBlock, Offered, Published, Settings, View};
@@ -203,6 +203,12 @@ impl Fake {
                 peers: 1,
                 reorganisations: ReorganisationCounts { count: 3, deepest: 9, alarms: 1, held: 0 },
                 warnings: self.warnings.lock().unwrap().clone(),
+                progress: self.syncing.load(Ordering::Relaxed).then_some(SyncProgress {
+                    height: 2,
+                    target_height: 1_002,
+                    milliblocks_per_second: Some(12_500),
+                    seconds_left: Some(80),
+                }),
             }),
             Call::EstimateFee { target_blocks } => AnswerBody::Fee(FeeEstimate {
                 feerate_per_kb: 1_000,

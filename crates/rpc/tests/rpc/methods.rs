@@ -60,6 +60,7 @@ async fn blocks(running: &Running, client: &(impl ApiClient + Sync)) {
     assert!(info.target.starts_with("7fffff00"));
     assert_eq!((info.supply, info.claimed), (ALLOCATION + 1_000_000_000, 1_000_000_000));
     assert_eq!((info.coins, info.next_subsidy), (3, 500_000_000));
+    assert_eq!(info.sync, None);
     assert!(!info.initialblockdownload && info.transaction_index && info.address_index);
 
     assert_eq!(client.getblockcount().await.unwrap(), 2);
@@ -289,7 +290,11 @@ async fn mining(running: &Running, client: &(impl ApiClient + Sync)) {
 
     running.node.syncing.store(true, Ordering::Relaxed);
     assert_eq!(code(client.getblocktemplate(request()).await), "warming-up");
-    assert!(client.getblockchaininfo().await.unwrap().initialblockdownload);
+    let info = client.getblockchaininfo().await.unwrap();
+    assert!(info.initialblockdownload);
+    let sync = info.sync.unwrap();
+    assert_eq!((sync.height, sync.target_height), (2, 1_002));
+    assert_eq!((sync.blocks_per_second, sync.seconds_left), (Some(12.5), Some(80)));
     running.node.syncing.store(false, Ordering::Relaxed);
 
     assert_eq!(client.estimatesmartfee(6).await.unwrap().feerate, 1_000);

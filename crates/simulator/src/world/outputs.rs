@@ -220,7 +220,8 @@ impl World {
             Notice::ClockBehind { .. }
             | Notice::Reorganised { .. }
             | Notice::ReorganisationHeld { .. }
-            | Notice::Syncing { .. }
+            | Notice::Syncing(_)
+            | Notice::Lacking(_)
             | Notice::Synced { .. } => Ok(()),
         }
     }
