@@ -73,7 +73,8 @@ pub enum Event {
         /// More blocks were disconnected than [`crate::Settings::reorg_alarm`].
         is_deep: bool,
     },
-    /// The picture of the same published tip, after old blocks were pruned. All readers get it.
+    /// The picture of the same published tip, after old blocks were pruned or a branch was held
+    /// back. All readers get it.
     View(Arc<View>),
     /// A transaction entered the mempool.
     TransactionAccepted {

@@ -97,6 +97,7 @@ impl<S: Store> Ledger<S> {
         }
         self.fail(&first, HELD)?;
         self.commit()?;
+        self.refresh();
         self.has_held = true;
         Ok(true)
     }

@@ -318,8 +318,9 @@ impl<S: Store> Ledger<S> {
         Ok(())
     }
 
-    /// Readers get a view that knows what was pruned, where they are not shown an earlier tip.
-    fn refresh(&mut self) {
+    /// Readers get a view that knows what was just committed, where they are not shown an earlier
+    /// tip.
+    pub(crate) fn refresh(&mut self) {
         if self.live.header.id == self.published.tip.id {
             self.published = Arc::new(self.make_view(self.published.sequence));
             self.refreshed = true;

@@ -6,7 +6,9 @@ mod common;
 use std::sync::Arc;
 
 use ashlar_ledger::{
-    HeaderRefusal, HeldBranch, MemoryStore, Move, Offered, Settings, records::HELD, view::TipStatus,
+    HeaderRefusal, HeldBranch, MemoryStore, Move, Offered, Settings,
+    records::HELD,
+    view::{ChainTip, TipStatus},
 };
 use ashlar_primitives::{Amount, BlockId};
 use ashlar_testkit::builder::{Chain, Plan};
@@ -52,6 +54,9 @@ fn a_held_branch_is_remembered_grows_and_goes_over_by_order() {
     settle(&mut ledger);
     assert!(ledger.take_held() && !ledger.take_held());
     assert_eq!(ledger.best_header().id, first, "synchronisation stays as well");
+    let view = ledger.take_refreshed().unwrap();
+    let is_held = |tip: &ChainTip| tip.id == heavier && tip.status == TipStatus::Held;
+    assert!(view.chain_tips().unwrap().iter().any(is_held), "readers see it at once");
 
     // More of it is nobody's fault, and known by its header alone.
     let longer = chain.extend_by(&heavier, 1);
