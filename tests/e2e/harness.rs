@@ -4,17 +4,16 @@ use std::{
     fs,
     io::Write,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
-use ashlar_rpc::{Client, Credentials, client::ClientError};
+use ashlar_processes::{Launch, PATIENCE, Process, Rpc};
+use ashlar_rpc::ClientError;
 use serde_json::{Value, json};
 
-/// Longest that anything may take before the test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
 /// Of every wallet in these tests.
 const PASSWORD: &str = "correct horse";
@@ -38,13 +37,7 @@ pub(crate) fn binaries() -> PathBuf {
 }
 
 pub(crate) fn binary(name: &str) -> PathBuf {
-    let path = binaries().join(name);
-    assert!(
-        path.exists(),
-        "{} is missing; run `cargo build --release --workspace --bins` first",
-        path.display()
-    );
-    path
+    ashlar_processes::binary(name).unwrap()
 }
 
 /// Polls until `condition` gives a value; fails with `what` when patience ends.
@@ -91,7 +84,7 @@ impl Net {
             datadir: self.path(&format!("node{number}")),
             genesis: genesis.to_owned(),
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
-            child: None,
+            process: None,
         };
         node.start(peers);
         node
@@ -103,7 +96,7 @@ impl Net {
             datadir: datadir.to_owned(),
             genesis: dev_genesis(),
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
-            child: None,
+            process: None,
         };
         node.start(&[]);
         node
@@ -143,28 +136,26 @@ pub(crate) struct Node {
     genesis: PathBuf,
     /// Beside those that every node gets.
     pub(crate) flags: Vec<String>,
-    child: Option<Child>,
+    process: Option<Process>,
 }
 
 impl Node {
     pub(crate) fn start(&mut self, peers: &[&Self]) {
-        assert!(self.child.is_none(), "runs already");
-        let mut command = run_command(&self.datadir);
-        command.arg("--genesis").arg(&self.genesis).args(&self.flags);
-        for peer in peers {
-            command.args(["--peer", &peer.address()]);
-        }
+        assert!(self.process.is_none(), "runs already");
         fs::create_dir_all(&self.datadir).unwrap();
-        drop(fs::remove_file(self.datadir.join("run.json")));
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.log_file()).unwrap();
-        let mut child = command.stderr(log).spawn().unwrap();
-        wait_for("the node is ready", || {
-            if let Some(status) = child.try_wait().unwrap() {
-                panic!("the node ended with {status}:\n{}", self.log());
-            }
-            self.datadir.join("run.json").exists().then_some(())
-        });
-        self.child = Some(child);
+        let mut launch = Launch {
+            node: binary("ashlar-node"),
+            datadir: self.datadir.clone(),
+            genesis: self.genesis.clone(),
+            log: self.log_file(),
+            flags: self.flags.clone(),
+        };
+        for peer in peers {
+            launch.flags.extend(["--peer".to_owned(), peer.address()]);
+        }
+        let mut process = launch.start(&[]);
+        assert!(process.wait_ready().is_some(), "the node is not ready:\n{}", self.log());
+        self.process = Some(process);
     }
 
     fn log_file(&self) -> PathBuf {
@@ -196,12 +187,8 @@ impl Node {
     }
 
     pub(crate) fn try_call(&self, method: &str, params: Value) -> Result<Value, ClientError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let credentials = Credentials::Cookie(self.datadir.join(".cookie"));
         let Value::Array(params) = params else { panic!("parameters are a list") };
-        runtime.block_on(async {
-            Client::connect(&self.rpc_address(), &credentials)?.call(method, params).await
-        })
+        Rpc::connect(&self.datadir).expect("the node runs").call(method, params)
     }
 
     pub(crate) fn call(&self, method: &str, params: Value) -> Value {
@@ -224,11 +211,11 @@ impl Node {
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.child.as_ref().expect("runs").id()
+        self.process.as_ref().expect("runs").id()
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
-        self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
+        self.process.as_mut().is_some_and(|process| !process.has_ended())
     }
 
     /// What an operator should know.
@@ -239,32 +226,27 @@ impl Node {
 
     /// Waits until it ends by itself.
     pub(crate) fn wait(&mut self) -> std::process::ExitStatus {
-        let mut child = self.child.take().expect("runs");
-        wait_for("the node ends by itself", || child.try_wait().unwrap())
+        let mut process = self.process.take().expect("runs");
+        process.wait(PATIENCE).expect("the node ends by itself")
     }
 
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
-        let mut child = self.child.take().expect("runs");
-        child.kill().unwrap();
-        child.wait().unwrap();
+        drop(self.process.take().expect("runs"));
     }
 
     /// SIGTERM; the node must end well.
     pub(crate) fn stop(&mut self) {
-        let mut child = self.child.take().expect("runs");
-        signal(child.id(), "TERM");
-        let status = wait_for("the node stops", || child.try_wait().unwrap());
+        let mut process = self.process.take().expect("runs");
+        process.signal("TERM");
+        let status = process.wait(PATIENCE).expect("the node stops");
         assert!(status.success(), "ended with {status}:\n{}", self.log());
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            drop(child.kill());
-            drop(child.wait());
-        }
+        drop(self.process.take());
         if thread::panicking() {
             eprintln!("--- log of {}\n{}", self.datadir.display(), self.log());
         }

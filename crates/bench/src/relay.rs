@@ -35,7 +35,7 @@ enum Topology {
 
 /// Measures this part.
 pub fn run(bench: &mut Bench<'_>) -> Outcome<()> {
-    let sizes = bench.scale.relay;
+    let sizes = bench.scale.relay.clone();
     let most = sizes.iter().map(|(payments, _)| *payments).max().unwrap_or(1);
     eprintln!("{PART}: making {most} coins");
     let (payments, lead) = Payments::new(bench.seed, most);
@@ -47,7 +47,7 @@ pub fn run(bench: &mut Bench<'_>) -> Outcome<()> {
             found(&nodes, &tips, made)?;
         }
         let mut payments = payments.clone();
-        for (count, blocks) in sizes {
+        for &(count, blocks) in &sizes {
             measure(bench, shape, (&nodes, &tips), &mut payments, (count, blocks))?;
         }
     }

@@ -25,7 +25,7 @@ pub struct Launch {
     pub datadir: PathBuf,
     /// The chain.
     pub genesis: PathBuf,
-    /// Where its log goes: never into the data directory, whose disk may fail.
+    /// Where its log is appended: not into a data directory whose disk may fail.
     pub log: PathBuf,
     /// Further flags.
     pub flags: Vec<String>,
@@ -63,11 +63,12 @@ impl Launch {
     pub fn start(&self, tracer: &[String]) -> Process {
         // It may be on a disk that the last fault left read-only: then the node says so.
         drop(fs::remove_file(self.datadir.join("run.json")));
-        let log = File::create(&self.log).expect("a log file");
+        let log = File::options().create(true).append(true).open(&self.log).expect("a log file");
+        let log_start = log.metadata().map_or(0, |metadata| metadata.len());
         let child = self.command(tracer).stderr(log).spawn();
         let child =
             child.unwrap_or_else(|error| panic!("{} or its tracer: {error}", self.node.display()));
-        Process { child, datadir: self.datadir.clone(), log: self.log.clone() }
+        Process { child, datadir: self.datadir.clone(), log: self.log.clone(), log_start }
     }
 
     /// Runs another command of the node's program on the data directory, to its end: whether it
@@ -89,6 +90,8 @@ pub struct Process {
     child: Child,
     datadir: PathBuf,
     log: PathBuf,
+    /// Length of the log when it was started, in bytes.
+    log_start: u64,
 }
 
 impl Process {
@@ -128,6 +131,15 @@ impl Process {
         self.child.id()
     }
 
+    /// A signal by its name (`TERM`, `INT`, `STOP`, …).
+    ///
+    /// # Panics
+    /// Where it can't be sent: the process ended, and was waited for.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.id().to_string()]).status();
+        assert!(status.is_ok_and(|status| status.success()), "no signal for {}", self.id());
+    }
+
     /// SIGKILL, and the end awaited.
     pub fn kill(&mut self) {
         // An error says that it ended by itself.
@@ -135,9 +147,11 @@ impl Process {
         drop(self.child.wait());
     }
 
-    /// What it logged.
+    /// What it logged since it was started.
     pub fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
+        let log = fs::read(&self.log).unwrap_or_default();
+        let start = usize::try_from(self.log_start).unwrap_or(usize::MAX);
+        String::from_utf8_lossy(log.get(start..).unwrap_or_default()).into_owned()
     }
 
     /// The end of it.
@@ -158,7 +172,7 @@ pub fn tail(text: &str) -> String {
     lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
 }
 
-/// SIGKILL to a process that may be gone.
+/// SIGKILL to a process that may be gone, and is not this one's child to wait for.
 pub fn kill(pid: u32) {
     drop(Command::new("kill").args(["-KILL", &pid.to_string()]).stderr(Stdio::null()).status());
 }
