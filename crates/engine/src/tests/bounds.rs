@@ -84,6 +84,8 @@ const TABLE: &[(&str, Tried)] = &[
     ("MAX_STALL_MS", Pace),
     ("DOWNLOAD_PAUSE_MS", Pace),
     ("MAX_DOWNLOAD_PAUSE_MS", Pace),
+    ("ONLY_PRUNED_MS", Pace),
+    ("SPEED_SAMPLES", Not("the node's own clock fills it, once a second")),
     ("WITHHELD_MS", Pace),
     ("RELAY_DEPTH", By("a_branch_with_less_work_than_the_sixth_last_block_is_not_passed_on")),
     ("MAX_PENDING_BLOCKS", By("announced_blocks_under_way_are_bounded_in_all")),
