@@ -23,7 +23,8 @@ pub(crate) const CONFIG_FILE: &str = "ashlar.toml";
 const DEFAULT_LISTEN: &str = "/ip4/0.0.0.0/tcp/9333";
 const DEFAULT_RPC_LISTEN: &str = "127.0.0.1:9332";
 /// Libraries tell of what peers do to them, as often as peers like; the rooms log that themselves.
-const DEFAULT_LOG: &str = "info,libp2p=error,yamux=error,multistream_select=error,hickory=error";
+const DEFAULT_LOG: &str =
+    "info,libp2p=error,yamux=off,multistream_select=error,hickory=error,quinn=error";
 
 /// How much memory the node takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]

@@ -96,7 +96,7 @@ fn nodes_meet_over_quic_where_they_listen_for_it() {
     b.call("addnode", json!([a.address_with("/quic-v1"), "add"]));
     wait_for_one_tip(&[&a, &b]);
     let peer = b.call("getpeerinfo", json!([]))[0].clone();
-    assert!(peer["address"].as_str().unwrap().contains("/quic-v1"), "{peer}");
+    assert!(peer["addr"].as_str().unwrap().contains("/quic-v1"), "{peer}");
     // and blocks travel by gossip, both ways
     a.generate(1, &miner);
     wait_for_one_tip(&[&a, &b]);

@@ -283,6 +283,9 @@ mod tests {
             list.iter().map(|ban| (ban.who.as_str(), ban.until - START.unix_seconds)).collect();
         assert_eq!(told, [("192.0.2.1", 5), (peer.as_str(), 10), ("2001:db8::/64", 30)]);
         assert_eq!(list[1].reason, "rude");
+        bans.set("192.0.2.3", 40, &"ä".repeat(MAX_BAN_REASON + 1), START).unwrap();
+        assert_eq!(bans.list(START)[3].reason, "ä".repeat(MAX_BAN_REASON));
+        bans.lift("192.0.2.3").unwrap();
         bans.lift("2001:db8::77").expect("the same /64");
         bans.lift("2001:db8::/64").expect_err("lifted");
         assert!(bans.set("8.8.8", 1, "", START).is_err());

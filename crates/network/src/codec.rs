@@ -255,6 +255,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_claimed_length_alone_costs_little() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let max = SyncCodec::new(MAX_BLOCK_BYTES).max_answer(tag::BLOCKS);
+        let read = || drop(runtime.block_on(answer_from(tag::BLOCKS, max, &[])));
+        let cost = allocation_counter::measure(read).bytes_max;
+        let most = FRAME_FIRST_ALLOCATION as u64 + (16 << 10);
+        assert!((FRAME_FIRST_ALLOCATION as u64..most).contains(&cost), "{cost} bytes of {max}");
+    }
+
     #[tokio::test]
     async fn what_does_not_decode_is_told_apart() {
         assert!(matches!(request_from(1, &[99]).await, Ok(SyncRequest::Junk(_))), "unknown tag");

@@ -385,6 +385,22 @@ mod tests {
     }
 
     #[test]
+    fn so_many_dials_go_on_at_one_time_and_no_more() {
+        let mut dialler = dialler();
+        for port in 1..=100 {
+            dialler.keep(&format!("/ip4/127.0.0.1/tcp/{port}")).unwrap();
+        }
+        let dials = due(&mut dialler, 0, 0, &[]);
+        assert_eq!(dials.len(), MAX_PENDING_OUTBOUND);
+        for (id, dial) in (1..).zip(dials) {
+            dialler.started(ConnectionId::new_unchecked(id), dial.target);
+        }
+        assert!(due(&mut dialler, 0, 0, &[]).is_empty());
+        dialler.ended(ConnectionId::new_unchecked(1)).expect("under way");
+        assert_eq!(due(&mut dialler, 0, 0, &[]).len(), 1);
+    }
+
+    #[test]
     fn the_banned_are_not_dialled() {
         let mut dialler = dialler();
         dialler.keep(KEPT).unwrap();

@@ -174,6 +174,24 @@ mod tests {
     }
 
     #[test]
+    fn gossipsub_is_told_every_limit() {
+        let config = config(&Topics::new(&names()));
+        assert_eq!(config.heartbeat_interval(), HEARTBEAT);
+        assert_eq!(config.history_length(), GOSSIP_HISTORY);
+        assert_eq!(config.connection_handler_queue_len(), GOSSIP_QUEUE);
+        assert_eq!(config.publish_queue_duration(), GOSSIP_PATIENCE);
+        assert_eq!(config.forward_queue_duration(), GOSSIP_PATIENCE);
+        assert_eq!(config.max_control_message_size(), MAX_CONTROL_BYTES);
+        assert_eq!(config.max_control_messages_sent(), MAX_GOSSIP_IDS);
+        assert_eq!(config.max_ihave_messages_heartbeat(), MAX_IHAVES);
+        assert_eq!(config.gossip_retransimission(), MAX_RETRANSMISSIONS);
+        assert_eq!(config.max_publish_messages(), MAX_MESSAGES_PER_RPC);
+        assert_eq!(config.iwant_followup_time(), PROMISE_TIMEOUT);
+        assert_eq!(config.prune_backoff(), PRUNE_BACKOFF);
+        assert!(config.validate_messages() && !config.do_px());
+    }
+
+    #[test]
     fn limits_are_by_topic() {
         let topics = Topics::new(&names());
         let config = config(&topics);

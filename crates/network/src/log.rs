@@ -56,6 +56,9 @@ mod tests {
     #[test]
     fn nothing_a_peer_says_moves_the_cursor() {
         assert_eq!(printable("ok\n\x1b[31mforged"), "ok\\n\\u{1b}[31mforged");
+        let longest = "x".repeat(MAX_LOGGED_TEXT);
+        assert_eq!(printable(&longest), longest);
+        assert_eq!(printable(&format!("{longest}x")), format!("{longest}…"));
         assert!(printable(&"é".repeat(10_000)).len() < 1_200);
     }
 }

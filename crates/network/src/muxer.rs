@@ -138,3 +138,89 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, time::Duration};
+
+    use futures::{AsyncWriteExt, future::join_all};
+    use libp2p::tcp::tokio::TcpStream;
+    use tokio::{net::TcpListener, time::timeout};
+
+    use super::*;
+
+    /// Both ends of a connection: ours, and one of a peer that keeps to no limits of its own.
+    async fn pair() -> (Muxer<TcpStream>, Connection<TcpStream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let dial = tokio::net::TcpStream::connect(listener.local_addr().unwrap());
+        let (far, near) = tokio::join!(dial, listener.accept());
+        let Ok(ours) = Yamux::default().upgrade_inbound(TcpStream(near.unwrap().0), "").await;
+        let mut greedy = yamux::Config::default();
+        greedy.set_read_after_close(true);
+        (ours, Connection::new(TcpStream(far.unwrap()), greedy, Mode::Client))
+    }
+
+    /// Takes what comes and reads none of it, until the connection ends.
+    async fn hoard(mut ours: Muxer<TcpStream>) -> io::Error {
+        let mut streams = Vec::new();
+        loop {
+            let next = poll_fn(|cx| match Pin::new(&mut ours).poll_inbound(cx) {
+                Poll::Pending => Pin::new(&mut ours).poll(cx).map_ok(|_| None),
+                stream => stream.map_ok(Some),
+            });
+            match next.await {
+                Ok(stream) => streams.extend(stream),
+                Err(error) => return error,
+            }
+        }
+    }
+
+    async fn open(peer: &mut Connection<TcpStream>, count: usize) -> Vec<yamux::Stream> {
+        let mut streams = Vec::new();
+        for _ in 0..count {
+            streams.push(poll_fn(|cx| peer.poll_new_outbound(cx)).await.unwrap());
+        }
+        streams
+    }
+
+    #[tokio::test]
+    async fn a_peer_whose_data_nobody_reads_sends_a_window_and_no_more() {
+        let (ours, mut peer) = pair().await;
+        let ours = tokio::spawn(hoard(ours));
+        let streams = open(&mut peer, MAX_STREAMS).await;
+        let peer = tokio::spawn(async move {
+            poll_fn(|cx| peer.poll_next_inbound(cx)).await.is_none_or(|next| next.is_err())
+        });
+        let sent = streams.into_iter().map(async |mut stream| {
+            let mut sent = 0;
+            // Where a write does not go on for so long, the window is used up.
+            while let Ok(written) =
+                timeout(Duration::from_secs(5), stream.write(&[7; 16 << 10])).await
+            {
+                sent += written.unwrap();
+            }
+            (sent, stream)
+        });
+        let sent = join_all(sent).await;
+        let all: usize = sent.iter().map(|(sent, _)| sent).sum();
+        assert_eq!(all, MAX_CONNECTION_WINDOW_BYTES, "all of it and no byte more");
+        assert!(!ours.is_finished() && !peer.is_finished(), "which is within the rules");
+    }
+
+    #[tokio::test]
+    async fn a_stream_too_many_ends_the_connection() {
+        let (ours, mut peer) = pair().await;
+        let ours = tokio::spawn(hoard(ours));
+        let mut streams = open(&mut peer, MAX_STREAMS + 1).await;
+        let peer = tokio::spawn(async move {
+            while let Some(Ok(_)) = poll_fn(|cx| peer.poll_next_inbound(cx)).await {}
+        });
+        for stream in &mut streams {
+            // a stream is told of with its first byte
+            stream.write_all(&[1]).await.unwrap_or_default();
+            stream.flush().await.unwrap_or_default();
+        }
+        timeout(Duration::from_secs(20), ours).await.expect("it ends").unwrap();
+        timeout(Duration::from_secs(20), peer).await.expect("for both").unwrap();
+    }
+}

@@ -62,22 +62,19 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     #[test]
-    fn a_peer_has_its_burst_and_then_its_rate() {
-        let mut bucket = Bucket::of_peer();
-        let mut sent = 0;
-        while bucket.is_open(1) {
-            bucket.spend(MIB);
-            sent += MIB as u64;
-        }
-        assert_eq!(sent, UPLOAD_BURST_BYTES);
-        for second in 1..60 {
-            let now_ms = 1 + second * 1_000;
-            while bucket.is_open(now_ms) {
-                bucket.spend(MIB);
-                sent += MIB as u64;
+    fn each_bucket_has_its_burst_and_then_its_rate() {
+        for (mut bucket, burst, rate) in [
+            (Bucket::of_peer(), UPLOAD_BURST_BYTES, UPLOAD_BYTES_PER_SECOND),
+            (Bucket::of_all(), UPLOAD_TOTAL_BURST_BYTES, UPLOAD_TOTAL_BYTES_PER_SECOND),
+        ] {
+            let mut sent = 0;
+            for second in 0..60 {
+                while bucket.is_open(1 + second * 1_000) {
+                    bucket.spend(MIB);
+                    sent += MIB as u64;
+                }
+                assert_eq!(sent, burst + second * rate, "after {second} s");
             }
-            let allowed = UPLOAD_BURST_BYTES + second * UPLOAD_BYTES_PER_SECOND;
-            assert!(sent >= allowed && sent <= allowed + MIB as u64, "{sent} in {second} s");
         }
     }
 

@@ -51,6 +51,11 @@ pub(super) struct Exchanges {
     upload: Bucket,
 }
 
+/// Whether one more answer may wait for its peer.
+const fn has_room(queued_bytes: usize, answer_bytes: usize) -> bool {
+    queued_bytes.saturating_add(answer_bytes) <= MAX_ANSWER_BYTES_QUEUED
+}
+
 impl Default for Exchanges {
     fn default() -> Self {
         Self {
@@ -182,7 +187,7 @@ impl Task {
             asking.channel = None;
             return;
         };
-        if exchanges.queued_bytes.saturating_add(frame.len()) > MAX_ANSWER_BYTES_QUEUED {
+        if !has_room(exchanges.queued_bytes, frame.len()) {
             tracing::debug!(peer = %asking.peer, "a request refused: too many answers on their way");
             asking.channel = None;
             return;
@@ -242,5 +247,17 @@ impl Task {
             self.exchanges.held.remove(&asking.number);
             self.exchanges.queued_bytes -= asking.queued_bytes;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_on_their_way_have_a_bound() {
+        assert!(has_room(MAX_ANSWER_BYTES_QUEUED - 9, 9));
+        assert!(!has_room(MAX_ANSWER_BYTES_QUEUED - 9, 10));
+        assert!(!has_room(1, usize::MAX));
     }
 }

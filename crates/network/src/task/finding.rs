@@ -44,6 +44,11 @@ impl Lookups {
     }
 }
 
+/// Whether there are more on this link than mDNS may know of.
+const fn is_crowd(neighbours: usize) -> bool {
+    neighbours > MAX_NEIGHBOURS
+}
+
 impl Task {
     pub(super) fn look_up(&mut self, now: u64) {
         let has_enough = self.peers.outbound() >= WANTED_OUTBOUND;
@@ -72,7 +77,7 @@ impl Task {
             self.dialler.book.rumour(peer, told.into_iter().collect());
         }
         let mdns = &mut self.swarm.behaviour_mut().mdns;
-        if mdns.as_ref().is_some_and(|mdns| mdns.discovered_nodes().len() > MAX_NEIGHBOURS) {
+        if mdns.as_ref().is_some_and(|mdns| is_crowd(mdns.discovered_nodes().len())) {
             *mdns = None.into();
             tracing::warn!(
                 "more than {MAX_NEIGHBOURS} peers on this link; mDNS is off until the next start"
@@ -102,6 +107,11 @@ impl Task {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_has_room_for_so_many() {
+        assert!(!is_crowd(MAX_NEIGHBOURS) && is_crowd(MAX_NEIGHBOURS + 1));
+    }
 
     #[test]
     fn lookups_slow_down_until_there_is_news() {

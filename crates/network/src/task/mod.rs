@@ -53,6 +53,7 @@ struct LogBudgets {
     stranger: LogBudget,
     refused: LogBudget,
     listener: LogBudget,
+    unpublished: LogBudget,
 }
 
 pub(crate) struct Task {

@@ -124,7 +124,10 @@ impl Task {
             // others will hear of it when they ask for our status
             Err(PublishError::NoPeersSubscribedToTopic) => tracing::debug!("nobody to publish to"),
             Err(PublishError::AllQueuesFull(peers)) => {
-                tracing::warn!(peers, "published to nobody: the queues of all peers are full");
+                if let Some(left_out) = self.budgets.unpublished.take(self.now()) {
+                    let why = "the queues of all peers are full";
+                    tracing::warn!(peers, left_out, "published to nobody: {why}");
+                }
             }
             Err(error) => tracing::error!("can't publish: {}", printable(&error.to_string())),
         }

@@ -6,7 +6,7 @@ use ashlar_engine::{
     Direction, InboundId, Input, Offence, Output, PeerConnected, RequestFailure, RequestId, Verdict,
 };
 use ashlar_primitives::{BlockId, wire};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::rig::{Node, Over, PATIENCE, log, over_both, transaction, until};
 
@@ -16,6 +16,7 @@ over_both!(
     who_downloads_without_end_waits_and_keeps_nobody_else_waiting,
     a_full_lane_refuses_requests_and_ignores_gossip,
     gossip_passes_a_third_only_when_it_accepts,
+    verdicts_that_are_due_are_bounded_in_number_and_time,
     two_nodes_that_dial_each_other_at_once_are_connected_once_and_well,
     a_cut_peer_stays_out_as_long_as_it_is_banned,
     a_peer_is_disconnected_by_number_identity_or_address_and_comes_back,
@@ -193,6 +194,41 @@ async fn gossip_passes_a_third_only_when_it_accepts(over: Over) {
     assert_eq!(seen, b"accepted");
     last.handle.perform(Output::Verdict(ticket, Verdict::Accept));
     assert_eq!(first.connected().len() + last.connected().len(), 2);
+}
+
+async fn verdicts_that_are_due_are_bounded_in_number_and_time(over: Over) {
+    const MAX_TICKETS: usize = 1_024;
+    let (a, b) = pair(over).await;
+    a.peer(&b).await;
+    warm_up(&a, &[&b]).await;
+    b.stop_clock();
+    // a warm-up's last batch may still come; its ticket counts
+    let mut tickets = Vec::new();
+    let mut published = 0;
+    while tickets.len() < MAX_TICKETS || published < MAX_TICKETS + 64 {
+        for _ in 0..64 {
+            published += 1;
+            a.publish(vec![transaction(&format!("{published} of {}", a.identity))]);
+        }
+        while let Ok((ticket, _)) = timeout(Duration::from_millis(500), b.batch()).await {
+            tickets.push(ticket);
+        }
+    }
+    assert_eq!(tickets.len(), MAX_TICKETS, "{published} were sent");
+    // what is over is ignored: there is room again for what comes later
+    b.put_forward(9_000);
+    let mut late = 0;
+    until("later ones are heard", async || {
+        late += 1;
+        a.publish(vec![transaction(&format!("{late} later of {}", a.identity))]);
+        timeout(Duration::from_millis(200), b.batch()).await.is_ok()
+    })
+    .await;
+    for ticket in tickets {
+        // nobody is harmed by a verdict that comes too late
+        b.handle.perform(Output::Verdict(ticket, Verdict::Accept));
+    }
+    assert_eq!(b.connected(), std::slice::from_ref(&a.identity));
 }
 
 async fn two_nodes_that_dial_each_other_at_once_are_connected_once_and_well(over: Over) {

@@ -90,6 +90,30 @@ async fn silent_connections_fill_the_handshakes_only_for_a_while() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_never_says_who_it_is_is_let_go() {
+    let victim = node(1, |_| {}).await;
+    victim.stop_clock();
+    let mut swarm = SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_behaviour(|_| libp2p::swarm::dummy::Behaviour)
+        .unwrap()
+        .with_swarm_config(|config| config.with_idle_connection_timeout(PATIENCE * 10))
+        .build();
+    let identity = swarm.local_peer_id().to_string();
+    swarm.dial(victim.address.parse::<Multiaddr>().unwrap()).unwrap();
+    let mut next = async || timeout(PATIENCE, swarm.select_next_some()).await;
+    while !matches!(next().await.unwrap(), SwarmEvent::ConnectionEstablished { .. }) {}
+    victim.put_forward(14_999);
+    still_serves(&victim).await;
+    victim.put_forward(1);
+    while !matches!(next().await.unwrap(), SwarmEvent::ConnectionClosed { .. }) {}
+    let rest = victim.rest();
+    assert!(!rest.iter().any(|input| input.contains(&identity)), "the engine never heard of it");
+}
+
 // ---- our own protocols
 
 over_both!(

@@ -7,6 +7,7 @@ mod discovery;
 mod exchange;
 mod gossip;
 mod hostile;
+mod limits;
 mod rig;
 mod standing;
 mod starting;

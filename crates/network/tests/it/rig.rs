@@ -173,6 +173,12 @@ impl Node {
         *self.stopped.lock().unwrap() = Some(now_ms);
     }
 
+    /// Puts a stopped clock forward.
+    pub(crate) fn put_forward(&self, ms: u64) {
+        let mut stopped = self.stopped.lock().unwrap();
+        *stopped = Some(stopped.expect("stopped before") + ms);
+    }
+
     pub(crate) fn start_clock(&self) {
         *self.stopped.lock().unwrap() = None;
     }
