@@ -71,6 +71,14 @@ pub enum Violation {
     PaymentRefused { node: NodeId, code: &'static str },
     #[error("{node} marked block {id} invalid ({code}), the model says {model:?}")]
     OtherVerdict { node: NodeId, id: BlockId, code: &'static str, model: Option<&'static str> },
+    #[error("{node} says {code:?} of a transaction, the model says {model:?}")]
+    OtherTransactionVerdict {
+        node: NodeId,
+        code: Option<&'static str>,
+        model: Option<&'static str>,
+    },
+    #[error("{node} refuses a block for {code}, the model says {model:?}")]
+    OtherBlockVerdict { node: NodeId, code: &'static str, model: Option<&'static str> },
     #[error("{node} stands on block {id}, which is not valid: {model:?}")]
     InvalidChain { node: NodeId, id: BlockId, model: Option<&'static str> },
     #[error("{node} made a block that the model refuses: {code}")]

@@ -15,9 +15,11 @@
 //! Reading order: [`scenario`] and [`faults`] (what a seed decides), [`queue`] (time), [`world`] (the loop and
 //! what it does with each output), [`links`] and [`mesh`] (how messages travel; [`readable`]
 //! sees to it that they could), [`node`] (one
-//! engine and the promises open around it), [`people`] (miners and wallets), [`invariants`],
-//! [`trace`] and [`report`].
+//! engine and the promises open around it), [`people`] and [`purse`] (miners and wallets), [`villain`] and
+//! [`craft`] (who does not keep the rules, and what he makes), [`invariants`],
+//! [`trace`], [`report`], and [`swarm`] (many worlds).
 
+pub mod craft;
 pub mod faults;
 pub mod invariants;
 pub mod judge;
@@ -25,12 +27,15 @@ pub mod links;
 pub mod mesh;
 pub mod node;
 pub mod people;
+pub mod purse;
 pub mod queue;
 pub mod random;
 pub mod readable;
 pub mod report;
 pub mod scenario;
+pub mod swarm;
 pub mod trace;
+pub mod villain;
 pub mod world;
 
 pub use invariants::{Class, Violation};

@@ -39,6 +39,8 @@ pub enum Message {
     Request(RequestId, wire::Request),
     /// The answer to the question of that number; `None`: refused.
     Answer(RequestId, Option<wire::Answer>),
+    /// An answer that no receiver can read: from nobody honest.
+    Unreadable(RequestId),
 }
 
 /// A message that could not arrive because the link was cut.
@@ -120,17 +122,27 @@ impl Links {
                 }
             }
         }
+        // Nobody depends on a villain: they come in addition.
+        for (index, villain) in scenario.villains.iter().enumerate() {
+            for victim in &villain.victims {
+                chosen.insert((victim.0, scenario.nodes + index));
+            }
+        }
         let quality = scenario.links;
         let (least, most) = (quality.least, quality.most);
         let pairs = chosen
             .into_iter()
             .map(|(a, b)| {
-                let (dialler, listener) = if random.random() { (a, b) } else { (b, a) };
+                let is_villain = b >= scenario.nodes;
+                let (dialler, listener) = match is_villain || random.random() {
+                    true => (b, a),
+                    false => (a, b),
+                };
                 let latency = between(&mut random, least, most);
                 Pair { dialler: NodeId(dialler), listener: NodeId(listener), latency }
             })
             .collect();
-        let uplinks = (0..scenario.nodes)
+        let uplinks = (0..scenario.nodes + scenario.villains.len())
             .map(|_| Uplink {
                 bytes_per_second: random.random_range(quality.uplink_least..=quality.uplink_most),
                 free_at: Duration::ZERO,
@@ -347,6 +359,7 @@ mod tests {
         let kind = FaultKind::Cut { far, way: Way::Both, silent: true };
         let [from, until] = [10, 20].map(Duration::from_secs);
         scenario.faults = vec![Fault { from, until, kind }];
+        scenario.villains.clear();
         scenario.links.reorder_per_mille = 0;
         let links = Links::new(&scenario);
         (scenario, links)

@@ -1,8 +1,11 @@
 //! `ashlar-sim`: runs simulated worlds from seeds.
 
-use std::{ops::Range, panic::AssertUnwindSafe, process::ExitCode, time::Instant};
+use std::{ops::Range, process::ExitCode, time::Instant};
 
-use ashlar_simulator::{Class, Failure, Report, Scenario, World};
+use ashlar_simulator::{
+    Class, Scenario,
+    swarm::{CODES, Ending, Plan, run},
+};
 use clap::{Parser, Subcommand};
 
 /// A promise was broken that must always hold.
@@ -11,6 +14,8 @@ const EXIT_SAFETY: u8 = 2;
 const EXIT_LIVENESS: u8 = 3;
 /// A node's code panicked.
 const EXIT_PANIC: u8 = 4;
+/// The worlds did not reach enough of what they are to reach.
+const EXIT_COVERAGE: u8 = 5;
 
 /// Runs many Ashlar nodes in one deterministic world, in virtual time, from one seed.
 #[derive(Debug, Parser)]
@@ -37,7 +42,7 @@ enum Command {
         #[arg(long)]
         trace: bool,
     },
-    /// Runs the worlds of many seeds, one line each, up to the first that fails.
+    /// Runs the worlds of many seeds, one line each, up to the first that fails; totals at the end.
     Swarm {
         /// From the first to before the second: `0..100`.
         #[arg(long, value_parser = parse_range)]
@@ -48,6 +53,28 @@ enum Command {
         /// How long, in virtual minutes, at least 10.
         #[arg(long)]
         minutes: Option<u64>,
+        /// How many worlds side by side.
+        #[arg(long, default_value_t = 1)]
+        threads: usize,
+        /// Runs each world twice: the same seed must give the same trace.
+        #[arg(long)]
+        twice: bool,
+        /// Fails where fewer of the causes of refusal were reached, in percent.
+        #[arg(long)]
+        coverage: Option<u32>,
+    },
+    /// Plants one bug after the other in all nodes; each must be found within these seeds.
+    #[cfg(feature = "canaries")]
+    Canaries {
+        /// From the first to before the second.
+        #[arg(long, value_parser = parse_range, default_value = "0..200")]
+        seeds: Range<u64>,
+        /// How long, in virtual minutes, at least 10.
+        #[arg(long)]
+        minutes: Option<u64>,
+        /// How many worlds side by side.
+        #[arg(long, default_value_t = 1)]
+        threads: usize,
     },
 }
 
@@ -59,41 +86,66 @@ fn parse_range(text: &str) -> Result<Range<u64>, String> {
     if range.is_empty() { Err(usage()) } else { Ok(range) }
 }
 
-/// How a world ended.
-enum Ending {
-    Kept(Box<Report>),
-    Broken(Box<Failure>),
-    Panicked { seed: u64 },
+/// Plants one bug after the other; each must be found.
+#[cfg(feature = "canaries")]
+fn canaries(seeds: &Range<u64>, minutes: Option<u64>, threads: usize) -> ExitCode {
+    for canary in ashlar_ledger::canary::Canary::ALL {
+        canary.plant();
+        let begun = Instant::now();
+        let plan = Plan { seeds: seeds.clone(), nodes: None, minutes, threads, twice: false };
+        let (_, bad) = plan.run(|_| ());
+        let found = match bad {
+            Some(Ending::Broken(failure)) => {
+                format!("seed {}: {}", failure.scenario.seed, failure.violation)
+            }
+            Some(Ending::Panicked { seed }) => format!("seed {seed}: a panic"),
+            Some(Ending::Differs { .. } | Ending::Kept(_)) | None => {
+                println!("{canary:?}: NOT FOUND in {seeds:?}");
+                return ExitCode::from(EXIT_COVERAGE);
+            }
+        };
+        println!("{canary:?}: found in {:.1?}, {found}", begun.elapsed());
+    }
+    ExitCode::SUCCESS
 }
 
-/// Runs a world. A panic's own message has gone to standard error when this returns.
-fn run(scenario: Scenario, trace: bool) -> Ending {
-    let seed = scenario.seed;
-    let world = AssertUnwindSafe(|| World::new(scenario, trace).run());
-    match std::panic::catch_unwind(world) {
-        Ok(Ok(report)) => Ending::Kept(Box::new(report)),
-        Ok(Err(failure)) => Ending::Broken(failure),
-        Err(_) => Ending::Panicked { seed },
+/// Tells people of a bad end, and the exit code.
+fn conclude(ending: Ending) -> ExitCode {
+    match ending {
+        Ending::Kept(_) => ExitCode::SUCCESS,
+        Ending::Broken(failure) => {
+            println!("{failure}");
+            ExitCode::from(match failure.violation.class() {
+                Class::Safety => EXIT_SAFETY,
+                Class::Liveness => EXIT_LIVENESS,
+            })
+        }
+        Ending::Panicked { seed } => {
+            println!("seed {seed}: PANICKED; the message is above");
+            ExitCode::from(EXIT_PANIC)
+        }
+        Ending::Differs { seed } => {
+            println!("seed {seed}: DIFFERS; two runs of it were not the same");
+            ExitCode::from(EXIT_SAFETY)
+        }
     }
 }
 
-impl Ending {
-    /// Tells people of a bad end, and the exit code.
-    fn conclude(self) -> ExitCode {
-        match self {
-            Self::Kept(_) => ExitCode::SUCCESS,
-            Self::Broken(failure) => {
-                println!("{failure}");
-                ExitCode::from(match failure.violation.class() {
-                    Class::Safety => EXIT_SAFETY,
-                    Class::Liveness => EXIT_LIVENESS,
-                })
-            }
-            Self::Panicked { seed } => {
-                println!("seed {seed}: PANICKED; the message is above");
-                ExitCode::from(EXIT_PANIC)
-            }
+fn swarm(plan: &Plan, part: Option<u32>) -> ExitCode {
+    let begun = Instant::now();
+    let (totals, bad) = plan.run(|report| println!("{}", report.line()));
+    if let Some(bad) = bad {
+        return conclude(bad);
+    }
+    print!("{totals}");
+    println!("all worlds kept all promises, in {:.1?}", begun.elapsed());
+    let reached = CODES.len() - totals.codes_missing().len();
+    match part.filter(|part| reached * 100 < CODES.len() * (*part as usize)) {
+        Some(part) => {
+            println!("fewer than {part} % of the causes of refusal were reached");
+            ExitCode::from(EXIT_COVERAGE)
         }
+        None => ExitCode::SUCCESS,
     }
 }
 
@@ -106,18 +158,12 @@ fn main() -> ExitCode {
                 print!("{report}");
                 println!("{:<16}{:.3?}", "took", begun.elapsed());
             }
-            ending.conclude()
+            conclude(ending)
         }
-        Command::Swarm { seeds, nodes, minutes } => {
-            let (begun, count) = (Instant::now(), seeds.end - seeds.start);
-            for seed in seeds {
-                match run(Scenario::draw(seed, nodes, minutes), false) {
-                    Ending::Kept(report) => println!("{}", report.line()),
-                    ending => return ending.conclude(),
-                }
-            }
-            println!("{count} worlds kept all promises, in {:.1?}", begun.elapsed());
-            ExitCode::SUCCESS
+        #[cfg(feature = "canaries")]
+        Command::Canaries { seeds, minutes, threads } => canaries(&seeds, minutes, threads),
+        Command::Swarm { seeds, nodes, minutes, threads, twice, coverage } => {
+            swarm(&Plan { seeds, nodes, minutes, threads, twice }, coverage)
         }
     }
 }

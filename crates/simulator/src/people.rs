@@ -1,22 +1,23 @@
 //! Who uses the nodes: miners that find blocks, wallets that pay one another.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
-use ashlar_consensus::{CheckedTransaction, Target, check_transaction, transaction::sighash};
+use ashlar_consensus::{CheckedTransaction, check_transaction};
 use ashlar_engine::{Call, call::Template};
-use ashlar_ledger::{
-    View,
-    view::{LocatedCoin, QueryError},
-};
-use ashlar_primitives::{
-    Amount, Block, Encode, Lock, OutPoint, Output, Signature, Transaction, Txid, Witness,
-    keys::SecretKey,
-};
-use rand::{Rng, RngExt, seq::IndexedRandom};
+use ashlar_ledger::{View, view::QueryError};
+use ashlar_primitives::{Block, Encode, Lock, OutPoint, Transaction, Txid, keys::SecretKey};
+use rand::{RngExt, seq::IndexedRandom};
 
 use crate::{
+    craft,
     node::NodeId,
-    random::{Purpose, Random, exponential, stream},
+    purse::{Opening, Owned, openings, spend},
+    random::{Purpose, Random, exponential, once_in, stream},
     scenario::Scenario,
 };
 
@@ -26,8 +27,10 @@ const COINS_CONSIDERED: usize = 200;
 const FEERATES: std::ops::RangeInclusive<u64> = 1..=10;
 /// The feerate of the payment that must be confirmed everywhere.
 const PROBE_FEERATE: u64 = 20;
-/// Every target here is met once in 32 tries or more; so many fail once in e^-2,000.
-const MAX_NONCES: u32 = 65_536;
+/// A replacement offers so many times the feerate of what it replaces.
+const REPLACEMENT_FACTOR: u64 = 3;
+/// Outputs to itself that a wallet remembers before they are confirmed.
+const MAX_CHANGE: usize = 10;
 
 /// Which miner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +55,10 @@ pub enum Errand {
     Inquiry(Txid),
     /// The world looks at a node from outside.
     Audit,
+    /// Somebody hands in a transaction with something wrong.
+    Clumsy(Txid),
+    /// Somebody hands in a block with something wrong; the rule that it breaks by the model.
+    Spoiled(Option<&'static str>),
 }
 
 /// A payment, signed.
@@ -61,16 +68,36 @@ pub struct Payment {
     pub node: NodeId,
     /// What is handed in.
     pub transaction: Arc<CheckedTransaction>,
+    /// Whether it spends a coin that had to have an age.
+    pub is_aged: bool,
 }
 
 /// Somebody with a key.
 struct Wallet {
     home: NodeId,
+    /// Each lock that its key opens, and how.
+    locks: Vec<(Lock, Opening)>,
     key: SecretKey,
-    lock: Lock,
-    /// Never offered twice, so that nobody here ever contradicts himself: what a reorganisation
-    /// undoes is the nodes' to bring back.
+    /// Offered once, and again only by whoever means to: what a reorganisation undoes is the
+    /// nodes' to bring back.
     offered: BTreeSet<OutPoint>,
+    /// Its own outputs of payments that may not be confirmed yet, oldest first.
+    change: VecDeque<Owned>,
+    /// The last payment: its coins and its feerate.
+    last: Option<(Vec<Owned>, u64)>,
+}
+
+/// How somebody pays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Style {
+    /// With confirmed coins.
+    Plain,
+    /// With an output of an earlier payment, confirmed or not.
+    Chained,
+    /// With the coins of the last payment, for a higher fee.
+    Replacing,
+    /// Twice with the same coins, at two nodes.
+    Twice,
 }
 
 /// All miners and wallets.
@@ -81,6 +108,9 @@ pub struct People {
     miners: Vec<(NodeId, Duration)>,
     blocks_tried: u64,
     payment_interval: Duration,
+    nodes: usize,
+    /// Coins that more than one transaction tries to spend: which of them wins is nobody's fault.
+    pub contested: BTreeSet<OutPoint>,
 }
 
 impl fmt::Debug for People {
@@ -102,8 +132,14 @@ impl People {
             .iter()
             .map(|home| {
                 let key = SecretKey::from_bytes(&random.random());
-                let lock = Lock::key(key.public_key());
-                Wallet { home: *home, key, lock, offered: BTreeSet::new() }
+                Wallet {
+                    home: *home,
+                    locks: openings(&key),
+                    key,
+                    offered: BTreeSet::new(),
+                    change: VecDeque::new(),
+                    last: None,
+                }
             })
             .collect();
         let power: u32 = scenario.miners.iter().map(|miner| miner.weight).sum();
@@ -119,12 +155,27 @@ impl People {
             miners,
             blocks_tried: 0,
             payment_interval: scenario.payment_interval,
+            nodes: scenario.nodes,
+            contested: BTreeSet::new(),
         }
     }
 
-    /// The locks of all wallets.
+    /// The first lock of each wallet, which the genesis block pays.
+    pub fn first_locks(&self) -> Vec<Lock> {
+        let first = |wallet: &Wallet| wallet.locks.first().map(|(lock, _)| *lock);
+        self.wallets.iter().filter_map(first).collect()
+    }
+
+    /// All locks of all wallets.
     pub fn locks(&self) -> Vec<Lock> {
-        self.wallets.iter().map(|wallet| wallet.lock).collect()
+        let locks = self.wallets.iter().flat_map(|wallet| &wallet.locks);
+        locks.map(|(lock, _)| *lock).collect()
+    }
+
+    /// Some lock of some wallet.
+    fn draw_lock(&mut self) -> Option<Lock> {
+        let wallet = self.wallets.choose(&mut self.random)?;
+        wallet.locks.choose(&mut self.random).map(|(lock, _)| *lock)
     }
 
     /// All miners.
@@ -151,29 +202,112 @@ impl People {
 
     /// Where a miner asks for a template, and how: it pays some wallet, its own or another's.
     pub fn ask_template(&mut self, MinerId(miner): MinerId) -> Option<(NodeId, Call)> {
-        let (node, _) = self.miners.get(miner)?;
-        let pay_to = self.wallets.choose(&mut self.random)?.lock;
+        let (node, _) = *self.miners.get(miner)?;
+        let pay_to = self.draw_lock()?;
         self.blocks_tried += 1;
         let mut extra = Vec::new();
         (miner as u64).encode(&mut extra);
         self.blocks_tried.encode(&mut extra);
-        Some((*node, Call::Template { pay_to, extra }))
+        Some((node, Call::Template { pay_to, extra }))
     }
 
-    /// A payment of `payer` to some wallet, in coins that `view` shows. `None`: it has none that
-    /// it could offer.
+    /// What `payer` pays to some wallet now, in coins that `view` shows or that it made itself:
+    /// nothing, one payment, or two that contradict one another.
     pub fn pay(
         &mut self,
         WalletId(payer): WalletId,
         view: &View,
         is_probe: bool,
-    ) -> Result<Option<Payment>, QueryError> {
-        let Some(payee) = self.wallets.choose(&mut self.random).map(|wallet| wallet.lock) else {
-            return Ok(None);
+    ) -> Result<Vec<Payment>, QueryError> {
+        let (Some(payee), Some(other)) = (self.draw_lock(), self.draw_lock()) else {
+            return Ok(Vec::new());
         };
-        let feerate = if is_probe { PROBE_FEERATE } else { self.random.random_range(FEERATES) };
-        let Some(wallet) = self.wallets.get_mut(payer) else { return Ok(None) };
-        wallet.pay(view, payee, feerate, &mut self.random)
+        let random = &mut self.random;
+        let style = match random.random_range(0..10) {
+            _ if is_probe => Style::Plain,
+            0 | 1 => Style::Chained,
+            2 => Style::Replacing,
+            3 => Style::Twice,
+            _ => Style::Plain,
+        };
+        let feerate = if is_probe { PROBE_FEERATE } else { random.random_range(FEERATES) };
+        let Some(wallet) = self.wallets.get_mut(payer) else { return Ok(Vec::new()) };
+        let (coins, feerate) = match (style, &wallet.last) {
+            (Style::Replacing, Some((coins, feerate))) => {
+                (coins.clone(), *feerate * REPLACEMENT_FACTOR)
+            }
+            (Style::Chained, _) => (wallet.change.pop_back().into_iter().collect(), feerate),
+            _ => (wallet.choose(view, &self.contested, random)?, feerate),
+        };
+        let mut payments = Vec::new();
+        let chain_id = &view.params().chain_id;
+        let mut make = |to, home, feerate, random: &mut Random| {
+            let made = spend(chain_id, &wallet.key, &coins, to, feerate, random);
+            let made = made.and_then(|transaction| check_transaction(transaction).ok());
+            let is_aged = coins.iter().any(|coin| coin.is_aged);
+            payments.extend(made.map(|it| Payment {
+                node: home,
+                transaction: Arc::new(it),
+                is_aged,
+            }));
+        };
+        make(payee, wallet.home, feerate, random);
+        if style == Style::Twice {
+            let elsewhere = NodeId(random.random_range(0..self.nodes));
+            make(other, elsewhere, feerate, random);
+        }
+        if style == Style::Twice || style == Style::Replacing {
+            self.contested.extend(coins.iter().map(|coin| coin.outpoint));
+        }
+        wallet.offered.extend(coins.iter().map(|coin| coin.outpoint));
+        if let [payment] = payments.as_slice() {
+            wallet.remember(&payment.transaction);
+            wallet.last = Some((coins, feerate));
+        }
+        Ok(payments)
+    }
+
+    /// A transaction of some wallet with something wrong, for any node: a coin that is not ripe
+    /// yet, or one of the other rules broken. `None`: it has no coins.
+    pub fn blunder(
+        &mut self,
+        WalletId(wallet): WalletId,
+        view: &View,
+    ) -> Result<Option<Transaction>, QueryError> {
+        let Some(payee) = self.draw_lock() else { return Ok(None) };
+        let random = &mut self.random;
+        let Some(wallet) = self.wallets.get_mut(wallet) else { return Ok(None) };
+        let hasty = once_in(random, 3);
+        let coins = match hasty {
+            true => wallet.unripe(view)?,
+            false => wallet.choose(view, &BTreeSet::new(), random)?,
+        };
+        let feerate = random.random_range(0..=FEERATES.end() * 3);
+        let made = spend(&view.params().chain_id, &wallet.key, &coins, payee, feerate, random);
+        let Some(mut transaction) = made else { return Ok(None) };
+        self.contested.extend(transaction.inputs.iter().copied());
+        if !hasty {
+            craft::spoil_transaction(&mut transaction, view.tip().height + 1, random);
+        }
+        Ok(Some(transaction))
+    }
+
+    /// Some wallet, and some node.
+    pub fn draw_clumsy(&mut self) -> (WalletId, NodeId) {
+        let wallet = WalletId(self.random.random_range(0..self.wallets.len()));
+        (wallet, NodeId(self.random.random_range(0..self.nodes)))
+    }
+
+    /// What a clumsy miner does to its block, where it is clumsy now.
+    pub fn draw_flaw(&mut self) -> Option<craft::Flaw> {
+        use craft::Flaw;
+        let flaws = [Flaw::Header, Flaw::Coinbase, Flaw::Transaction];
+        flaws.choose(&mut self.random).copied().filter(|_| once_in(&mut self.random, 5))
+    }
+
+    /// For what people draw beside their own affairs.
+    pub fn random(&mut self) -> &mut Random {
+        &mut self.random
     }
 
     /// The node at which a wallet lives.
@@ -183,69 +317,76 @@ impl People {
 }
 
 impl Wallet {
-    fn pay(
-        &mut self,
-        view: &View,
-        payee: Lock,
-        feerate: u64,
-        random: &mut impl Rng,
-    ) -> Result<Option<Payment>, QueryError> {
-        let mut coins = view.lock_coins(&self.lock, None, COINS_CONSIDERED)?.items;
-        let next_height = u64::from(view.tip().height) + 1;
+    /// Confirmed coins that it can spend in the next block, with the locks that open them; up to
+    /// so many, that were not offered before.
+    fn coins(&self, view: &View, is_ripe: bool) -> Result<Vec<Owned>, QueryError> {
+        let next_height = view.tip().height + 1;
         let maturity = u64::from(view.params().coinbase_maturity);
-        coins.retain(|LocatedCoin { outpoint, coin }| {
-            let matures = u64::from(coin.height) + maturity;
-            !self.offered.contains(outpoint) && (!coin.is_coinbase || next_height >= matures)
-        });
-        let count = random.random_range(1..=3);
-        let chosen: Vec<_> = coins.sample(random, count).cloned().collect();
-        let Some(transaction) = self.build(view, &chosen, payee, feerate, random) else {
-            return Ok(None);
-        };
-        self.offered.extend(chosen.iter().map(|coin| coin.outpoint));
-        Ok(Some(Payment { node: self.home, transaction: Arc::new(transaction) }))
+        let mut owned = Vec::new();
+        for (lock, opening) in &self.locks {
+            for at in view.lock_coins(lock, None, COINS_CONSIDERED)?.items {
+                let coin = at.coin;
+                let matures = match coin.is_coinbase {
+                    true => u64::from(coin.height) + maturity,
+                    false => 0,
+                };
+                let opens = u64::from(coin.height) + u64::from(opening.blocks());
+                let is_right = match is_ripe {
+                    true => u64::from(next_height) >= matures.max(opens),
+                    // By one block.
+                    false => u64::from(next_height) + 1 == matures && opens < matures,
+                };
+                if is_right && !self.offered.contains(&at.outpoint) {
+                    let (outpoint, output) = (at.outpoint, coin.output);
+                    let is_aged = coin.is_coinbase || opening.blocks() > 0;
+                    owned.push(Owned { outpoint, output, opening: opening.clone(), is_aged });
+                }
+            }
+        }
+        Ok(owned)
     }
 
-    /// Pays a random part of the coins, with change. `None`: they do not cover the fee.
-    fn build(
+    fn choose(
         &self,
         view: &View,
-        coins: &[LocatedCoin],
-        payee: Lock,
-        feerate: u64,
-        random: &mut impl Rng,
-    ) -> Option<CheckedTransaction> {
-        let spent: Vec<Output> = coins.iter().map(|coin| coin.coin.output).collect();
-        let total = Amount::checked_sum(spent.iter().map(|output| output.value))?;
-        let to = |lock, grains| Output { value: Amount::from_grains(grains), lock };
-        let mut transaction = Transaction {
-            not_before: 0,
-            inputs: coins.iter().map(|coin| coin.outpoint).collect(),
-            outputs: vec![to(payee, 1), to(self.lock, 1)],
-            memo: Vec::new(),
-            witnesses: vec![Witness::Key { signature: Signature::ZERO }],
-        };
-        // Neither amounts nor signatures change the size.
-        let fee = Amount::from_grains(feerate * transaction.encoded_len() as u64);
-        let rest = total.checked_sub(fee)?.grains();
-        if rest < 2 {
-            return None;
+        but: &BTreeSet<OutPoint>,
+        random: &mut Random,
+    ) -> Result<Vec<Owned>, QueryError> {
+        let mut coins = self.coins(view, true)?;
+        coins.retain(|coin| !but.contains(&coin.outpoint));
+        let count = random.random_range(1..=3);
+        Ok(coins.sample(random, count).cloned().collect())
+    }
+
+    /// A coinbase coin that lacks one block of its age.
+    fn unripe(&self, view: &View) -> Result<Vec<Owned>, QueryError> {
+        Ok(self.coins(view, false)?.into_iter().take(1).collect())
+    }
+
+    /// Its outputs of a payment can be spent at once where no age is asked of them.
+    fn remember(&mut self, transaction: &CheckedTransaction) {
+        let txid = transaction.txid();
+        for (index, output) in (0..).zip(&transaction.transaction().outputs) {
+            let own = self.locks.iter().find(|(lock, _)| *lock == output.lock);
+            if let Some((_, opening)) = own.filter(|(_, opening)| opening.blocks() == 0) {
+                let outpoint = OutPoint { txid, index };
+                self.offered.insert(outpoint);
+                let opening = opening.clone();
+                self.change.push_back(Owned { outpoint, output: *output, opening, is_aged: false });
+            }
         }
-        let paid = random.random_range(1..rest);
-        transaction.outputs = vec![to(payee, paid), to(self.lock, rest - paid)];
-        let digest = sighash(&view.params().chain_id, &transaction.txid(), &spent);
-        transaction.witnesses = vec![Witness::Key { signature: self.key.sign(&digest) }];
-        check_transaction(transaction).ok()
+        // What is forgotten can be found again once it is confirmed.
+        while self.change.len() > MAX_CHANGE
+            && let Some(forgotten) = self.change.pop_front()
+        {
+            self.offered.remove(&forgotten.outpoint);
+        }
     }
 }
 
 /// Searches the nonce that makes a template a block.
 pub fn solve(template: &Template) -> Option<Block> {
     let mut block = template.block.clone();
-    let target = Target::from_bits(block.header.bits)?;
-    block.header.nonce = (0..MAX_NONCES).find(|nonce| {
-        block.header.nonce = *nonce;
-        target.is_met_by(&block.header.id())
-    })?;
+    block.header = craft::solve(block.header, true)?;
     Some(block)
 }

@@ -27,6 +27,8 @@ pub enum Purpose {
     Miners = 5,
     /// Keys, amounts, when payments are made.
     Wallets = 6,
+    /// All that villains do; each has a generator of its own.
+    Villains = 7,
 }
 
 /// The stream of a seed for a purpose.

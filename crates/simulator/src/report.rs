@@ -1,10 +1,11 @@
 //! What came of a run, for people.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
+use ashlar_engine::Offence;
 use ashlar_primitives::{Amount, BlockId, Commitment};
 
-use crate::{invariants::Violation, scenario::Scenario, trace::Entry};
+use crate::{invariants::Violation, node::NodeId, scenario::Scenario, trace::Entry};
 
 /// What happened in a world, counted.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,12 @@ pub struct Tally {
     pub gossip_bytes: u64,
     /// Processes that began again.
     pub restarts: u64,
+    /// Messages that villains sent.
+    pub villain_messages: u64,
+    /// The rules and policies for which something was refused.
+    pub codes: BTreeSet<&'static str>,
+    /// For what nodes cut peers.
+    pub offences: BTreeSet<Offence>,
     /// Requests made.
     pub requests: u64,
     /// Requests that ended without an answer.
@@ -106,6 +113,10 @@ impl fmt::Display for Report {
         let mut row = |name: &str, value: String| writeln!(f, "{name:<16}{value}");
         row("seed", scenario.seed.to_string())?;
         row("world", describe(scenario))?;
+        for villain in &scenario.villains {
+            let knows = villain.victims.len();
+            row("villain", format!("a {}, who knows {knows} nodes", villain.kind.name()))?;
+        }
         for fault in &scenario.faults {
             row("fault", fault.to_string())?;
         }
@@ -190,7 +201,13 @@ impl fmt::Display for Failure {
         let Self { scenario, at, violation, recent } = self;
         writeln!(f, "seed {}: FAILED after {at:.6?}: {violation}", scenario.seed)?;
         writeln!(f, "world: {}", describe(scenario))?;
-        scenario.faults.iter().try_for_each(|fault| writeln!(f, "fault: {fault}"))?;
+        for (number, villain) in scenario.villains.iter().enumerate() {
+            let id = NodeId(scenario.nodes + number);
+            writeln!(f, "villain: {id} is a {} of {:?}", villain.kind.name(), villain.victims)?;
+        }
+        for (number, fault) in scenario.faults.iter().enumerate() {
+            writeln!(f, "fault #{number}: {fault}")?;
+        }
         writeln!(f, "the last events:")?;
         recent.iter().try_for_each(|entry| writeln!(f, "{entry}"))
     }

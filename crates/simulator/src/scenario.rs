@@ -7,9 +7,10 @@ use ashlar_primitives::{Address, Amount, Lock};
 use rand::{RngExt, seq::IndexedRandom};
 
 use crate::{
-    faults::{self, End, Fault, FaultKind},
+    faults::{self, End, Fault, FaultKind, Way},
     node::NodeId,
     random::{Purpose, Random, between, once_in, stream},
+    villain::Kind,
 };
 
 /// The fewest nodes of a world.
@@ -18,8 +19,8 @@ pub const MIN_NODES: usize = 5;
 pub const MAX_NODES: usize = 50;
 /// The shortest world: two phases, faults and their healing need room.
 pub const MIN_MINUTES: u64 = 10;
-/// How long a world lasts unless told otherwise.
-pub const DEFAULT_MINUTES: u64 = 20;
+/// Blocks that are found in a world, on average, unless it is told how long it lasts.
+const DEFAULT_BLOCKS: u32 = 320;
 
 /// The first second of every world, by the nodes' wall clocks: 2027-01-15.
 pub const EPOCH_SECONDS: u32 = 1_800_000_000;
@@ -57,6 +58,8 @@ pub struct Scenario {
     pub payment_interval: Duration,
     /// What goes wrong.
     pub faults: Vec<Fault>,
+    /// Who does not keep the rules.
+    pub villains: Vec<VillainPlan>,
     /// A node that joins when the chain has long begun.
     pub late: Option<Late>,
     /// When the phases begin.
@@ -109,6 +112,15 @@ pub struct Hashpower {
     pub weight: u32,
 }
 
+/// Somebody who does harm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VillainPlan {
+    /// How.
+    pub kind: Kind,
+    /// Whom it connects to.
+    pub victims: Vec<NodeId>,
+}
+
 /// A node that comes late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Late {
@@ -121,6 +133,8 @@ pub struct Late {
 /// When the phases begin and end, from the beginning of the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeline {
+    /// Villains stop; all faults are over.
+    pub truce: Duration,
     /// All miners but one stop, wallets too; the last miner's blocks decide every race.
     pub settle: Duration,
     /// The last miner stops.
@@ -139,14 +153,17 @@ impl Scenario {
             false => random.random_range(MIN_NODES..=20),
         };
         let nodes = nodes.unwrap_or(drawn_nodes).clamp(MIN_NODES, MAX_NODES);
-        let end = Duration::from_secs(60 * minutes.unwrap_or(DEFAULT_MINUTES).max(MIN_MINUTES));
-
         let chain = Chain::draw(random);
+        let end = match minutes {
+            Some(minutes) => Duration::from_secs(60 * minutes.max(MIN_MINUTES)),
+            None => chain.block_interval * DEFAULT_BLOCKS,
+        };
         let quiet = end - QUIET;
         let settle = quiet - chain.block_interval * SETTLING_BLOCKS;
-        let timeline = Timeline { settle, quiet, end };
+        let timeline = Timeline { truce: settle - RECOVERY, settle, quiet, end };
         let max_future = Duration::from_secs(chain.max_future_seconds());
-        let faults = faults::draw(random, nodes, settle - RECOVERY, max_future);
+        let mut faults = faults::draw(random, nodes, timeline.truce, max_future);
+        let villains = draw_villains(random, nodes, timeline.truce, &mut faults);
         // The node that comes late neither mines nor has a wallet.
         let late = once_in(random, 2).then(|| Late {
             node: NodeId(nodes - 1),
@@ -171,6 +188,7 @@ impl Scenario {
                 .collect(),
             payment_interval: between(random, Duration::from_secs(3), Duration::from_secs(40)),
             faults,
+            villains,
             late,
             timeline,
         }
@@ -243,6 +261,45 @@ impl Scenario {
     }
 }
 
+/// Most worlds have one or more; each knows some nodes.
+fn draw_villains(
+    random: &mut Random,
+    nodes: usize,
+    truce: Duration,
+    faults: &mut Vec<Fault>,
+) -> Vec<VillainPlan> {
+    let count = *[0, 1, 1, 2, 3].choose(random).unwrap_or(&1);
+    let mut villains = Vec::new();
+    for index in 0..count {
+        let kind = *Kind::ALL.choose(random).unwrap_or(&Kind::SelfishMiner);
+        let known = match kind {
+            Kind::EclipseRing => 1,
+            _ => random.random_range(2..=nodes),
+        };
+        let victims = rand::seq::index::sample(random, nodes, known);
+        let victims: Vec<NodeId> = victims.into_iter().map(NodeId).collect();
+        if let (Kind::EclipseRing, [victim]) = (kind, victims.as_slice()) {
+            faults.push(eclipse(random, *victim, nodes + index, truce));
+        }
+        villains.push(VillainPlan { kind, victims });
+    }
+    villains
+}
+
+/// Nobody but the villain reaches its victim.
+fn eclipse(random: &mut Random, victim: NodeId, villain: usize, truce: Duration) -> Fault {
+    let mut far = vec![false; villain + 1];
+    for place in [victim.0, villain] {
+        if let Some(side) = far.get_mut(place) {
+            *side = true;
+        }
+    }
+    let from = between(random, truce / 8, truce / 2);
+    let until = between(random, from + Duration::from_secs(30), truce);
+    let silent = once_in(random, 2);
+    Fault { from, until, kind: FaultKind::Cut { far, way: Way::Both, silent } }
+}
+
 impl Chain {
     /// How far a header's time may be ahead of a node's clock.
     pub const fn max_future_seconds(&self) -> u64 {
@@ -301,7 +358,7 @@ mod tests {
     fn phases_follow_one_another() {
         for seed in 0..200 {
             let scenario = Scenario::draw(seed, None, Some(MIN_MINUTES));
-            let Timeline { settle, quiet, end } = scenario.timeline;
+            let Timeline { settle, quiet, end, .. } = scenario.timeline;
             let ends = scenario.faults.iter().map(|fault| fault.until + RECOVERY);
             assert!(ends.max().is_some_and(|end| end <= settle), "seed {seed}");
             assert!(settle < quiet && quiet < end, "seed {seed}");

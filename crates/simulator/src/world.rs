@@ -4,13 +4,14 @@
 //! into the queue, so that the order of the queue is the order of everything. The parts: events
 //! of connections and messages (`transport`), outputs of engines (`outputs`), calls of people
 //! and their replies (`errands`), what goes wrong (`trouble`), what is looked at again and again
-//! (`audit`).
+//! (`audit`), who does not keep the rules (`villainy`).
 
 mod audit;
 mod errands;
 mod outputs;
 mod transport;
 mod trouble;
+mod villainy;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,7 +22,8 @@ use std::{
 use ashlar_consensus::Genesis;
 use ashlar_engine::{Call, CallId, Input, JobId, JobResult, Peer, RequestFailure, RequestId};
 use ashlar_ledger::View;
-use ashlar_primitives::{BlockId, Txid};
+use ashlar_primitives::{BlockId, Transaction, Txid};
+use rand::SeedableRng as _;
 
 use crate::{
     faults::nodes_down,
@@ -36,6 +38,7 @@ use crate::{
     report::{Failure, Report, Tally},
     scenario::Scenario,
     trace::{Entry, Subject, Trace},
+    villain::Villain,
 };
 
 /// No world that comes to an end has more events.
@@ -78,12 +81,18 @@ enum Event {
     FaultEnds(usize),
     /// All nodes are looked at.
     Audit,
+    /// The villain of this number does something.
+    Villain(usize),
+    /// Villains stop.
+    Truce,
     /// A miner of the first phase finds a block.
     Find(MinerId),
     /// The last miner finds one; so many are to follow.
     Settle { following: u32 },
     /// A wallet pays.
     Pay(WalletId),
+    /// Somebody hands in a transaction with something wrong.
+    Blunder,
     /// A wallet makes the payment that must be confirmed everywhere.
     Probe,
     /// Wallets ask for payments that are not confirmed.
@@ -109,9 +118,12 @@ impl Event {
             | Self::FaultBegins(_)
             | Self::FaultEnds(_)
             | Self::Audit
+            | Self::Villain(_)
+            | Self::Truce
             | Self::Find(_)
             | Self::Settle { .. }
             | Self::Pay(_)
+            | Self::Blunder
             | Self::Probe
             | Self::Inquire => None,
         }
@@ -125,6 +137,8 @@ pub struct World {
     now: Duration,
     queue: Queue<Event>,
     nodes: Vec<Node>,
+    /// Their ids follow those of the nodes.
+    villains: Vec<Villain>,
     links: Links,
     mesh: Mesh,
     people: People,
@@ -145,9 +159,13 @@ pub struct World {
     /// In order of making, and whether the wallet's node took it.
     payments: Vec<(Payment, bool)>,
     probe: Option<Txid>,
+    /// Transactions with something wrong that wait for their verdict.
+    blunders: BTreeMap<Txid, Transaction>,
     /// Nodes that once, after a reorganisation, had more payments to take back than may hang
     /// together in a mempool, and those whose mempool is small or was lost with its process.
     forgetful: BTreeSet<NodeId>,
+    /// Nodes that went through a reorganisation.
+    reorganised: BTreeSet<NodeId>,
 }
 
 impl World {
@@ -159,7 +177,7 @@ impl World {
     pub fn new(scenario: Scenario, printing: bool) -> Self {
         let people = People::new(&scenario);
         let genesis = scenario
-            .genesis(&people.locks())
+            .genesis(&people.first_locks())
             .expect("the parameters of a drawn scenario are within the limits of a genesis");
         let mut node_random = stream(scenario.seed, Purpose::Nodes);
         let nodes: Vec<Node> = (0..scenario.nodes)
@@ -173,10 +191,19 @@ impl World {
         let small = nodes.iter().filter(|node| node.mempool_limits().max_bytes < usual);
         let mut forgetful = nodes_down(&scenario.faults);
         forgetful.extend(small.map(|node| node.id));
+        let random = &mut stream(scenario.seed, Purpose::Villains);
+        let villains = (scenario.nodes..)
+            .zip(&scenario.villains)
+            .map(|(id, plan)| {
+                let own = Random::from_rng(random);
+                Villain::new(NodeId(id), plan.kind, genesis.params().chain_id, own)
+            })
+            .collect();
         let mut world = Self {
             now: Duration::ZERO,
             queue: Queue::new(),
             nodes,
+            villains,
             links: Links::new(&scenario),
             mesh: Mesh::default(),
             people,
@@ -192,7 +219,9 @@ impl World {
             first_tips: BTreeMap::new(),
             payments: Vec::new(),
             probe: None,
+            blunders: BTreeMap::new(),
             forgetful,
+            reorganised: BTreeSet::new(),
             scenario,
         };
         world.schedule_beginning();
@@ -207,6 +236,7 @@ impl World {
         self.queue.push(AUDIT_INTERVAL, Event::Audit);
         self.schedule_first_dials();
         self.schedule_people();
+        self.schedule_villains();
         for index in 0..self.nodes.len() {
             self.schedule_wakeup(NodeId(index));
         }
@@ -275,9 +305,12 @@ impl World {
             Event::FaultBegins(number) => return self.fault_begins(number),
             Event::FaultEnds(number) => return self.fault_ends(number),
             Event::Audit => return self.audit(),
+            Event::Villain(index) => self.villain_acts(index),
+            Event::Truce => self.truce(),
             Event::Find(miner) => self.find(miner),
             Event::Settle { following } => self.settle(following),
             Event::Pay(wallet) => return self.pay(wallet),
+            Event::Blunder => return self.blunder(),
             Event::Probe => return self.make_probe(),
             Event::Inquire => return self.inquire(),
         }

@@ -1,18 +1,20 @@
 //! What people ask of nodes, and what they do with the replies.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use ashlar_consensus::TxError;
+use ashlar_consensus::{TxError, check_transaction, error::WitnessFault};
 use ashlar_engine::{
     Answer, Call, CallError, CallId,
     call::{AnswerBody, BlockVerdict},
 };
 use ashlar_ledger::View;
 use ashlar_mempool::{Limits, PolicyError, Refusal};
-use ashlar_primitives::{Encode, Txid};
+use ashlar_primitives::{Block, BlockId, Encode, Txid};
+use ashlar_testkit::model::{body, state};
 
 use super::{Event, World};
 use crate::{
+    craft,
     invariants::Violation,
     node::{CALL_DEADLINE, Node, NodeId},
     people::{Errand, MinerId, Payment, WalletId, solve},
@@ -23,8 +25,12 @@ use crate::{
 /// After the last payment is made there are enough blocks to come.
 const _: () = assert!(SETTLING_BLOCKS >= 6);
 
+/// Somebody hands in something wrong so often.
+const BLUNDER_INTERVAL: Duration = Duration::from_secs(7);
 /// Not a verdict: the clock is behind.
 const TOO_NEW: &str = "time-too-new";
+/// Nothing is known of a coin by the tip alone.
+const MISSING_INPUT: &str = "tx-missing-input";
 /// The miner of the last phase.
 const LAST_MINER: MinerId = MinerId(0);
 
@@ -38,6 +44,7 @@ impl World {
             let at = self.people.time_to_payment();
             self.queue.push(at, Event::Pay(wallet));
         }
+        self.queue.push(BLUNDER_INTERVAL, Event::Blunder);
         let settle = self.scenario.timeline.settle;
         let interval = self.scenario.chain.block_interval;
         self.queue.push(settle, Event::Settle { following: SETTLING_BLOCKS - 1 });
@@ -99,17 +106,76 @@ impl World {
     ) -> Result<Option<Txid>, Violation> {
         let Some(home) = self.people.home(wallet) else { return Ok(None) };
         let Some(view) = self.node(home).view() else { return Ok(None) };
-        let payment = self
+        let payments = self
             .people
             .pay(wallet, &view, is_probe)
             .map_err(|error| Violation::query(home, &error))?;
-        let Some(payment) = payment else { return Ok(None) };
-        let txid = payment.transaction.txid();
-        let errand = if is_probe { Errand::Probe(txid) } else { Errand::Payment(txid) };
-        let call = Call::SubmitTransactions(vec![Arc::clone(&payment.transaction)]);
-        self.queue.push(self.now, Event::Call { node: payment.node, errand, call });
-        self.payments.push((payment, false));
-        Ok(Some(txid))
+        let first = payments.first().map(|payment| payment.transaction.txid());
+        for payment in payments {
+            let txid = payment.transaction.txid();
+            let errand = if is_probe { Errand::Probe(txid) } else { Errand::Payment(txid) };
+            let call = Call::SubmitTransactions(vec![Arc::clone(&payment.transaction)]);
+            self.queue.push(self.now, Event::Call { node: payment.node, errand, call });
+            self.payments.push((payment, false));
+        }
+        Ok(first)
+    }
+
+    /// A transaction with something wrong goes where any goes; nodes and model must say the same.
+    pub(super) fn blunder(&mut self) -> Result<(), Violation> {
+        if !self.is_first_phase() {
+            return Ok(());
+        }
+        self.queue.push(self.now + BLUNDER_INTERVAL, Event::Blunder);
+        let (wallet, node) = self.people.draw_clumsy();
+        let Some(view) = self.node(node).view() else { return Ok(()) };
+        let made = self.people.blunder(wallet, &view);
+        let made = made.map_err(|error| Violation::query(node, &error))?;
+        let Some(transaction) = made else { return Ok(()) };
+        let model = body::check_transaction(&transaction).err();
+        let checked = check_transaction(transaction.clone());
+        let code = checked.as_ref().err().map(TxError::code);
+        if code != model {
+            return Err(Violation::OtherTransactionVerdict { node, code, model });
+        }
+        match checked {
+            Err(error) => {
+                self.tally.codes.insert(error.code());
+            }
+            Ok(checked) => {
+                let txid = checked.txid();
+                self.blunders.insert(txid, transaction);
+                let call = Call::SubmitTransactions(vec![Arc::new(checked)]);
+                let errand = Errand::Clumsy(txid);
+                self.queue.push(self.now, Event::Call { node, errand, call });
+            }
+        }
+        Ok(())
+    }
+
+    /// What the node says of it at its tip is what the model says, which knows no mempool.
+    fn blunder_judged(
+        &mut self,
+        node: NodeId,
+        txid: Txid,
+        (tip, height): (BlockId, u32),
+        refusal: Option<&Refusal>,
+    ) -> Result<(), Violation> {
+        let Some(transaction) = self.blunders.remove(&txid) else { return Ok(()) };
+        self.judge.facts(&tip);
+        let (params, coins) = (self.judge.params(), self.judge.model().coins(&tip));
+        let model = state::check_transaction(params, height + 1, &transaction, coins).err();
+        let code = refusal.map(Refusal::code);
+        self.tally.codes.extend(code);
+        let agrees = match refusal {
+            // Its parents may wait in the mempool.
+            None | Some(Refusal::Policy(_)) => model.is_none() || model == Some(MISSING_INPUT),
+            Some(Refusal::Invalid(_)) => model == code || model == Some(MISSING_INPUT),
+        };
+        match agrees {
+            true => Ok(()),
+            false => Err(Violation::OtherTransactionVerdict { node, code, model }),
+        }
     }
 
     /// After a reorganisation: whether the payments that are unconfirmed now could be too many for
@@ -136,15 +202,26 @@ impl World {
     /// be waiting in that node's mempool: what was undone meanwhile must have come back.
     pub(super) fn inquire(&mut self) -> Result<(), Violation> {
         let mut waiting = BTreeSet::new();
-        for (Payment { node, transaction }, accepted) in &self.payments {
+        // What another transaction contradicts, what can have become too young by a
+        // reorganisation, and what spends from such a one: it may have had to go though it could
+        // be confirmed again.
+        let mut excused = BTreeSet::new();
+        for (Payment { node, transaction, is_aged }, accepted) in &self.payments {
             let (node, txid) = (*node, transaction.txid());
+            let mut inputs = transaction.transaction().inputs.iter();
+            let is_contested = inputs.clone().any(|input| {
+                self.people.contested.contains(input) || excused.contains(&input.txid)
+            });
+            if is_contested || (*is_aged && self.reorganised.contains(&node)) {
+                excused.insert(txid);
+                continue;
+            }
             let view = self.nodes.get(node.0).and_then(Node::view);
             let Some(view) = view.filter(|_| *accepted) else { continue };
             let query = |error| Violation::query(node, &error);
             if view.transaction_place(&txid).map_err(query)?.is_some() {
                 continue;
             }
-            let mut inputs = transaction.transaction().inputs.iter();
             let is_possible = inputs.try_fold(true, |so_far, input| {
                 let coin = view.coin(input).map_err(|error| Violation::Store { node, error })?;
                 Ok(so_far && (coin.is_some() || waiting.contains(&input.txid)))
@@ -197,6 +274,7 @@ impl World {
         match (errand, answer.body) {
             (Errand::Template(miner), AnswerBody::Template(template)) => {
                 let block = solve(&template).ok_or(Violation::Unsolvable { node })?;
+                self.clumsy_miner(node, &block);
                 self.judge.learn(&block).map_err(|code| Violation::BlockNotValid { node, code })?;
                 let (errand, call) = (Errand::Block(miner), Call::SubmitBlock(block.to_bytes()));
                 self.queue.push(self.now, Event::Call { node, errand, call });
@@ -228,8 +306,57 @@ impl World {
                 }
                 None => Err(Violation::PaymentForgotten { node, txid }),
             },
+            (Errand::Clumsy(txid), AnswerBody::Submitted(of)) => {
+                let refusal = of.first().and_then(|result| result.as_ref().err());
+                self.blunder_judged(node, txid, (answer.tip, answer.height), refusal)
+            }
+            (Errand::Spoiled(model), AnswerBody::Block(verdict)) => {
+                self.spoiled_judged(node, model, &verdict)
+            }
             (Errand::Audit, body) => self.audited(node, answer.tip, &body),
             _ => Err(Violation::OtherReply { node }),
+        }
+    }
+
+    /// Now and then somebody hands in a template with something wrong, before the block itself.
+    fn clumsy_miner(&mut self, node: NodeId, block: &Block) {
+        let Some(flaw) = self.people.draw_flaw().filter(|_| self.is_first_phase()) else { return };
+        let random = self.people.random();
+        let Some(spoiled) = craft::spoil(&self.judge, block.clone(), flaw, random) else { return };
+        let id = spoiled.header.id();
+        let learned = self.judge.learn(&spoiled).err();
+        let model = learned.or_else(|| self.judge.verdict(&id)?.err());
+        let (errand, call) = (Errand::Spoiled(model), Call::SubmitBlock(spoiled.to_bytes()));
+        self.queue.push(self.now, Event::Call { node, errand, call });
+    }
+
+    /// A node refuses it for the model's reason, unless it has none to judge it at all yet.
+    fn spoiled_judged(
+        &mut self,
+        node: NodeId,
+        model: Option<&'static str>,
+        verdict: &BlockVerdict,
+    ) -> Result<(), Violation> {
+        match verdict {
+            // Not on the best branch any more, or handed in before.
+            BlockVerdict::Side(_) | BlockVerdict::Known(_) => Ok(()),
+            BlockVerdict::Accepted(id) => match model {
+                None => Ok(()),
+                Some(_) => Err(Violation::InvalidChain { node, id: *id, model }),
+            },
+            BlockVerdict::Refused { code, .. } => {
+                self.tally.codes.insert(code);
+                let is_excused = match *code {
+                    TOO_NEW => self.scenario.has_wrong_clocks(),
+                    "unknown-parent" => self.scenario.is_wiped(node),
+                    _ => false,
+                };
+                match model {
+                    Some(model) if model == *code => Ok(()),
+                    _ if is_excused => Ok(()),
+                    _ => Err(Violation::OtherBlockVerdict { node, code, model }),
+                }
+            }
         }
     }
 
@@ -269,12 +396,21 @@ impl World {
         errand: Errand,
         refusal: &Refusal,
     ) -> Result<(), Violation> {
+        self.tally.codes.insert(refusal.code());
+        // A lower tip can be the better one, and an age short again.
         let excused = matches!(
             refusal,
-            Refusal::Invalid(TxError::MissingInput { .. })
-                | Refusal::Policy(
-                    PolicyError::ClusterTooLarge { .. } | PolicyError::MempoolFull { .. }
-                )
+            Refusal::Invalid(
+                TxError::MissingInput { .. }
+                    | TxError::ImmatureCoinbase { .. }
+                    | TxError::BadWitness { fault: WitnessFault::NotYet, .. }
+            ) | Refusal::Policy(
+                PolicyError::ClusterTooLarge { .. }
+                    | PolicyError::MempoolFull { .. }
+                    | PolicyError::Conflict(_)
+                    | PolicyError::AlreadyKnown
+                    | PolicyError::AlreadyConfirmed
+            )
         );
         if excused && matches!(errand, Errand::Payment(_)) {
             self.tally.payments_refused += 1;

@@ -74,7 +74,10 @@ impl World {
         self.queue.push(now + REQUEST_TIMEOUT, deadline);
         if let Some(other) = self.links.other_end(peer, node) {
             let in_flight = self.node(node).in_flight(peer);
-            if in_flight > MAX_REQUESTS_PER_PEER && !self.was_troubled_lately(peer) {
+            if in_flight > MAX_REQUESTS_PER_PEER
+                && !self.was_troubled_lately(peer)
+                && !self.is_villain(other)
+            {
                 return Err(Violation::TooManyRequests { node, other, in_flight });
             }
             self.send(peer, other, Message::Request(id, request), size_bytes);
@@ -132,7 +135,9 @@ impl World {
             .node(node)
             .settle_ticket(ticket)
             .ok_or(Violation::SecondVerdict { node, ticket: ticket.id })?;
+        let source = self.links.other_end(ticket.source, node);
         match verdict {
+            Verdict::Reject if source.is_none_or(|source| self.is_villain(source)) => Ok(()),
             Verdict::Reject => Err(Violation::HonestMessageRejected { node, verdict }),
             Verdict::Ignore => Ok(()),
             Verdict::Accept => {
@@ -144,8 +149,7 @@ impl World {
         }
     }
 
-    /// Everyone here is honest, so only silence can be held against anybody, and only while a
-    /// cut link can be its cause.
+    /// Only silence can be held against an honest node, and only while trouble can be its cause.
     fn cut_peer(
         &mut self,
         node: NodeId,
@@ -155,11 +159,12 @@ impl World {
     ) -> Result<(), Violation> {
         self.note(Some(node), "cut off", Subject::Number(peer.0));
         let Some(other) = self.links.other_end(peer, node) else { return Ok(()) };
+        self.tally.offences.insert(offence);
         let is_silence = matches!(
             offence,
             Offence::NoStatus | Offence::Unresponsive | Offence::WithheldBlock | Offence::Stalling
         );
-        if !is_silence || !self.was_troubled_lately(peer) {
+        if !self.is_villain(other) && (!is_silence || !self.was_troubled_lately(peer)) {
             return Err(Violation::HonestPeerCut { node, other, offence, reason });
         }
         self.close(peer, [self.now; 2]);
@@ -194,6 +199,7 @@ impl World {
             let depth = u32::try_from(disconnected.len()).unwrap_or(u32::MAX);
             self.tally.reorganisations += 1;
             self.tally.deepest_reorganisation = self.tally.deepest_reorganisation.max(depth);
+            self.reorganised.insert(node);
             self.note_overfull(node, view)?;
         }
         let now = self.now;
@@ -212,7 +218,10 @@ impl World {
 
     fn notice(&mut self, node: NodeId, notice: &Notice) -> Result<(), Violation> {
         match notice {
-            Notice::BlockInvalid { id, code } => self.block_marked(node, *id, code),
+            Notice::BlockInvalid { id, code } => {
+                self.tally.codes.insert(code);
+                self.block_marked(node, *id, code)
+            }
             Notice::PeerOfOtherChain { peer, .. } => {
                 Err(Violation::OtherChain { node, other: peer.0 })
             }

@@ -60,7 +60,8 @@ impl World {
     }
 
     fn redial(&mut self, pair: PairId, at: Duration) {
-        let (least, most) = REDIAL;
+        let is_villain = self.is_villain(self.links.pair(pair).dialler);
+        let (least, most) = if is_villain { Self::villain_returns() } else { REDIAL };
         let wait = self.links.draw(least, most);
         self.queue.push(at + wait, Event::Dial(pair));
     }
@@ -87,6 +88,10 @@ impl World {
         let ends =
             [(dialler, listener, Direction::Outbound), (listener, dialler, Direction::Inbound)];
         for (node, other, direction) in ends {
+            if self.is_villain(node) {
+                self.meets_villain(node, peer, other);
+                continue;
+            }
             self.node(node).peers.insert(peer);
             let connected = PeerConnected {
                 peer,
@@ -136,6 +141,10 @@ impl World {
     }
 
     pub(super) fn gone(&mut self, node: NodeId, peer: Peer) -> Result<(), Violation> {
+        if self.is_villain(node) {
+            self.leaves_villain(node, peer);
+            return Ok(());
+        }
         if !self.node(node).peers.remove(&peer) {
             return Ok(());
         }
@@ -169,11 +178,18 @@ impl World {
         message: Message,
         size_bytes: usize,
     ) -> Result<(), Violation> {
-        if !self.node(to).peers.contains(&peer) || self.links.pair_of(peer).is_none() {
+        if self.links.pair_of(peer).is_none() {
             return Ok(());
         }
         if self.links.is_withheld(peer, to, self.now) {
             self.links.hold(Held { peer, to, message, size_bytes });
+            return Ok(());
+        }
+        if self.is_villain(to) {
+            self.villain_hears(to, peer, &message);
+            return Ok(());
+        }
+        if !self.node(to).peers.contains(&peer) {
             return Ok(());
         }
         match message {
@@ -193,6 +209,9 @@ impl World {
             }
             Message::Answer(request, None) => {
                 self.request_fails(to, request, RequestFailure::Closed)
+            }
+            Message::Unreadable(request) => {
+                self.request_fails(to, request, RequestFailure::Malformed)
             }
         }
     }
@@ -248,7 +267,8 @@ impl World {
         let Some(asked) = self.node(node).asked(request) else { return Ok(()) };
         if let Some(other) = self.links.other_end(asked.peer, node) {
             let pair = self.links.pair_of(asked.peer);
-            if !pair.is_some_and(|pair| self.links.was_troubled(pair, asked.at, now)) {
+            let is_excused = pair.is_some_and(|pair| self.links.was_troubled(pair, asked.at, now));
+            if !is_excused && !self.is_villain(other) {
                 return Err(Violation::NoAnswer { node, other, request: request.0 });
             }
         }

@@ -19,12 +19,19 @@ impl World {
     /// when it goes on.
     pub(super) fn reaches(&mut self, event: Event) -> Option<Event> {
         let Some((id, life)) = event.concerns() else { return Some(event) };
+        if self.is_villain(id) {
+            return Some(event);
+        }
         let now = self.now;
         let node = self.nodes.get(id.0)?;
         if !node.is_up() || life.is_some_and(|life| life != node.life) {
             return None;
         }
         let Some(until) = self.stands_still(id) else { return Some(event) };
+        if matches!(event, Event::Call { .. }) {
+            // Who gets no answer gives up.
+            return None;
+        }
         let at = match &event {
             Event::Tick(_) if node.wakes_at != Some(now) => return None,
             Event::Tick(_) => {
@@ -49,6 +56,9 @@ impl World {
 
     /// Whether a node has begun and its process answers.
     pub(super) fn is_there(&self, id: NodeId) -> bool {
+        if self.is_villain(id) {
+            return self.now < self.scenario.timeline.truce;
+        }
         let is_up = self.nodes.get(id.0).is_some_and(crate::node::Node::is_up);
         is_up && self.now >= self.scenario.start_of(id) && self.stands_still(id).is_none()
     }
