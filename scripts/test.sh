@@ -31,5 +31,10 @@ RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps --
 step "tests"
 cargo test --release --locked --workspace
 
+step "simulator: worlds of many kinds, and each planted bug is found"
+"$(target_dir)/release/ashlar-sim" swarm --seeds 0..40 --minutes 10 --threads 2
+cargo run --release --locked --quiet -p ashlar-simulator --features canaries \
+    -- canaries --minutes 10 --threads 2
+
 step "vectors"
 "$(target_dir)/release/examples/vectors" tests/vectors

@@ -483,6 +483,10 @@ impl<S: Store> Engine<S> {
         error: &OpenError,
     ) -> Result<(), StoreError> {
         match error {
+            #[cfg(feature = "canaries")]
+            OpenError::Body(_) if ashlar_ledger::canary::Canary::MutatedBody.is_planted() => {
+                self.ledger.mark_invalid(&id, &ashlar_consensus::BlockError::BadUtxoCommitment)?;
+            }
             OpenError::Body(_) => {}
             OpenError::Block(error) => {
                 self.ledger.mark_invalid(&id, error)?;

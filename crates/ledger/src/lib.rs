@@ -10,6 +10,8 @@
 
 mod assumed;
 mod bodies;
+#[cfg(feature = "canaries")]
+pub mod canary;
 pub mod care;
 pub mod chain_file;
 mod fuse;

@@ -187,6 +187,8 @@ impl<S: Store> Ledger<S> {
         self.step.open(now_ms);
         self.step.apply(&diff);
         let undo = SpentCoins { coins: diff.spent.clone() };
+        #[cfg(feature = "canaries")]
+        let undo = crate::canary::forgetful(undo);
         // A block that was here before left its undo record, which is the same again.
         let key = keys::block(&id);
         if self.step.get(&*self.store, Family::Undo, key.clone())?.is_none() {

@@ -85,12 +85,18 @@ struct Entry {
 impl Entry {
     fn header_rank(&self) -> Rank {
         let state = &self.node.state;
-        Rank { work: state.work, order: Reverse(self.seen), id: state.id }
+        let work = state.work;
+        #[cfg(feature = "canaries")]
+        let work = crate::canary::counted(work, state.height);
+        Rank { work, order: Reverse(self.seen), id: state.id }
     }
 
     fn block_rank(&self) -> Rank {
         let state = &self.node.state;
-        Rank { work: state.work, order: Reverse(self.node.arrival), id: state.id }
+        let work = state.work;
+        #[cfg(feature = "canaries")]
+        let work = crate::canary::counted(work, state.height);
+        Rank { work, order: Reverse(self.node.arrival), id: state.id }
     }
 }
 
