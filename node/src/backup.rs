@@ -105,3 +105,22 @@ fn fill(store: &impl Store, from: &Path, partial: &Path) -> Result<(), BackupErr
 fn sync(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use ashlar_ledger::MemoryStore;
+
+    use super::*;
+
+    #[test]
+    fn a_backup_whose_checkpoint_fails_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let to = folder.path().join("copy");
+        for _ in 0..2 {
+            // A store in memory has no files to link.
+            let error = make(&MemoryStore::new(), folder.path(), &to).unwrap_err();
+            assert!(matches!(error, BackupError::Store(_)), "{error}");
+            assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        }
+    }
+}

@@ -2,17 +2,18 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufReader, BufWriter, Seek as _, SeekFrom},
+    io::{self, BufReader, Seek as _, SeekFrom},
+    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use ashlar_consensus::Genesis;
 use ashlar_ledger::{
-    Ledger, RocksReader, RocksStore, StoreError,
+    Ledger, RocksReader, RocksStore, Settings, StoreError,
     care::{
-        self, Depth, Imported, Remedy, Report,
-        reindex::{self, Begun, REBUILT},
+        self, Bookmark, Bookmarks, Depth, Imported, Progress, Remedy, Report,
+        reindex::{self, Begun, LostBodies},
     },
     chain_file::{self, Reader},
 };
@@ -23,10 +24,12 @@ use tracing::{info, warn};
 
 use crate::{
     Failure, backup,
+    check_file::CheckFile,
     clock::machine_unix_ms,
     config::{Config, LedgerArguments, RunArguments},
     cores::Cores,
     datadir::Datadir,
+    disk::{DiskError, Room, Watch},
     logging,
     progress::{Display, Interrupt},
     run,
@@ -35,7 +38,7 @@ use crate::{
 /// How many of the newest blocks a check undoes unless told otherwise.
 const DEFAULT_DEPTH: u32 = 1_000;
 
-/// While it is written, an exported file's name ends so.
+/// While it is written, an exported file's name ends so; one that was left is gone on with.
 const PARTIAL: &str = "partial";
 
 /// Bytes of the file that are read or written at once.
@@ -102,10 +105,6 @@ enum PlaceError {
     Io { path: PathBuf, error: io::Error },
     #[error("the data directory is damaged ({findings} findings): {remedy}")]
     Damaged { findings: u64, remedy: Remedy },
-    #[error(
-        "the chain stands, but a table of its bodies is damaged for good: `ashlar-node export` it and `import` it into a fresh data directory, or remove the ledger's directory and sync again"
-    )]
-    Torn,
 }
 
 /// A stopped node's directory, held by this process.
@@ -145,6 +144,42 @@ impl Opened {
     fn display(&self) -> Display {
         Display::new(self.interrupt.clone())
     }
+
+    fn room(&self) -> Room {
+        Room::new(&self.config.datadir, self.config.min_free)
+    }
+
+    fn writing(&self) -> Writing {
+        Writing { display: self.display(), disk: Watch::new(self.room()), full: None }
+    }
+}
+
+/// Long work that fills the disk: shown, and broken off where it can be taken up again when there
+/// is no more room.
+struct Writing {
+    display: Display,
+    disk: Watch,
+    full: Option<DiskError>,
+}
+
+impl Writing {
+    fn watch(&mut self, progress: Progress) -> ControlFlow<()> {
+        match self.disk.look() {
+            Ok(()) => self.display.watch(progress),
+            Err(error) => {
+                self.full = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    /// What became of the work, with the reason why it was broken off.
+    fn end<T, E: Into<Failure>>(self, worked: Result<T, E>) -> Result<T, Failure> {
+        match (worked, self.full) {
+            (Err(_), Some(full)) => Err(full.into()),
+            (worked, _) => worked.map_err(Into::into),
+        }
+    }
 }
 
 /// Compares everything stored; an error where something is wrong.
@@ -154,8 +189,15 @@ pub(crate) fn check(arguments: &CheckArguments) -> Result<(), Failure> {
     let store = opened.reader()?;
     let mut display = opened.display();
     let mut watch = |progress| display.watch(progress);
-    let report = care::check(&store, &opened.genesis, depth, &mut Cores, &mut watch)?;
+    let version = store.version();
+    let mut file = CheckFile::new(&opened.directory);
+    let from = file.fitting(depth, version);
+    let mut keep = |at: &Bookmark, is_last: bool| file.keep(at, is_last);
+    let bookmarks = Bookmarks { version, from, keep: &mut keep };
+    let (genesis, cores) = (&opened.genesis, &mut Cores);
+    let report = care::check_on(&store, genesis, depth, bookmarks, cores, &mut watch)?;
     drop(display);
+    file.remove();
     print_report(&report, depth);
     match report.remedy() {
         None => Ok(()),
@@ -192,44 +234,53 @@ pub(crate) fn reindex(arguments: &ReindexArguments) -> Result<(), Failure> {
     let opened = Opened::open_existing(&arguments.place)?;
     let ledger = opened.directory.ledger();
     let options = run::rocks_options(&opened.config);
-    let store = match opened.store() {
-        Err(StoreError::Unopenable { message, .. }) => {
-            warn!(message, "the database does not open; emptying what follows from bodies");
-            RocksStore::discard(&ledger, &options, &REBUILT)?;
-            opened.store()?
-        }
-        store => store?,
+    let genesis = &opened.genesis;
+    opened.room().check_start()?;
+    let mut prepared = None;
+    let begin = || {
+        let store = RocksStore::open_damaged(&ledger, &options)?;
+        reindex::begin(&store, genesis)
     };
-    let begun = reindex::begin(&store, &opened.genesis)?;
-    let store = match begun {
-        Begun::GoesOn => {
-            info!("going on with the reindex that was interrupted");
-            store
+    while let Begun::Empty(families) = begin()? {
+        let mut writing = opened.writing();
+        RocksStore::discard(&ledger, &options, &families)?;
+        let store = RocksStore::open_damaged(&ledger, &options)?;
+        let done = reindex::prepare(&store, genesis, &mut |progress| writing.watch(progress));
+        let done = writing.end(done)?;
+        print_lost(&done.lost);
+        if done.is_torn {
+            println!("bodies    copied out of a table that is damaged");
         }
-        Begun::Empty(families) => {
-            drop(store);
-            RocksStore::discard(&ledger, &options, &families)?;
-            opened.store()?
-        }
-    };
-    let settings = run::ledger_settings(&opened.config);
-    let mut display = opened.display();
-    let done =
-        reindex::run(&Arc::new(store), &opened.genesis, settings, &mut Cores, &mut |progress| {
-            display.watch(progress)
-        })?;
-    drop(display);
+        prepared = Some(done);
+    }
+    if prepared.is_none() {
+        info!("going on with the reindex that was interrupted");
+    }
+    let mut writing = opened.writing();
+    let mut watch = |progress| writing.watch(progress);
+    let (store, settings) = (Arc::new(opened.store()?), run::ledger_settings(&opened.config));
+    let done = reindex::connect(&store, genesis, settings, &mut Cores, &mut watch);
+    let done = writing.end(done)?;
     println!("tip       {} at height {}", done.tip, done.height);
-    if done.found_headers > 0 {
-        println!("headers   {} found again in bodies", done.found_headers);
+    let Some(prepared) = prepared else { return Ok(()) };
+    if prepared.found_headers > 0 {
+        println!("headers   {} found again in bodies", prepared.found_headers);
     }
-    if done.dropped_headers > 0 {
-        println!("headers   {} dropped: no valid way leads to them", done.dropped_headers);
+    if prepared.dropped_headers > 0 {
+        println!("headers   {} dropped: no valid way leads to them", prepared.dropped_headers);
     }
-    if done.lost_bodies > 0 {
-        println!("bodies    {} damaged; the node fetches them again", done.lost_bodies);
+    Ok(())
+}
+
+fn print_lost(lost: &LostBodies) {
+    if lost.number == 0 {
+        return;
     }
-    if done.is_torn { Err(PlaceError::Torn.into()) } else { Ok(()) }
+    println!("bodies    {} damaged and dropped; the node fetches them again", lost.number);
+    for (height, id) in &lost.listed {
+        let height = height.map_or_else(|| "unknown height".to_owned(), |h| format!("height {h}"));
+        println!("          {id} at {height}");
+    }
 }
 
 /// Writes the best chain to a file, which appears whole or not at all.
@@ -244,31 +295,20 @@ pub(crate) fn export(arguments: &ExportArguments) -> Result<(), Failure> {
     name.push(".");
     name.push(PARTIAL);
     let partial = to.with_file_name(name);
-    let exported = write_export(&opened, &store, &partial);
-    if exported.is_err() {
-        // Exporting again writes over it anyway.
-        drop(fs::remove_file(&partial));
-    }
-    let exported = exported?;
-    fs::rename(&partial, to).and_then(|()| sync_parent(to)).map_err(in_path(to))?;
-    println!("exported  {} blocks, up to {}", exported.blocks, exported.tip);
-    println!("file      {}", to.display());
-    Ok(())
-}
-
-fn write_export(
-    opened: &Opened,
-    store: &RocksReader,
-    partial: &Path,
-) -> Result<care::Exported, Failure> {
-    let file = File::create(partial).map_err(in_path(partial))?;
-    let mut out = BufWriter::with_capacity(FILE_BUFFER_BYTES, file);
+    let mut options = File::options();
+    let file = options.read(true).write(true).create(true).truncate(false).open(&partial);
+    let file = file.map_err(in_path(&partial))?;
     let mut display = opened.display();
     let exported =
-        care::export(store, &opened.genesis, &mut out, &mut |progress| display.watch(progress))?;
-    let file = out.into_inner().map_err(|error| in_path(partial)(error.into_error()))?;
-    file.sync_all().map_err(in_path(partial))?;
-    Ok(exported)
+        care::export(&store, &opened.genesis, &file, &mut |progress| display.watch(progress))?;
+    drop(display);
+    fs::rename(&partial, to).and_then(|()| sync_parent(to)).map_err(in_path(to))?;
+    println!("exported  {} blocks, up to {}", exported.blocks, exported.tip);
+    if exported.kept > 0 {
+        println!("kept      {} of them from an export that was interrupted", exported.kept);
+    }
+    println!("file      {}", to.display());
+    Ok(())
 }
 
 fn in_path(path: &Path) -> impl Fn(io::Error) -> PlaceError {
@@ -283,44 +323,52 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 
 /// Takes in a file that `export` wrote, each block judged as from a peer.
 pub(crate) fn import(arguments: &ImportArguments) -> Result<(), Failure> {
-    let mut file = File::open(&arguments.file).map_err(in_path(&arguments.file))?;
-    let total_blocks = chain_file::claimed_blocks(&mut file).map_err(in_path(&arguments.file))?;
+    // Before anything is made for it.
+    drop(File::open(&arguments.file).map_err(in_path(&arguments.file))?);
     let opened = Opened::open(&arguments.place)?;
+    opened.room().check_start()?;
     let mut settings = run::ledger_settings(&opened.config);
     if let Some(id) = arguments.assume_valid {
         warn!(%id, "signatures of this block and its ancestors are assumed good, as told");
         settings.assume_valid = Some(id);
     }
-    let mut display = opened.display();
-    let mut watch = |progress| display.watch(progress);
+    let mut writing = opened.writing();
+    let mut watch = |progress| writing.watch(progress);
     let store = Arc::new(opened.store()?);
-    let mut ledger = Ledger::open_watched(store, &opened.genesis, settings, &mut watch)?;
-    let params = Arc::clone(ledger.params());
-    let reader = |file: &File| -> Result<_, Failure> {
-        let mut file = file.try_clone().map_err(in_path(&arguments.file))?;
-        file.seek(SeekFrom::Start(0)).map_err(in_path(&arguments.file))?;
-        let buffered = BufReader::with_capacity(FILE_BUFFER_BYTES, file);
-        Ok(Reader::new(buffered, &params.chain_id, params.max_block_bytes)?)
-    };
-    let now_seconds = machine_unix_ms() / 1_000;
-    if arguments.assume_valid.is_some() {
-        let mut headers = reader(&file)?;
-        let total = total_blocks;
-        care::import_headers(&mut ledger, &mut headers, total, now_seconds, &mut watch)?;
-    }
-    let Imported { new, known } = care::import(
-        &mut ledger,
-        &mut reader(&file)?,
-        total_blocks,
-        now_seconds,
-        &mut Cores,
-        &mut watch,
-    )?;
-    drop(display);
+    let ledger = import_into(store, &opened.genesis, settings, &arguments.file, &mut watch);
+    let (ledger, Imported { new, known }) = writing.end(ledger)?;
     let view = ledger.view();
     println!("imported  {new} blocks, {known} were known");
     println!("tip       {} at height {}", view.tip().id, view.tip().height);
     Ok(())
+}
+
+/// Opens the ledger and reads the file, twice where signatures are assumed good: its headers first.
+fn import_into(
+    store: Arc<RocksStore>,
+    genesis: &Genesis,
+    settings: Settings,
+    path: &Path,
+    watch: &mut care::Watch<'_>,
+) -> Result<(Ledger<RocksStore>, Imported), Failure> {
+    let is_assumed = settings.assume_valid.is_some();
+    let mut file = File::open(path).map_err(in_path(path))?;
+    let total = chain_file::claimed_blocks(&mut file).map_err(in_path(path))?;
+    let mut ledger = Ledger::open_watched(store, genesis, settings, watch)?;
+    let params = Arc::clone(ledger.params());
+    let reader = || -> Result<_, Failure> {
+        let mut file = file.try_clone().map_err(in_path(path))?;
+        file.seek(SeekFrom::Start(0)).map_err(in_path(path))?;
+        let buffered = BufReader::with_capacity(FILE_BUFFER_BYTES, file);
+        Ok(Reader::new(buffered, &params.chain_id, params.max_block_bytes)?)
+    };
+    let now_seconds = machine_unix_ms() / 1_000;
+    if is_assumed {
+        care::import_headers(&mut ledger, &mut reader()?, total, now_seconds, watch)?;
+    }
+    let cores = &mut Cores;
+    let imported = care::import(&mut ledger, &mut reader()?, total, now_seconds, cores, watch)?;
+    Ok((ledger, imported))
 }
 
 /// Copies the data directory; of a running node, the RPC method `backup` does.
@@ -331,4 +379,29 @@ pub(crate) fn backup(arguments: &BackupArguments) -> Result<(), Failure> {
     backup::make(&store, &opened.config.datadir, &to)?;
     println!("backup    {}", to.display());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use ashlar_ledger::care::Stage;
+
+    use super::*;
+    use crate::size::ByteSize;
+
+    #[test]
+    fn work_without_room_is_broken_off_and_says_why() {
+        let writing = |min_free| {
+            let room = Room::new(&std::env::temp_dir(), ByteSize(min_free));
+            let display = Display::new(Interrupt::default());
+            Writing { display, disk: Watch::new(room), full: None }
+        };
+        let progress = Progress { stage: Stage::ImportBlocks, done: 1, total: 2 };
+        let interrupted = || Err::<(), _>(care::CareError::Interrupted);
+        let mut roomy = writing(0);
+        assert!(roomy.watch(progress).is_continue());
+        assert!(roomy.end(interrupted()).unwrap_err().to_string().contains("interrupted"));
+        let mut full = writing(u64::MAX);
+        assert!(full.watch(progress).is_break());
+        assert!(full.end(interrupted()).unwrap_err().to_string().contains("nearly full"));
+    }
 }

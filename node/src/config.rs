@@ -182,6 +182,10 @@ pub(crate) struct LedgerArguments {
     /// Keep the index of coins and history by address [default: true].
     #[arg(long, env = "ASHLAR_LOCK_INDEX", num_args = 0..=1, default_missing_value = "true")]
     lock_index: Option<bool>,
+    /// Free disk space that a command which writes asks for; it stops when a quarter of it is left
+    /// [default: 1GiB].
+    #[arg(long, env = "ASHLAR_MIN_FREE", value_name = "SIZE")]
+    min_free: Option<ByteSize>,
     /// How much memory to take.
     #[arg(long, env = "ASHLAR_PROFILE")]
     profile: Option<Profile>,
@@ -189,9 +193,25 @@ pub(crate) struct LedgerArguments {
 
 impl From<&LedgerArguments> for RunArguments {
     fn from(arguments: &LedgerArguments) -> Self {
-        let LedgerArguments { datadir, config, genesis, transaction_index, lock_index, profile } =
-            arguments.clone();
-        Self { datadir, config, genesis, transaction_index, lock_index, profile, ..Self::default() }
+        let LedgerArguments {
+            datadir,
+            config,
+            genesis,
+            transaction_index,
+            lock_index,
+            min_free,
+            profile,
+        } = arguments.clone();
+        Self {
+            datadir,
+            config,
+            genesis,
+            transaction_index,
+            lock_index,
+            min_free,
+            profile,
+            ..Self::default()
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A full disk breaks no promise (a step is written whole or not at all), but it ends the node in
 //! the middle of things, and RocksDB needs room to tidy up. Two marks, one setting: the node
-//! starts with `min_free` and stops, cleanly, at a quarter of it.
+//! starts with `min_free` and stops, cleanly, at a quarter of it. A `reindex` or `import`, which
+//! write as much, keep the same marks.
 
 use std::{
     io,
@@ -31,7 +32,7 @@ pub(crate) enum DiskError {
     )]
     NoRoomToStart { path: PathBuf, free: ByteSize, wanted: ByteSize },
     #[error(
-        "the disk of {path} is nearly full: {free} free; the node has stopped cleanly at {mark}. Make room, then start again"
+        "the disk of {path} is nearly full: {free} free; stopped cleanly at {mark}. Make room, then start again"
     )]
     NearlyFull { path: PathBuf, free: ByteSize, mark: ByteSize },
     #[error("can't tell how much room the disk of {path} has: {error}")]

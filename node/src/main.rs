@@ -8,6 +8,7 @@
 mod backend;
 mod backup;
 mod care;
+mod check_file;
 mod clock;
 mod config;
 mod cores;

@@ -45,6 +45,8 @@ use crate::{
 };
 
 const AGENT: &str = concat!("ashlar/", env!("CARGO_PKG_VERSION"));
+/// Changes of the ledger that wait to be written at once in the small profile, in bytes.
+const SMALL_STEP_BYTES: usize = 4 << 20;
 /// Memory for waiting transactions in the small profile, in bytes.
 const SMALL_MEMPOOL_BYTES: usize = 50 * 1024 * 1024;
 /// Longest that a clean stop takes before the node ends without it.
@@ -177,6 +179,10 @@ pub(crate) fn ledger_settings(config: &Config) -> ashlar_ledger::Settings {
         lock_index: config.lock_index,
         prune_bytes: config.prune.0.map(|size| size.0),
         reorg_hold: config.reorg_hold.0,
+        step_bytes: match config.profile {
+            Profile::Default => ashlar_ledger::Settings::default().step_bytes,
+            Profile::Small => SMALL_STEP_BYTES,
+        },
         ..ashlar_ledger::Settings::default()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
     path::Path,
     process::{Command, Output, Stdio},
     thread,
@@ -10,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{Net, Node, binaries, dev_genesis, signal, wait_for};
+use crate::harness::{Net, Node, binaries, dev_genesis, signal, wait_for, wait_for_one_tip};
 
 fn command(arguments: &[&str], datadir: &Path) -> Command {
     let mut command = Command::new(binaries().join("ashlar-node"));
@@ -112,7 +113,7 @@ fn an_exported_chain_is_imported_into_a_fresh_directory() {
 }
 
 #[test]
-fn a_reindex_and_an_import_killed_or_interrupted_go_on_and_end_the_same() {
+fn long_work_killed_or_interrupted_goes_on_and_ends_the_same() {
     let net = Net::new();
     let (mut node, state_before) = stopped(&net, 400);
     let file = net.path("chain.ashlar");
@@ -121,7 +122,15 @@ fn a_reindex_and_an_import_killed_or_interrupted_go_on_and_end_the_same() {
     let genesis = dev_genesis();
     let fresh = net.path("fresh");
     let import = ["import", to, "--genesis", genesis.to_str().unwrap()];
-    for (arguments, datadir) in [(&["reindex"][..], node.datadir.as_path()), (&import, &fresh)] {
+    let copy = net.path("copy.ashlar");
+    let export = ["export", "--force", "--to", copy.to_str().unwrap()];
+    let stopped = node.datadir.as_path();
+    for (arguments, datadir) in [
+        (&["reindex"][..], stopped),
+        (&import, &fresh),
+        (&export, stopped),
+        (&["check", "--full"], stopped),
+    ] {
         // Any moment must do; these are spread over the whole run.
         for moment_ms in [5, 30, 60, 90, 120, 160, 200, 300] {
             let mut child = command(arguments, datadir).stderr(Stdio::piped()).spawn().unwrap();
@@ -144,8 +153,64 @@ fn a_reindex_and_an_import_killed_or_interrupted_go_on_and_end_the_same() {
         assert!(said.contains("sound") && said.contains("400 replayed"), "{said}");
         assert_eq!(state(&net.node_in(datadir, &[])), state_before);
     }
+    assert_eq!(fs::read(&copy).unwrap(), fs::read(&file).unwrap());
+    let left = fs::read_dir(stopped).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(!left.into_iter().any(|name| name == "check.progress"));
     node.start(&[]);
     assert_eq!(state(&node), state_before);
+}
+
+/// Interrupted once it has begun with blocks, a command says that it goes on when called again.
+#[test]
+fn an_interrupted_check_or_export_takes_up_where_it_was() {
+    let net = Net::new();
+    let (mut node, _) = stopped(&net, 2_000);
+    let datadir = node.datadir.clone();
+    let to = net.path("chain.ashlar");
+    let export = ["export", "--to", to.to_str().unwrap()];
+    let partial = net.path("chain.ashlar.partial");
+    let progress = datadir.join("check.progress");
+    let begun = |arguments: &[&str], left: &Path| {
+        // The stage's first line is said when its first block is done. A fast machine may be
+        // through before the signal comes.
+        let stage = if arguments[0] == "export" { "exporting blocks" } else { "replaying blocks" };
+        for _ in 0..50 {
+            drop(fs::remove_file(&to));
+            let mut child = command(arguments, &datadir).stderr(Stdio::piped()).spawn().unwrap();
+            let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+            assert!(said.any(|line| line.contains(stage)));
+            signal(child.id(), "INT");
+            let rest: Vec<String> = said.collect();
+            if !child.wait().unwrap().success() {
+                assert!(rest.iter().any(|line| line.contains("interrupted")), "{rest:?}");
+                assert!(left.exists());
+                return;
+            }
+        }
+        panic!("{arguments:?} is always through before it is interrupted");
+    };
+    begun(&export, &partial);
+    let said = succeeds(&export, &datadir);
+    assert!(said.contains("kept") && !partial.exists(), "{said}");
+
+    begun(&["check", "--full"], &progress);
+    let said = succeeds(&["check", "--full"], &datadir);
+    assert!(said.contains("going on with the check"), "{said}");
+    assert!(said.contains("2000 replayed") && !progress.exists(), "{said}");
+    // Another kind of check, or another tip, begins anew and says so.
+    begun(&["check", "--full"], &progress);
+    let said = succeeds(&["check", "--depth", "3"], &datadir);
+    assert!(said.contains("of another depth") && !progress.exists(), "{said}");
+    begun(&["check", "--full"], &progress);
+    node.start(&[]);
+    node.generate(1, &net.wallet("miner2").address());
+    node.stop();
+    let said = succeeds(&["check", "--full"], &datadir);
+    assert!(said.contains("was written to since") && said.contains("2001 replayed"), "{said}");
+    // Damage of the progress itself is no damage of the chain.
+    fs::write(&progress, b"nothing of the kind").unwrap();
+    let said = succeeds(&["check", "--full"], &datadir);
+    assert!(said.contains("begins anew") && said.contains("2001 replayed"), "{said}");
 }
 
 #[test]
@@ -200,9 +265,11 @@ fn a_backup_made_while_blocks_come_is_a_data_directory() {
         .filter(|path| path.extension().is_some_and(|kind| kind == "sst"))
         .collect();
     assert!(tables.len() >= 7, "{tables:?}");
-    let mut mended = 0;
-    for table in tables {
-        let sound = fs::read(&table).unwrap();
+    // A peer that has everything.
+    let whole = net.node_in(&copies[1].0, &[]);
+    let (mut mended, mut torn) = (0, 0);
+    for table in &tables {
+        let sound = fs::read(table).unwrap();
         let mut rotten = sound.clone();
         rotten[20] ^= 4;
         let damaged = net.path("damaged");
@@ -213,11 +280,23 @@ fn a_backup_made_while_blocks_come_is_a_data_directory() {
         fs::write(&place, rotten).unwrap();
         let said = fails(&["check", "--full"], &damaged);
         assert!(said.contains("reindex") || said.contains("restore a backup"), "{said}");
-        if run(&["reindex"], &damaged).0 {
+        let (is_mended, said) = run(&["reindex"], &damaged);
+        if is_mended {
             succeeds(&["check", "--full"], &damaged);
             mended += 1;
+        } else {
+            // What names the chain itself.
+            assert!(said.contains("sync again"), "{said}");
+        }
+        if said.contains("copied out of a table") {
+            torn += 1;
+            assert!(said.contains("dropped") && said.contains("at height"), "{said}");
+            // The node fetches what was lost.
+            let address = whole.address();
+            let node = net.node_in(&damaged, &["--peer", &address]);
+            wait_for_one_tip(&[&node, &whole]);
         }
         fs::remove_dir_all(&damaged).unwrap();
     }
-    assert!(mended >= 6, "{mended}");
+    assert_eq!((mended, torn), (tables.len() - 1, 1));
 }

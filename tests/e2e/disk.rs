@@ -2,11 +2,14 @@
 
 use std::{
     fs,
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
 };
 
-use crate::harness::{Net, dev_genesis, run_command, wait_for};
+use crate::harness::{Net, binary, dev_genesis, run_command, signal, wait_for};
 
 /// A disk of its own in memory. Dropped, it is unmounted.
 struct SmallDisk(PathBuf);
@@ -69,4 +72,69 @@ fn a_node_whose_disk_fills_stops_cleanly_and_goes_on_when_there_is_room() {
     assert_eq!(node.tip(), tip);
     node.generate(1, &miner);
     node.stop();
+}
+
+#[test]
+fn a_reindex_and_an_import_keep_the_same_marks() {
+    let net = Net::new();
+    let mut node = net.node(&[]);
+    node.generate(2_000, &net.wallet("miner").address());
+    let tip = node.tip();
+    node.stop();
+    let command = |arguments: &[&str], datadir: &Path, min_free: &str| {
+        let mut command = Command::new(binary("ashlar-node"));
+        command.args(arguments).arg("--datadir").arg(datadir).args(["--min-free", min_free]);
+        command.arg("--genesis").arg(dev_genesis()).args(["--profile", "small"]);
+        command
+    };
+    let run = |arguments: &[&str], datadir: &Path, min_free: &str| {
+        let output = command(arguments, datadir, min_free).output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8_lossy(&said).into_owned())
+    };
+    let file = net.path("chain.ashlar");
+    let file = file.to_str().unwrap();
+    let (is_exported, said) = run(&["export", "--to", file], &node.datadir, "9000000TiB");
+    assert!(is_exported, "an export writes elsewhere: {said}");
+    for (arguments, datadir) in
+        [(&["reindex"][..], node.datadir.clone()), (&["import", file], net.path("fresh"))]
+    {
+        let (is_done, said) = run(arguments, &datadir, "9000000TiB");
+        assert!(!is_done && said.contains("Make room"), "{arguments:?}: {said}");
+        assert_eq!(datadir.join("ledger").exists(), arguments[0] == "reindex");
+    }
+    let (is_done, said) = run(&["check", "--full"], &node.datadir, "1MiB");
+    assert!(is_done, "nothing was begun: {said}");
+
+    let Some(disk) = SmallDisk::mount(&net.path("disk")) else {
+        eprintln!("skipped: a small disk can't be mounted here (not root?)");
+        return;
+    };
+    let (datadir, ballast) = (disk.0.join("node"), disk.0.join("ballast"));
+    let stopped_by_itself = || {
+        let mut child = command(&["import", file], &datadir, "32MiB");
+        let mut child = child.stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        assert!(said.any(|line| line.contains("importing blocks")));
+        // It looks at most once in a second.
+        signal(child.id(), "STOP");
+        fs::write(&ballast, vec![1; 52 << 20]).unwrap();
+        thread::sleep(Duration::from_millis(1_100));
+        signal(child.id(), "CONT");
+        let rest: Vec<String> = said.collect();
+        (!child.wait().unwrap().success()).then_some(rest)
+    };
+    // A fast machine may be through before the disk is full.
+    let rest = (0..10).find_map(|_| {
+        drop((fs::remove_file(&ballast), fs::remove_dir_all(&datadir)));
+        stopped_by_itself()
+    });
+    let rest = rest.unwrap();
+    assert!(rest.iter().any(|line| line.contains("nearly full")), "{rest:?}");
+    assert!(!rest.iter().any(|line| line.contains("storage failed")), "too late: {rest:?}");
+
+    fs::remove_file(ballast).unwrap();
+    let (is_done, said) = run(&["import", file], &datadir, "32MiB");
+    assert!(is_done && !said.contains(" 0 were known"), "{said}");
+    assert!(said.contains(&tip), "{said}");
 }

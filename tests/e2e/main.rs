@@ -18,6 +18,7 @@ mod partition;
 mod payments;
 mod pruned;
 mod refusals;
+mod reorganisation;
 mod restarts;
 mod script;
 mod torture;

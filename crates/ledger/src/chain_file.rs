@@ -80,28 +80,70 @@ pub enum ChainFileError {
     TrailingBytes,
 }
 
+/// How far a chain file was written or read: what a writer needs to go on with a file that has no
+/// end yet.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// Of all bytes before it.
+    sum: Sha256,
+    blocks: u32,
+    bytes: u64,
+}
+
+impl Place {
+    /// How many blocks lie before it.
+    pub const fn blocks(&self) -> u32 {
+        self.blocks
+    }
+
+    /// How many bytes lie before it.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn pass(&mut self, bytes: &[u8]) {
+        self.sum.update(bytes);
+        self.bytes = self.bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+    }
+
+    fn pass_block(&mut self, bytes: &[u8]) {
+        self.pass(bytes);
+        self.blocks = self.blocks.saturating_add(1);
+    }
+}
+
 /// Writes a chain file to anything that takes bytes. Without [`Writer::finish`] the file has no
 /// end, and a reader says so.
 #[derive(Debug)]
 pub struct Writer<W> {
     out: W,
-    sum: Sha256,
-    blocks: u32,
+    place: Place,
 }
 
 impl<W: Write> Writer<W> {
     /// Begins a file of this chain.
     pub fn new(out: W, chain_id: &BlockId) -> io::Result<Self> {
-        let mut writer = Self { out, sum: Sha256::new(), blocks: 0 };
+        let mut writer = Self::going_on(out, Place::default());
         writer.write(&MAGIC)?;
         writer.write(&[FORMAT_VERSION])?;
         writer.write(chain_id.as_bytes())?;
         Ok(writer)
     }
 
+    /// Goes on with a file that has exactly the bytes before `place`, as [`Reader::place`] told
+    /// it between two blocks; `out` writes after them.
+    pub const fn going_on(out: W, place: Place) -> Self {
+        Self { out, place }
+    }
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.sum.update(bytes);
+        self.place.pass(bytes);
         self.out.write_all(bytes)
+    }
+
+    /// Hands everything to the system beneath, where what is begun may stay without an end.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 
     /// The next block: its whole encoding. Order and content are the caller's.
@@ -115,16 +157,15 @@ impl<W: Write> Writer<W> {
             io::Error::new(io::ErrorKind::InvalidInput, "no block has an encoding of this length")
         })?;
         self.write(&length.to_le_bytes())?;
-        self.write(block)?;
-        self.blocks = self.blocks.saturating_add(1);
-        Ok(())
+        self.place.pass_block(block);
+        self.out.write_all(block)
     }
 
     /// Writes the end and gives the writer back, flushed.
     pub fn finish(mut self) -> io::Result<W> {
         self.write(&0_u32.to_le_bytes())?;
-        self.write(&self.blocks.to_le_bytes())?;
-        let sum = self.sum.finalize();
+        self.write(&self.place.blocks.to_le_bytes())?;
+        let sum = self.place.sum.finalize();
         self.out.write_all(&sum)?;
         self.out.flush()?;
         Ok(self.out)
@@ -149,9 +190,7 @@ pub fn claimed_blocks(file: &mut (impl Read + Seek)) -> io::Result<u32> {
 #[derive(Debug)]
 pub struct Reader<R> {
     from: R,
-    sum: Sha256,
-    blocks: u32,
-    bytes: u64,
+    place: Place,
     max_block_bytes: u32,
     is_done: bool,
 }
@@ -159,8 +198,7 @@ pub struct Reader<R> {
 impl<R: Read> Reader<R> {
     /// Reads the beginning. `from` is buffered, or reading is slow.
     pub fn new(from: R, chain_id: &BlockId, max_block_bytes: u32) -> Result<Self, ChainFileError> {
-        let mut reader =
-            Self { from, sum: Sha256::new(), blocks: 0, bytes: 0, max_block_bytes, is_done: false };
+        let mut reader = Self { from, place: Place::default(), max_block_bytes, is_done: false };
         // A file too short for its beginning is just as little one.
         let begins = |error| match error {
             ChainFileError::Truncated { .. } => ChainFileError::NotAChainFile,
@@ -180,14 +218,14 @@ impl<R: Read> Reader<R> {
         Ok(reader)
     }
 
-    /// How many bytes of the file were read.
-    pub const fn position_bytes(&self) -> u64 {
-        self.bytes
-    }
-
     /// How many blocks were read.
     pub const fn blocks(&self) -> u32 {
-        self.blocks
+        self.place.blocks
+    }
+
+    /// How far the file was read. Between two blocks it is a place where a writer can go on.
+    pub const fn place(&self) -> &Place {
+        &self.place
     }
 
     /// The next block's encoding, not judged; `None` after the last, when the end was found good.
@@ -201,7 +239,7 @@ impl<R: Read> Reader<R> {
             self.is_done = true;
             return Ok(None);
         }
-        let number = self.blocks.saturating_add(1);
+        let number = self.place.blocks.saturating_add(1);
         let max = self.max_block_bytes;
         let is_possible = usize::try_from(length).is_ok_and(|length| length >= Header::LEN);
         if !is_possible || length > max {
@@ -211,36 +249,33 @@ impl<R: Read> Reader<R> {
         let mut block = Vec::new();
         let read = self.from.by_ref().take(length.into()).read_to_end(&mut block);
         if read.map_err(ChainFileError::Io)? < usize::try_from(length).unwrap_or(usize::MAX) {
-            return Err(ChainFileError::Truncated { blocks: self.blocks });
+            return Err(ChainFileError::Truncated { blocks: self.place.blocks });
         }
-        self.sum.update(&block);
-        self.bytes = self.bytes.saturating_add(length.into());
-        self.blocks = number;
+        self.place.pass_block(&block);
         Ok(Some(block))
     }
 
     fn read<const N: usize>(&mut self) -> Result<[u8; N], ChainFileError> {
         let bytes = self.read_unsummed()?;
-        self.sum.update(bytes);
+        self.place.pass(&bytes);
         Ok(bytes)
     }
 
     fn read_unsummed<const N: usize>(&mut self) -> Result<[u8; N], ChainFileError> {
         let mut bytes = [0; N];
         self.from.read_exact(&mut bytes).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => ChainFileError::Truncated { blocks: self.blocks },
+            io::ErrorKind::UnexpectedEof => ChainFileError::Truncated { blocks: self.place.blocks },
             _ => ChainFileError::Io(error),
         })?;
-        self.bytes = self.bytes.saturating_add(u64::try_from(N).unwrap_or(0));
         Ok(bytes)
     }
 
     fn end(&mut self) -> Result<(), ChainFileError> {
         let claimed = u32::from_le_bytes(self.read()?);
-        if claimed != self.blocks {
-            return Err(ChainFileError::WrongCount { claimed, blocks: self.blocks });
+        if claimed != self.place.blocks {
+            return Err(ChainFileError::WrongCount { claimed, blocks: self.place.blocks });
         }
-        let computed: [u8; 32] = std::mem::take(&mut self.sum).finalize().into();
+        let computed: [u8; 32] = self.place.sum.clone().finalize().into();
         if self.read_unsummed::<32>()? != computed {
             return Err(ChainFileError::WrongSum);
         }
@@ -273,7 +308,7 @@ mod tests {
         while let Some(block) = reader.next_block()? {
             blocks.push(block);
         }
-        assert_eq!(reader.position_bytes(), bytes.len() as u64);
+        assert_eq!(reader.place().bytes(), bytes.len() as u64 - 32);
         assert!(reader.next_block()?.is_none());
         Ok(blocks)
     }
@@ -304,6 +339,24 @@ mod tests {
         assert_eq!(read(&file(&[])).unwrap(), Vec::<Vec<u8>>::new());
         let mut writer = Writer::new(Vec::new(), &CHAIN).unwrap();
         assert_eq!(writer.push(&[0; 79]).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn a_file_without_its_end_is_gone_on_with_after_any_block() {
+        let whole = file(&blocks());
+        for count in 0..=blocks().len() {
+            let mut reader = Reader::new(whole.as_slice(), &CHAIN, MAX).unwrap();
+            for _ in 0..count {
+                reader.next_block().unwrap().unwrap();
+            }
+            let place = reader.place().clone();
+            let begun = whole[..usize::try_from(place.bytes()).unwrap()].to_vec();
+            let mut writer = Writer::going_on(begun, place);
+            for block in &blocks()[count..] {
+                writer.push(block).unwrap();
+            }
+            assert_eq!(writer.finish().unwrap(), whole);
+        }
     }
 
     #[test]

@@ -282,6 +282,83 @@ impl IndexBuildRecord {
     }
 }
 
+/// How far an interrupted check has come: kept outside of the store, so that [`SCHEMA`] says
+/// nothing of it. The fields' meaning is `care::Bookmark`'s.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BookmarkRecord {
+    pub(crate) blocks: Option<u32>,
+    pub(crate) version: u64,
+    pub(crate) part: u8,
+    pub(crate) last: Vec<u8>,
+    pub(crate) height: u32,
+    pub(crate) utxo: UtxoAccumulator,
+    pub(crate) totals: Totals,
+    pub(crate) rows: (u64, u64),
+    pub(crate) counted: (u64, u64, u64),
+    pub(crate) findings: Vec<String>,
+    pub(crate) remedies: Vec<u8>,
+}
+
+#[derive(Encode, Decode)]
+struct RawBookmark {
+    blocks: Option<u32>,
+    version: u64,
+    part: u8,
+    last: Vec<u8>,
+    height: u32,
+    utxo: [u8; UTXO_BYTES],
+    totals: (u64, u64, u64),
+    rows: (u64, u64),
+    counted: (u64, u64, u64),
+    findings: Vec<String>,
+    remedies: Vec<u8>,
+}
+
+impl BookmarkRecord {
+    pub(crate) fn to_value(&self) -> Vec<u8> {
+        let Self { blocks, version, part, height, rows, counted, .. } = *self;
+        let mut utxo = [0; UTXO_BYTES];
+        utxo.copy_from_slice(&self.utxo.to_bytes());
+        let Totals { coins, value, claimed } = self.totals;
+        let totals = (coins, value.grains(), claimed.grains());
+        let (last, findings) = (self.last.clone(), self.findings.clone());
+        let remedies = self.remedies.clone();
+        encode(RawBookmark {
+            blocks,
+            version,
+            part,
+            last,
+            height,
+            utxo,
+            totals,
+            rows,
+            counted,
+            findings,
+            remedies,
+        })
+    }
+
+    pub(crate) fn from_value(bytes: &[u8]) -> Result<Self, StoreError> {
+        let raw: RawBookmark = decode("the place of an interrupted check", bytes)?;
+        let RawBookmark { blocks, version, part, last, height, rows, counted, .. } = raw;
+        let (coins, value, claimed) = raw.totals;
+        let (value, claimed) = (Amount::from_grains(value), Amount::from_grains(claimed));
+        Ok(Self {
+            blocks,
+            version,
+            part,
+            last,
+            height,
+            utxo: UtxoAccumulator::from_bytes(&raw.utxo),
+            totals: Totals { coins, value, claimed },
+            rows,
+            counted,
+            findings: raw.findings,
+            remedies: raw.remedies,
+        })
+    }
+}
+
 /// `meta/schema`.
 pub(crate) fn schema_value(schema: u32) -> Vec<u8> {
     encode(schema)

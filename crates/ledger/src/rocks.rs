@@ -129,10 +129,28 @@ impl RocksStore {
     /// [`StoreError::InUse`] where another process, or this one, has it open;
     /// [`StoreError::Unopenable`] where there is a database that does not open.
     pub fn open(directory: &Path, options: &RocksOptions) -> Result<Self, StoreError> {
+        Self::open_checked(directory, options, true)
+    }
+
+    /// For repair alone: a table that is missing, or a compaction that stumbles over a damaged one,
+    /// is no obstacle to what does not need it.
+    ///
+    /// # Errors
+    /// Those of [`RocksStore::open`].
+    pub fn open_damaged(directory: &Path, options: &RocksOptions) -> Result<Self, StoreError> {
+        Self::open_checked(directory, options, false)
+    }
+
+    fn open_checked(
+        directory: &Path,
+        options: &RocksOptions,
+        is_paranoid: bool,
+    ) -> Result<Self, StoreError> {
         let lock = lock(directory)?;
         let marker = MarkerFile::open(directory)?;
         refuse_damage(directory)?;
-        let (common, families) = all_options(options);
+        let (mut common, families) = all_options(options);
+        common.set_paranoid_checks(is_paranoid);
         let db = DB::open_cf_descriptors(&common, directory, families)
             .map_err(|error| unopenable(directory, error.to_string()))?;
         let open = Open { db, marker, directory: directory.to_owned(), _lock: lock };
@@ -191,6 +209,11 @@ impl RocksReader {
         let db = DB::open_cf_descriptors_read_only(&common, directory, families, false)
             .map_err(|error| unopenable(directory, error.to_string()))?;
         Ok(Self { db, _lock: lock })
+    }
+
+    /// Grows with every write to this database: the same number, the same content.
+    pub fn version(&self) -> u64 {
+        self.db.latest_sequence_number()
     }
 }
 

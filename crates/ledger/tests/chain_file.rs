@@ -4,7 +4,7 @@
 mod common;
 
 use core::ops::ControlFlow;
-use std::sync::Arc;
+use std::{fs::File, io::Write as _, sync::Arc};
 
 use ashlar_ledger::{
     Ledger, MemoryStore, Settings, Store,
@@ -132,4 +132,95 @@ fn an_import_assumes_signatures_only_below_a_block_of_the_file() {
     assert_eq!(try_with(world.chain.branch(&world.tip)[3].id()).unwrap(), world.tip);
     let error = try_with(BlockId([1; 32])).unwrap_err();
     assert!(matches!(error, ImportError::AssumedNotThere { .. }), "{error}");
+}
+
+/// A file that holds these bytes.
+fn file_of(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    file
+}
+
+#[test]
+fn an_export_broken_off_anywhere_goes_on() {
+    let world = world();
+    let whole = export(&world.store, &world.chain);
+    let mut file = tempfile::tempfile().unwrap();
+    // Each try writes one block more.
+    for number in 1..=20 {
+        let mut watch = |progress: Progress| match progress.done < number {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        };
+        let error = care::export(&world.store, world.chain.genesis(), &file, &mut watch);
+        assert!(matches!(error, Err(CareError::Interrupted)));
+        let begun = content(&mut file);
+        assert_eq!(begun, whole[..begun.len()]);
+        let mut reader = reader(&world.chain, &begun);
+        for _ in 0..number {
+            assert!(reader.next_block().unwrap().is_some());
+        }
+        assert_eq!(reader.place().bytes(), begun.len() as u64);
+    }
+    let done = care::export(&world.store, world.chain.genesis(), &file, &mut go_on).unwrap();
+    assert_eq!((done.blocks, done.kept, done.tip), (20, 20, world.tip));
+    assert_eq!(content(&mut file), whole);
+}
+
+#[test]
+fn an_export_keeps_what_is_whole_and_on_the_chain_and_nothing_else() {
+    let world = world();
+    let whole = export(&world.store, &world.chain);
+    let kept = |bytes: &[u8]| {
+        let mut file = file_of(bytes);
+        let done = care::export(&world.store, world.chain.genesis(), &file, &mut go_on).unwrap();
+        assert_eq!(content(&mut file), whole);
+        done.kept
+    };
+    // Killed anywhere.
+    for cut in (0..whole.len()).step_by(97) {
+        let mut reader = Reader::new(
+            &whole[..cut],
+            &world.chain.genesis_id(),
+            world.chain.genesis().params().max_block_bytes,
+        );
+        let mut blocks = 0;
+        while let Ok(Ok(Some(_))) = reader.as_mut().map(Reader::next_block) {
+            blocks += 1;
+        }
+        assert_eq!(kept(&whole[..cut]), blocks);
+    }
+    // Finished, and not yet given its name; or with more behind it.
+    assert_eq!(kept(&whole), 20);
+    assert_eq!(kept(&[whole.as_slice(), &[1; 999]].concat()), 20);
+    // A power cut left zeros where the middle was.
+    let mut torn = whole.clone();
+    torn[whole.len() / 2..].fill(0);
+    let middle = kept(&torn);
+    assert!((5..15).contains(&middle), "{middle}");
+    // Another chain's, or none at all.
+    let other = rich_chain_of_its_own();
+    assert_eq!(kept(&b"something else".repeat(99)), 0);
+    assert_eq!(kept(&other), 0);
+    // The chain has left the branch that was exported.
+    let mut abandoned = Writer::new(Vec::new(), &world.chain.genesis_id()).unwrap();
+    let branch = world.chain.branch(&world.abandoned);
+    for block in &branch {
+        abandoned.push(&block.to_bytes()).unwrap();
+    }
+    let best = world.chain.branch(&world.tip);
+    let common = best.iter().zip(&branch).take_while(|(a, b)| a.id() == b.id()).count();
+    assert!(common < branch.len());
+    assert_eq!(kept(&abandoned.finish().unwrap()), u32::try_from(common).unwrap());
+}
+
+/// The file of a chain with another genesis.
+fn rich_chain_of_its_own() -> Vec<u8> {
+    let mut chain = Chain::new(ashlar_testkit::builder::genesis(&[(lock(1), 5)]));
+    let tip = chain.extend_by(&chain.genesis_id(), 3);
+    let mut writer = Writer::new(Vec::new(), &chain.genesis_id()).unwrap();
+    for block in chain.branch(&tip) {
+        writer.push(&block.to_bytes()).unwrap();
+    }
+    writer.finish().unwrap()
 }

@@ -482,6 +482,8 @@ fn an_order_of_the_operator_is_on_disk_when_it_returns() {
 
 #[cfg(feature = "rocksdb")]
 mod disk {
+    use std::fs;
+
     use ashlar_ledger::{RocksOptions, RocksStore};
 
     use super::*;
@@ -525,14 +527,55 @@ mod disk {
         to.commit(batch, Durability::Synced).unwrap();
     }
 
+    /// The disk fails while a copy is made, or the process dies at it: the ledger that is copied
+    /// goes on in the same process, or in the next.
     #[test]
     fn a_backup_that_fails_stops_nothing() {
         let play = Play::new(Scene::AtTheTip);
-        let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(rocks(&folder.path().join("ledger")));
-        let mut ledger = open(&store, &play.chain, &play.settings);
-        assert!(store.checkpoint(folder.path()).is_err(), "it exists");
-        offer_branch(&mut ledger, &play.chain, &play.end);
-        assert_view(&ledger, &play.chain, &play.end);
+        let branch = play.chain.branch(&play.end);
+        let half = branch[5].id();
+        for effect in [Effect::Fail, Effect::Kill] {
+            for moment in [Moment::Before, Moment::After] {
+                let folder = tempfile::tempdir().unwrap();
+                let (at, to) = (folder.path().join("ledger"), folder.path().join("copy"));
+                let disk = rocks(&at);
+                copy(&play.stage(), &disk);
+                let play_half = |store: Arc<FaultyStore<RocksStore>>| {
+                    let mut ledger = open(&store, &play.chain, &play.settings);
+                    offer_branch(&mut ledger, &play.chain, &half);
+                    ledger
+                };
+                let calls = {
+                    let store = Arc::new(FaultyStore::new(disk, None));
+                    drop(play_half(Arc::clone(&store)));
+                    let calls = store.calls(Call::Write);
+                    drop(store);
+                    fs::remove_dir_all(&at).unwrap();
+                    calls
+                };
+                let disk = rocks(&at);
+                copy(&play.stage(), &disk);
+                let fault = Fault { call: Call::Write, number: calls + 1, moment, effect };
+                let store = Arc::new(FaultyStore::new(disk, Some(fault)));
+                let mut ledger = play_half(Arc::clone(&store));
+                store.checkpoint(&to).unwrap_err();
+                assert!(store.has_struck());
+                assert_eq!(to.exists(), moment == Moment::After, "{fault:?}");
+                ledger.check_store().unwrap();
+                if effect == Effect::Fail {
+                    offer_branch(&mut ledger, &play.chain, &play.end);
+                    assert_view(&ledger, &play.chain, &play.end);
+                    store.checkpoint(&folder.path().join("second")).unwrap();
+                }
+                drop((ledger, store));
+                let copies = [("ledger", true), ("copy", moment == Moment::After)];
+                for (name, _) in copies.into_iter().filter(|(_, is_there)| *is_there) {
+                    play.check(rocks(&folder.path().join(name)), Some(half), &(name, fault));
+                }
+                if effect == Effect::Fail {
+                    play.check(rocks(&folder.path().join("second")), Some(play.end), &fault);
+                }
+            }
+        }
     }
 }

@@ -3,11 +3,12 @@
 
 mod common;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};
 
 use ashlar_ledger::{
     BodyStored, Family, History, Ledger, MemoryStore, Move, Offered, OpenLedgerError, Read,
     Settings, Store, StoreError,
+    care::{self, CareError, Depth, Remedy, reindex},
 };
 use ashlar_primitives::{BlockId, Encode as _, wire::Status};
 use ashlar_testkit::{
@@ -336,6 +337,49 @@ fn bodies_of_dead_branches_leave_every_node_and_come_back_where_they_matter() {
     assert_view(&ledger, &chain, &long);
     drop(ledger);
     assert_is_replay(&*store, &chain, &long, &settings);
+}
+
+#[test]
+fn care_that_needs_every_block_refuses_and_says_where_history_starts() {
+    let mut chain = slow_chain();
+    let tip = start(&mut chain, 300, 1);
+    let store = Arc::new(MemoryStore::new());
+    let mut ledger = open(&store, &chain, &pruned_to(0));
+    offer_branch(&mut ledger, &chain, &tip);
+    settle(&mut ledger);
+    drop(ledger);
+    let before = Family::ALL.map(|family| dump(&*store, family));
+    let mut go_on = |_| ControlFlow::Continue(());
+    let check = |depth| {
+        let mut go_on = |_| ControlFlow::Continue(());
+        care::check(&*store, chain.genesis(), depth, &mut rand::rng(), &mut go_on)
+    };
+
+    let file = tempfile::tempfile().unwrap();
+    for (what, error) in [
+        ("check --full", check(Depth::Full).unwrap_err()),
+        ("reindex", reindex::begin(&*store, chain.genesis()).unwrap_err()),
+        ("export", care::export(&*store, chain.genesis(), &file, &mut go_on).unwrap_err()),
+    ] {
+        assert!(matches!(error, CareError::Pruned { history_start: 13 }), "{what}: {error}");
+        let text = error.to_string();
+        assert!(text.contains("pruned and holds blocks from 13 on only"), "{what}: {text}");
+        assert!(text.contains("sync again"), "{what}: {text}");
+    }
+    assert_eq!(file.metadata().unwrap().len(), 0);
+    // What is there can be checked, and nothing was done to it.
+    let report = check(Depth::Blocks(1_000)).unwrap();
+    assert!(report.is_sound(), "{:?}", report.findings);
+    assert_eq!(report.blocks, u64::from(KEPT));
+    assert_eq!(Family::ALL.map(|family| dump(&*store, family)), before);
+    // Damage has one way out only: the bodies that a reindex needs are gone.
+    let (coin, _) = dump(&*store, Family::Coins).remove(0);
+    let mut batch = ashlar_ledger::Batch::default();
+    batch.delete(Family::Coins, coin);
+    store.commit(batch, ashlar_ledger::Durability::Later).unwrap();
+    let report = check(Depth::Blocks(10)).unwrap();
+    assert_eq!(report.remedy(), Some(Remedy::Resync));
+    assert!(report.findings[0].remedy.to_string().contains("sync again"));
 }
 
 /// A store of before there were counters counts itself once.

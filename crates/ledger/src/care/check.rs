@@ -4,6 +4,9 @@
 //! summed and compared with the committed state; then, as deep as asked, the newest blocks are
 //! undone in memory, or all of them replayed, and what they spent and did to the indexes is
 //! compared with what is stored. What can't be read is a finding like any other.
+//!
+//! What takes long keeps its place in a [`Bookmark`], which is consistent whenever the check tells
+//! of its progress: what it says to be done was compared, and its findings are noted.
 
 use core::fmt;
 use std::collections::BTreeSet;
@@ -12,11 +15,13 @@ use ashlar_consensus::{Genesis, HeaderState, signature::Workers};
 use ashlar_primitives::BlockId;
 
 use super::{
-    CareError, Progress, Stage, Watch, check_owner,
+    Bookmark, CareError, Progress, Stage, Watch,
+    bookmark::Part,
+    check_owner,
     coins::sum_coins,
     count,
     forest::{Forest, Known},
-    go_on, history_start, open_stored,
+    go_on, history_start, open_stored, reindex,
     replay::{replay, undo},
     scan::Scan,
 };
@@ -62,6 +67,13 @@ impl fmt::Display for Remedy {
     }
 }
 
+impl Remedy {
+    /// The inverse of `as u8`.
+    pub(super) fn from_number(number: u8) -> Option<Self> {
+        [Self::Reindex, Self::Resync].into_iter().find(|remedy| *remedy as u8 == number)
+    }
+}
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -100,48 +112,112 @@ impl Report {
     }
 }
 
+/// What lets a check go on where another one was interrupted.
+pub struct Bookmarks<'a> {
+    /// Two stores of one version hold the same ([`crate::RocksReader::version`]).
+    pub version: u64,
+    /// Where the other one was; one that does not fit this check is passed over.
+    pub from: Option<Bookmark>,
+    /// Told often how far this one is; `true` the last time, when it is about to be interrupted.
+    pub keep: &'a mut Keep<'a>,
+}
+
+impl fmt::Debug for Bookmarks<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { version, from, .. } = self;
+        f.debug_struct("Bookmarks").field("version", version).field("from", from).finish()
+    }
+}
+
+/// Keeps a bookmark, or lets it pass.
+pub type Keep<'a> = dyn FnMut(&Bookmark, bool) + 'a;
+
 /// A check on its way.
 pub(super) struct Check<'a, R> {
     pub(super) store: &'a R,
     pub(super) genesis: &'a Genesis,
-    pub(super) report: Report,
+    /// How far, and what the part that is done now found; the first part's findings are moved
+    /// elsewhere when it is through.
+    pub(super) at: Bookmark,
     /// What mends what is found.
     remedy: Remedy,
     watch: &'a mut Watch<'a>,
+    keep: &'a mut Keep<'a>,
 }
 
-/// Compares everything; changes nothing. `workers` are `verify_signatures`'.
+/// Compares everything from the beginning; changes nothing. `workers` are
+/// `verify_signatures`'.
 ///
 /// # Errors
 /// [`CareError::Interrupted`]; [`CareError::Open`] where the store is another chain's or
 /// release's; [`CareError::Pruned`] for [`Depth::Full`] on a pruned store; [`CareError::Store`]
 /// where the disk fails. Damage is no error: it is in the [`Report`].
-pub fn check<'a, R: Read>(
-    store: &'a R,
-    genesis: &'a Genesis,
+pub fn check(
+    store: &impl Read,
+    genesis: &Genesis,
     depth: Depth,
     workers: &mut impl Workers,
-    watch: &'a mut Watch<'a>,
+    watch: &mut Watch<'_>,
+) -> Result<Report, CareError> {
+    let mut keep = |_: &Bookmark, _: bool| {};
+    let bookmarks = Bookmarks { version: 0, from: None, keep: &mut keep };
+    check_on(store, genesis, depth, bookmarks, workers, watch)
+}
+
+/// [`check`], which goes on where one was interrupted and can itself be gone on with.
+///
+/// # Errors
+/// Those of [`check`].
+pub fn check_on(
+    store: &impl Read,
+    genesis: &Genesis,
+    depth: Depth,
+    bookmarks: Bookmarks<'_>,
+    workers: &mut impl Workers,
+    watch: &mut Watch<'_>,
 ) -> Result<Report, CareError> {
     check_owner(store, genesis)?;
     let history_start = history_start(store)?;
     if depth == Depth::Full && history_start > 0 {
         return Err(CareError::Pruned { history_start });
     }
-    if store.get(Family::Meta, meta::REINDEX)?.is_some_and(|phase| phase == [0]) {
+    if reindex::is_resetting(store)? {
         return Err(OpenLedgerError::Reindexing.into());
     }
     // What a pruned store has lost can't be made anew from the bodies that are left.
     let remedy = if history_start > 0 { Remedy::Resync } else { Remedy::Reindex };
-    let mut check = Check { store, genesis, report: Report::default(), remedy, watch };
-    let headers = check.headers(depth);
-    check.settle(headers)?;
-    let Some(state) = check.state()? else { return Ok(check.report) };
-    let tip = check.heights(&state, history_start);
-    let tip = check.settle(tip)?.flatten();
-    let summed = sum_coins(&mut check, &state);
-    check.settle(summed)?;
-    if let Some(tip) = tip {
+    let Bookmarks { version, from, keep } = bookmarks;
+    let at = Bookmark::new(depth, version);
+    let mut check = Check { store, genesis, at, remedy, watch, keep };
+
+    let claimed = check.headers(depth);
+    let claimed = check.settle(claimed)?.unwrap_or_default();
+    let state = check.state()?;
+    let tip = match &state {
+        Some(state) => {
+            let tip = check.heights(state, history_start);
+            check.settle(tip)?.flatten()
+        }
+        None => None,
+    };
+    let first = std::mem::take(&mut check.at.report);
+
+    if let Some(from) = from.filter(|from| from.fits(depth, version).is_ok()) {
+        check.at = from;
+    }
+    if depth == Depth::Full && check.at.enter(Part::Bodies) {
+        let bodies = check.bodies(&claimed);
+        check.settle(bodies)?;
+    }
+    if let Some(state) = &state
+        && check.at.enter(Part::Coins)
+    {
+        let summed = sum_coins(&mut check, state);
+        check.settle(summed)?;
+    }
+    if let Some((state, tip)) = state.zip(tip)
+        && check.at.enter(Part::Blocks)
+    {
         let indexes = check.indexes();
         let indexes = check.settle(indexes)?.unwrap_or_default();
         let judged = match depth {
@@ -153,22 +229,38 @@ pub fn check<'a, R: Read>(
         };
         check.settle(judged)?;
     }
-    Ok(check.report)
+    Ok(first.followed_by(check.at.report))
+}
+
+impl Report {
+    /// Of the first part, and of all that came after it.
+    fn followed_by(mut self, later: Self) -> Self {
+        let room = MAX_FINDINGS.saturating_sub(self.findings.len());
+        let over = count(later.findings.len().saturating_sub(room));
+        self.findings.extend(later.findings.into_iter().take(room));
+        let unlisted = self.unlisted.saturating_add(later.unlisted).saturating_add(over);
+        Self { coins: later.coins, blocks: later.blocks, unlisted, ..self }
+    }
 }
 
 impl<R: Read> Check<'_, R> {
     /// Something is wrong.
     pub(super) fn found(&mut self, what: impl fmt::Display) {
-        if self.report.findings.len() < MAX_FINDINGS {
-            let finding = Finding { what: what.to_string(), remedy: self.remedy };
-            self.report.findings.push(finding);
+        let report = &mut self.at.report;
+        if report.findings.len() < MAX_FINDINGS {
+            report.findings.push(Finding { what: what.to_string(), remedy: self.remedy });
         } else {
-            self.report.unlisted = self.report.unlisted.saturating_add(1);
+            report.unlisted = report.unlisted.saturating_add(1);
         }
     }
 
+    /// Tells how far it is, and keeps the place where that can be gone on from.
     pub(super) fn tell(&mut self, stage: Stage, done: u64, total: u64) -> Result<(), CareError> {
-        go_on((self.watch)(Progress { stage, done, total }))
+        let flow = (self.watch)(Progress { stage, done, total });
+        if self.at.part > Part::Headers {
+            (self.keep)(&self.at, flow.is_break());
+        }
+        go_on(flow)
     }
 
     /// What can't be read is a finding; `None` then.
@@ -197,10 +289,11 @@ impl<R: Read> Check<'_, R> {
         Ok(value.map(|value| IndexRecord::from_value(&value)).transpose()?.unwrap_or_default())
     }
 
-    /// Records against the rules and each other, tips, and in full all bodies.
-    fn headers(&mut self, depth: Depth) -> Result<(), CareError> {
+    /// Records against the rules and each other, and tips; in full, the ids, in order, of headers
+    /// that claim to have a body.
+    fn headers(&mut self, depth: Depth) -> Result<Vec<BlockId>, CareError> {
         let mut known = Vec::new();
-        let mut has_body = Vec::new();
+        let mut claimed = Vec::new();
         for entry in Scan::new(self.store, Family::Headers) {
             let (key, value) = entry?;
             let id = keys::read_block_id(&key)?;
@@ -208,7 +301,9 @@ impl<R: Read> Check<'_, R> {
                 Ok(record) if record.header.id() == id => {
                     if id != self.genesis.params().chain_id {
                         known.push(Known::new(id, record.header.parent));
-                        has_body.push(record.has_body);
+                        if record.has_body && depth == Depth::Full {
+                            claimed.push(id);
+                        }
                     }
                 }
                 Ok(_) => self.found(format_args!("the record of header {id} holds another header")),
@@ -218,31 +313,32 @@ impl<R: Read> Check<'_, R> {
                 self.tell(Stage::ReadHeaders, count(known.len()), 0)?;
             }
         }
-        if depth == Depth::Full {
-            self.bodies(&known, &has_body)?;
-        }
-        self.tree(Forest::new(known))
+        self.tree(Forest::new(known))?;
+        Ok(claimed)
     }
 
     /// Each stored body belongs to its header; each header that claims one has it.
-    fn bodies(&mut self, known: &[Known], has_body: &[bool]) -> Result<(), CareError> {
+    fn bodies(&mut self, claimed: &[BlockId]) -> Result<(), CareError> {
         let params = self.genesis.params();
-        let total = count(has_body.iter().filter(|has_body| **has_body).count());
-        let mut missing: BTreeSet<BlockId> = BTreeSet::new();
-        let claimed = known.iter().zip(has_body).filter(|(_, has_body)| **has_body);
-        missing.extend(claimed.map(|(known, _)| known.id));
-        let mut done: u64 = 0;
-        for entry in Scan::new(self.store, Family::Blocks) {
+        let total = count(claimed.len());
+        let from =
+            claimed.partition_point(|id| id.as_bytes().as_slice() <= self.at.last.as_slice());
+        let mut done = count(from);
+        let mut missing = claimed.iter().skip(from).peekable();
+        for entry in Scan::after(self.store, Family::Blocks, &self.at.last.clone()) {
             let (key, value) = entry?;
             let id = keys::read_block_id(&key)?;
-            if id == params.chain_id {
-                continue;
+            while let Some(id) = missing.next_if(|claimed| **claimed < id) {
+                self.found(format_args!("the body of block {id} is missing"));
             }
-            missing.remove(&id);
-            if let Err(error) = open_stored(params, &id, &value) {
+            missing.next_if_eq(&&id);
+            if id != params.chain_id
+                && let Err(error) = open_stored(params, &id, &value)
+            {
                 self.found(error_text(error)?);
             }
             done = done.saturating_add(1);
+            self.at.last = key;
             self.tell(Stage::ReadBodies, done, total)?;
         }
         for id in missing {
@@ -257,9 +353,10 @@ impl<R: Read> Check<'_, R> {
         let mut tips = BTreeSet::new();
         let root = (&genesis.state().header, (1, None));
         let has_children = forest.visit(store, genesis.params(), root, |linked| {
-            self.report.headers = self.report.headers.saturating_add(1);
-            if self.report.headers.is_multiple_of(WATCH_HEADERS) {
-                self.tell(Stage::JudgeHeaders, self.report.headers, total)?;
+            let done = self.at.report.headers.saturating_add(1);
+            self.at.report.headers = done;
+            if done.is_multiple_of(WATCH_HEADERS) {
+                self.tell(Stage::JudgeHeaders, done, total)?;
             }
             let (state, record) = (&linked.state, &linked.record);
             let (parent_arrival, parent_failed): (u64, Option<&'static str>) = linked.inherited;
@@ -319,7 +416,7 @@ impl<R: Read> Check<'_, R> {
     ) -> Result<Option<HeaderState>, CareError> {
         let lost = || StoreError::corrupt(format_args!("no header of the tip {}", state.tip));
         let tip = read_record(self.store, &state.tip)?.ok_or_else(lost)?;
-        self.report.tip = Some((tip.height, state.tip));
+        self.at.report.tip = Some((tip.height, state.tip));
         let mut expected: u32 = 0;
         let mut below = BlockId::ZERO;
         let mut is_chain = true;

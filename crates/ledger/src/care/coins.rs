@@ -1,17 +1,14 @@
 //! The coin set against the state that the chain commits to.
 
-use ashlar_consensus::UtxoAccumulator;
-use ashlar_primitives::Amount;
-
 use super::{CareError, Stage, check::Check, check::error_text, scan::Scan};
 use crate::{
     keys::{self, meta},
-    records::{self, IndexRecord, StateRecord},
+    records::{self, IndexRecord, StateRecord, Totals},
     store::{Family, Read},
 };
 
 /// Between two looks at progress.
-const WATCH_COINS: u64 = 4_096;
+const WATCH_COINS: u64 = 512;
 
 /// Sums all coins and compares sum, number and value with the state record, and the index by lock
 /// with the coins.
@@ -22,12 +19,10 @@ pub(super) fn sum_coins<R: Read>(
     let indexes = check.store.get(Family::Meta, meta::INDEXES)?;
     let indexes = indexes.map(|value| IndexRecord::from_value(&value)).transpose()?;
     let has_index = indexes.is_some_and(|indexes| indexes.locks);
-    let mut utxo = UtxoAccumulator::empty();
-    let mut value = Amount::ZERO;
-    let mut number: u64 = 0;
-    for entry in Scan::new(check.store, Family::Coins) {
+    for entry in Scan::after(check.store, Family::Coins, &check.at.last.clone()) {
         let (key, bytes) = entry?;
         let outpoint = keys::read_coin(&key)?;
+        check.at.last = key;
         let coin = match records::read_coin(&bytes) {
             Ok(coin) => coin,
             Err(error) => {
@@ -36,9 +31,11 @@ pub(super) fn sum_coins<R: Read>(
                 continue;
             }
         };
-        utxo.add(&outpoint, &coin);
-        value = value.checked_add(coin.output.value).unwrap_or(value);
-        number = number.saturating_add(1);
+        check.at.utxo.add(&outpoint, &coin);
+        let Totals { coins, value, .. } = &mut check.at.totals;
+        *value = value.checked_add(coin.output.value).unwrap_or(*value);
+        *coins = coins.saturating_add(1);
+        let number = *coins;
         if has_index {
             let key = keys::lock_coin(&coin.output.lock, &outpoint);
             if check.store.get(Family::LockCoins, &key)?.is_none() {
@@ -50,11 +47,13 @@ pub(super) fn sum_coins<R: Read>(
             check.tell(Stage::SumCoins, number, state.totals.coins)?;
         }
     }
-    check.report.coins = number;
-    if utxo != state.utxo {
+    let rows = if has_index { Some(count_family(check, Family::LockCoins)?) } else { None };
+    let Totals { coins: number, value, .. } = check.at.totals;
+    let sum = check.at.utxo.commitment();
+    check.at.report.coins = number;
+    if check.at.utxo != state.utxo {
         check.found(format_args!(
-            "the stored coins sum up to {}, and the state says {}: a coin is missing, too many, or another",
-            utxo.commitment(),
+            "the stored coins sum up to {sum}, and the state says {}: a coin is missing, too many, or another",
             state.utxo.commitment()
         ));
     }
@@ -66,13 +65,8 @@ pub(super) fn sum_coins<R: Read>(
             state.totals.value.grains()
         ));
     }
-    if has_index {
-        let rows = count_family(check, Family::LockCoins)?;
-        if rows != number {
-            check.found(format_args!(
-                "the address index names {rows} coins, and there are {number}"
-            ));
-        }
+    if let Some(rows) = rows.filter(|rows| *rows != number) {
+        check.found(format_args!("the address index names {rows} coins, and there are {number}"));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 //! or by a kill, is taken up again by the next call. Nothing here knows terminals, signals or
 //! paths.
 
+mod bookmark;
 mod check;
 mod coins;
 mod export;
@@ -28,7 +29,8 @@ use crate::{
     store::{Family, Read, StoreError},
 };
 
-pub use check::{Depth, Finding, MAX_FINDINGS, Remedy, Report, check};
+pub use bookmark::{Bookmark, Misfit};
+pub use check::{Bookmarks, Depth, Finding, Keep, MAX_FINDINGS, Remedy, Report, check, check_on};
 pub use export::{Exported, export};
 pub use import::{ImportError, Imported, import, import_headers};
 
@@ -43,6 +45,8 @@ pub enum Stage {
     ReadHeaders,
     /// Bodies, as they are stored.
     ReadBodies,
+    /// Bodies out of a table that is damaged, and back.
+    CopyBodies,
     /// Headers by the rules, parents before children.
     JudgeHeaders,
     /// The heights of the best chain.
@@ -72,6 +76,7 @@ impl fmt::Display for Stage {
             Self::IndexCoins => "indexing coins",
             Self::ReadHeaders => "reading headers",
             Self::ReadBodies => "reading bodies",
+            Self::CopyBodies => "copying bodies",
             Self::JudgeHeaders => "judging headers",
             Self::ReadHeights => "reading heights",
             Self::SumCoins => "summing coins",
@@ -114,9 +119,9 @@ pub enum CareError {
         /// The lowest block that is kept.
         history_start: u32,
     },
-    /// The output file's disk refused.
+    /// The disk of the chain file refused.
     #[error("can't write the chain file: {0}")]
-    Write(#[source] std::io::Error),
+    File(#[source] std::io::Error),
     /// It is not this chain's or release's store, or it can't be opened.
     #[error(transparent)]
     Open(#[from] OpenLedgerError),
@@ -169,16 +174,25 @@ fn open_stored(params: &Params, id: &BlockId, bytes: &[u8]) -> Result<CheckedBlo
     open_block(params, &header, height, block).map_err(|error| damaged(&error))
 }
 
+fn gone_at(height: u32, what: &str) -> StoreError {
+    StoreError::corrupt(format_args!("{what} at height {height} is missing"))
+}
+
+/// The best chain's block id at a height.
+fn id_at(store: &impl Read, height: u32) -> Result<BlockId, StoreError> {
+    let id = store.get(Family::Heights, &keys::height(height))?;
+    keys::read_block_id(&id.ok_or_else(|| gone_at(height, "the block id"))?)
+}
+
 /// The best chain's block at a height from 1 up, judged without state.
 fn block_at(
     store: &impl Read,
     params: &Params,
     height: u32,
 ) -> Result<(BlockId, CheckedBlock), StoreError> {
-    let gone = |what| StoreError::corrupt(format_args!("{what} at height {height} is missing"));
-    let id = store.get(Family::Heights, &keys::height(height))?;
-    let id = keys::read_block_id(&id.ok_or_else(|| gone("the block id"))?)?;
-    let bytes = store.get(Family::Blocks, &keys::block(&id))?.ok_or_else(|| gone("the body"))?;
+    let id = id_at(store, height)?;
+    let bytes = store.get(Family::Blocks, &keys::block(&id))?;
+    let bytes = bytes.ok_or_else(|| gone_at(height, "the body"))?;
     let block = open_stored(params, &id, &bytes)?;
     if block.height() != height {
         return Err(StoreError::corrupt(format_args!("block {id} is not of height {height}")));

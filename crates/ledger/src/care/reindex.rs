@@ -3,15 +3,27 @@
 //! ```text
 //! begin    marked "resetting", the state gone: no ledger opens
 //!          the families that follow from others are emptied
-//! run      headers are judged again and linked; bodies that belong to no header are let go
+//! prepare  headers are judged again and linked; bodies that belong to no header are let go
 //!          one batch: the genesis state, marked "connecting"
-//!          the ordinary ledger connects what is stored; the mark goes
+//! connect  the ordinary ledger connects what is stored; the mark goes
 //! ```
 //!
 //! Up to that batch every part can be done again from its beginning, and is after a kill; from
 //! there on the store is that of a node which is behind its bodies, whose steps are safe at any
 //! instruction. A body leaves only when its bytes are no body of its header: then the node fetches
 //! it again.
+//!
+//! Where a table of the bodies can't be read to its end, it has to go, or the next compaction would
+//! stop the node; and nothing but its whole family can. So the good bodies are copied to where undo
+//! records will be, which are made anew anyway:
+//!
+//! ```text
+//! prepare  copies, marked "salvaged"
+//! begin    the family of bodies is emptied
+//! prepare  copies them back, marked "resetting" again, and goes on as ever
+//! ```
+//!
+//! So [`begin`] says what is next, whatever ended in between.
 
 use std::sync::Arc;
 
@@ -29,7 +41,7 @@ use crate::{
     ledger::{Ledger, OpenLedgerError, Settings},
     open::genesis_batch,
     records::{HeaderRecord, INVALIDATED, IndexRecord, SCHEMA, schema_value, size_value},
-    store::{Batch, Durability, Family, Store, StoreError},
+    store::{Batch, Durability, Family, Read, Store, StoreError},
     tree::inherited_code,
 };
 
@@ -54,33 +66,59 @@ const WATCH_HEADERS: u64 = 1_024;
 /// `meta/reindex`.
 const RESETTING: &[u8] = &[0];
 const CONNECTING: &[u8] = &[1];
+const SALVAGED: &[u8] = &[2];
+
+/// How many lost bodies are listed; the others are counted.
+const MAX_LISTED: usize = 100;
 
 /// What [`begin`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begun {
-    /// These families are to be emptied before [`run`], which does it itself where nobody did; a
-    /// store on disk can do it without reading what may be damaged.
+    /// These families are to be emptied before [`prepare`], which does it itself where nobody did;
+    /// a store on disk can do it without reading what may be damaged. Then to [`begin`] again.
     Empty(Vec<Family>),
-    /// An interrupted one goes on with connecting blocks: nothing may be emptied.
+    /// Nothing but [`connect`] is left to do: nothing may be emptied.
     GoesOn,
 }
 
-/// What a reindex did.
+/// Bodies that can't be read, or are not their headers': gone, and fetched again by the node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LostBodies {
+    /// How many.
+    pub number: u64,
+    /// The first hundred of them, with their heights as far as the headers tell.
+    pub listed: Vec<(Option<u32>, BlockId)>,
+}
+
+impl LostBodies {
+    fn add(&mut self, height: Option<u32>, id: BlockId) {
+        self.number = self.number.saturating_add(1);
+        if self.listed.len() < MAX_LISTED {
+            self.listed.push((height, id));
+        }
+    }
+}
+
+/// What [`prepare`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prepared {
+    /// Damaged bodies.
+    pub lost: LostBodies,
+    /// Whether a table of the bodies is torn: all others are copied, and to be copied back.
+    pub is_torn: bool,
+    /// Headers that were found in bodies alone.
+    pub found_headers: u64,
+    /// Headers that no way leads to from genesis by the rules; gone, their bodies kept.
+    pub dropped_headers: u64,
+}
+
+/// What [`connect`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reindexed {
     /// Where the chain stands now.
     pub height: u32,
     /// The block there.
     pub tip: BlockId,
-    /// Bodies that were not their headers' and are gone; the node fetches them again.
-    pub lost_bodies: u64,
-    /// Whether a table of the bodies is damaged and stays so: nothing can empty it without its good
-    /// neighbours. What is there can be exported; a compaction would stop a node.
-    pub is_torn: bool,
-    /// Headers that were found in bodies alone.
-    pub found_headers: u64,
-    /// Headers that no way leads to from genesis by the rules; gone, their bodies kept.
-    pub dropped_headers: u64,
 }
 
 /// What an ordinary opening makes of a reindex: one that is connecting blocks is the ledger's own
@@ -91,6 +129,18 @@ pub(crate) fn leave_to_ledger(store: &impl Store) -> Result<(), OpenLedgerError>
         Some(CONNECTING) => Ok(unmark(store)?),
         Some(_) => Err(OpenLedgerError::Reindexing),
     }
+}
+
+/// Whether nothing but another reindex can use the store.
+pub(super) fn is_resetting(store: &impl Read) -> Result<bool, StoreError> {
+    let phase = store.get(Family::Meta, meta::REINDEX)?;
+    Ok(phase.is_some_and(|phase| phase != CONNECTING))
+}
+
+fn mark(store: &impl Store, phase: &[u8]) -> Result<(), StoreError> {
+    let mut batch = Batch::default();
+    batch.put(Family::Meta, meta::REINDEX.to_vec(), phase.to_vec());
+    store.commit(batch, Durability::Synced)
 }
 
 fn unmark(store: &impl Store) -> Result<(), StoreError> {
@@ -109,8 +159,10 @@ pub fn begin(store: &impl Store, genesis: &Genesis) -> Result<Begun, CareError> 
     if history_start > 0 {
         return Err(CareError::Pruned { history_start });
     }
-    if store.get(Family::Meta, meta::REINDEX)?.as_deref() == Some(CONNECTING) {
-        return Ok(Begun::GoesOn);
+    match store.get(Family::Meta, meta::REINDEX)?.as_deref() {
+        Some(CONNECTING) => return Ok(Begun::GoesOn),
+        Some(SALVAGED) => return Ok(Begun::Empty(vec![Family::Blocks])),
+        _ => {}
     }
     let mut batch = Batch::default();
     batch.put(Family::Meta, meta::REINDEX.to_vec(), RESETTING.to_vec());
@@ -130,31 +182,56 @@ pub fn begin(store: &impl Store, genesis: &Genesis) -> Result<Begun, CareError> 
     Ok(Begun::Empty(families))
 }
 
-/// Rebuilds a store that [`begin`] marked. `workers` are `verify_signatures`'.
+/// Makes headers and tips of a store that [`begin`] marked, and a ledger that stands at genesis.
 ///
 /// # Errors
 /// [`CareError::Interrupted`]: calling [`begin`] and this again goes on.
-pub fn run<S: Store>(
+pub fn prepare(
+    store: &impl Store,
+    genesis: &Genesis,
+    watch: &mut Watch<'_>,
+) -> Result<Prepared, CareError> {
+    if store.get(Family::Meta, meta::REINDEX)?.as_deref() == Some(SALVAGED) {
+        put_back(store, watch)?;
+    }
+    for family in REBUILT {
+        store.clear(family)?;
+    }
+    let mut prepared = Prepared::default();
+    let mut out = Writer { store, batch: Batch::default(), bytes: 0 };
+    let (mut known, last_arrival) = read_headers(store, genesis, &mut out, watch)?;
+    let body_bytes = read_bodies(store, genesis, &mut known, &mut prepared, &mut out, watch)?;
+    out.flush()?;
+    if prepared.is_torn {
+        salvage(store, &known, watch)?;
+        return Ok(prepared);
+    }
+    let has_children = link(store, genesis, known, last_arrival, &mut prepared, &mut out, watch)?;
+    out.flush()?;
+    let mut batch = genesis_batch(genesis)?;
+    let body_bytes = body_bytes.saturating_add(count(genesis.block().to_bytes().len()));
+    batch.put(Family::Meta, meta::BODY_BYTES.to_vec(), size_value(body_bytes));
+    batch.put(Family::Meta, meta::UNDO_BYTES.to_vec(), size_value(0));
+    if has_children {
+        batch.delete(Family::Tips, keys::block(&genesis.params().chain_id));
+    }
+    batch.put(Family::Meta, meta::REINDEX.to_vec(), CONNECTING.to_vec());
+    store.commit(batch, Durability::Synced)?;
+    Ok(prepared)
+}
+
+/// Connects what is stored of the best chain, once [`begin`] says that nothing else is left.
+/// `workers` are `verify_signatures`'.
+///
+/// # Errors
+/// [`CareError::Interrupted`]: calling [`begin`] and this again goes on.
+pub fn connect<S: Store>(
     store: &Arc<S>,
     genesis: &Genesis,
     settings: Settings,
     workers: &mut impl Workers,
     watch: &mut Watch<'_>,
 ) -> Result<Reindexed, CareError> {
-    let mut reindexed = Reindexed {
-        height: 0,
-        tip: genesis.params().chain_id,
-        lost_bodies: 0,
-        is_torn: false,
-        found_headers: 0,
-        dropped_headers: 0,
-    };
-    if store.get(Family::Meta, meta::REINDEX)?.as_deref() != Some(CONNECTING) {
-        for family in REBUILT {
-            store.clear(family)?;
-        }
-        rebuild_headers(&**store, genesis, &mut reindexed, watch)?;
-    }
     let opened = Ledger::open_settled(Arc::clone(store), genesis, settings, watch);
     let mut ledger = opened.map_err(|error| match error {
         OpenLedgerError::Interrupted => CareError::Interrupted,
@@ -167,8 +244,8 @@ pub fn run<S: Store>(
     ledger.flush()?;
     go_on(settled)?;
     unmark(&**store)?;
-    let tip = &ledger.view().tip().clone();
-    Ok(Reindexed { height: tip.height, tip: tip.id, ..reindexed })
+    let tip = ledger.view().tip().clone();
+    Ok(Reindexed { height: tip.height, tip: tip.id })
 }
 
 /// Writes of any length in batches of a bounded one.
@@ -196,28 +273,32 @@ impl<S: Store> Writer<'_, S> {
     }
 }
 
-fn rebuild_headers<S: Store>(
-    store: &S,
-    genesis: &Genesis,
-    reindexed: &mut Reindexed,
-    watch: &mut Watch<'_>,
-) -> Result<(), CareError> {
+/// Copies the good bodies to where undo records will be.
+fn salvage<S: Store>(store: &S, known: &[Known], watch: &mut Watch<'_>) -> Result<(), CareError> {
     let mut out = Writer { store, batch: Batch::default(), bytes: 0 };
-    let (mut known, last_arrival) = read_headers(store, genesis, &mut out, watch)?;
-    let body_bytes = read_bodies(store, genesis, &mut known, reindexed, &mut out, watch)?;
-    out.flush()?;
-    let has_children = link(store, genesis, known, last_arrival, reindexed, &mut out, watch)?;
-    out.flush()?;
-    let mut batch = genesis_batch(genesis)?;
-    // Counted here, where a table that can't be read to its end is no obstacle.
-    let body_bytes = body_bytes.saturating_add(count(genesis.block().to_bytes().len()));
-    batch.put(Family::Meta, meta::BODY_BYTES.to_vec(), size_value(body_bytes));
-    batch.put(Family::Meta, meta::UNDO_BYTES.to_vec(), size_value(0));
-    if has_children {
-        batch.delete(Family::Tips, keys::block(&genesis.params().chain_id));
+    let good = || known.iter().filter(|known| known.body_height.is_some());
+    let total = count(good().count());
+    for (done, known) in (1..).zip(good()) {
+        let key = keys::block(&known.id);
+        let body = store.get(Family::Blocks, &key)?;
+        out.write(Family::Undo, key, body)?;
+        go_on(watch(Progress { stage: Stage::CopyBodies, done, total }))?;
     }
-    batch.put(Family::Meta, meta::REINDEX.to_vec(), CONNECTING.to_vec());
-    Ok(store.commit(batch, Durability::Synced)?)
+    out.flush()?;
+    Ok(mark(store, SALVAGED)?)
+}
+
+/// And back, into a family of bodies that holds nothing.
+fn put_back<S: Store>(store: &S, watch: &mut Watch<'_>) -> Result<(), CareError> {
+    store.clear(Family::Blocks)?;
+    let mut out = Writer { store, batch: Batch::default(), bytes: 0 };
+    for (done, entry) in (1..).zip(Scan::new(store, Family::Undo)) {
+        let (key, body) = entry?;
+        out.write(Family::Blocks, key, Some(body))?;
+        go_on(watch(Progress { stage: Stage::CopyBodies, done, total: 0 }))?;
+    }
+    out.flush()?;
+    Ok(mark(store, RESETTING)?)
 }
 
 /// Every header whose record is one, by id, and the last arrival; other records go.
@@ -255,7 +336,7 @@ fn read_bodies<S: Store>(
     store: &S,
     genesis: &Genesis,
     known: &mut Vec<Known>,
-    reindexed: &mut Reindexed,
+    prepared: &mut Prepared,
     out: &mut Writer<'_, S>,
     watch: &mut Watch<'_>,
 ) -> Result<u64, CareError> {
@@ -281,12 +362,14 @@ fn read_bodies<S: Store>(
                 });
                 known[place].body_height = Some(block.height());
                 if place >= by_record {
-                    reindexed.found_headers = reindexed.found_headers.saturating_add(1);
+                    prepared.found_headers = prepared.found_headers.saturating_add(1);
                     out.write(Family::Headers, key, Some(found(header).to_value()))?;
                 }
             }
             Err(StoreError::Corrupt { .. }) => {
-                reindexed.lost_bodies = reindexed.lost_bodies.saturating_add(1);
+                let record = store.get(Family::Headers, &key)?;
+                let record = record.and_then(|value| HeaderRecord::from_value(&value).ok());
+                prepared.lost.add(record.map(|record| record.height), id);
                 out.write(Family::Blocks, key, None)?;
             }
             Err(error) => return Err(error.into()),
@@ -312,7 +395,7 @@ fn read_bodies<S: Store>(
         }
         out.flush()?;
         // A rotten blob is read no more once its body is gone; a rotten table is.
-        reindexed.is_torn = match Scan::new(store, Family::Blocks).try_for_each(|e| e.map(drop)) {
+        prepared.is_torn = match Scan::new(store, Family::Blocks).try_for_each(|e| e.map(drop)) {
             Err(StoreError::Corrupt { .. }) => true,
             other => other.map(|()| false)?,
         };
@@ -365,7 +448,7 @@ fn link<S: Store>(
     genesis: &Genesis,
     known: Vec<Known>,
     mut last_arrival: u64,
-    reindexed: &mut Reindexed,
+    prepared: &mut Prepared,
     out: &mut Writer<'_, S>,
     watch: &mut Watch<'_>,
 ) -> Result<bool, CareError> {
@@ -389,7 +472,7 @@ fn link<S: Store>(
         Ok::<_, CareError>(Inherited { is_whole: record.arrival > 0, failed: record.failed })
     })?;
     for id in forest.unlinked() {
-        reindexed.dropped_headers = reindexed.dropped_headers.saturating_add(1);
+        prepared.dropped_headers = prepared.dropped_headers.saturating_add(1);
         out.write(Family::Headers, keys::block(id), None)?;
     }
     Ok(has_children)

@@ -12,8 +12,9 @@ use ashlar_consensus::{
 use ashlar_primitives::BlockId;
 use std::collections::BTreeSet;
 
-use super::{CareError, Stage, block_at, check::Check, coins::count_family, count};
+use super::{CareError, Stage, block_at, check::Check, coins::count_family, count, id_at};
 use crate::{
+    headers::{header_state, read_record, stored_times},
     index, keys,
     moves::{Way, totals_after},
     records::{self, IndexRecord, StateRecord, Totals},
@@ -41,8 +42,11 @@ pub(super) fn undo<R: Read>(
 ) -> Result<(), CareError> {
     let params = check.genesis.params();
     let total = u64::from(tip.height.saturating_add(1).saturating_sub(lowest));
-    let mut utxo = state.utxo.clone();
-    for height in (lowest..=tip.height).rev() {
+    if check.at.height == 0 {
+        check.at.height = tip.height.saturating_add(1);
+        check.at.utxo = state.utxo.clone();
+    }
+    for height in (lowest..check.at.height).rev() {
         let (id, block) = block_at(check.store, params, height)?;
         let spent = read_undo(check.store, &id, height)?;
         if !spent.coins.keys().copied().eq(block.external_inputs()) {
@@ -51,7 +55,7 @@ pub(super) fn undo<R: Read>(
             ));
             return Ok(());
         }
-        utxo = disconnect(&block, &spent).applied_to(&utxo);
+        let utxo = disconnect(&block, &spent).applied_to(&check.at.utxo);
         if utxo.commitment() != block.coinbase().utxo_commitment {
             check.found(format_args!(
                 "undoing block {id} at height {height} does not give the coins that it commits to: its undo record or the state is damaged"
@@ -59,10 +63,12 @@ pub(super) fn undo<R: Read>(
             return Ok(());
         }
         compare_rows(check, index::rows(&block, height, &spent, indexes)?, height)?;
-        check.report.blocks = check.report.blocks.saturating_add(1);
-        check.tell(Stage::UndoBlocks, check.report.blocks, total)?;
+        (check.at.height, check.at.utxo) = (height, utxo);
+        let done = check.at.report.blocks.saturating_add(1);
+        check.at.report.blocks = done;
+        check.tell(Stage::UndoBlocks, done, total)?;
     }
-    if lowest <= 1 && utxo != check.genesis.state().utxo {
+    if lowest <= 1 && check.at.utxo != check.genesis.state().utxo {
         check.found("undoing all blocks does not give the coins of genesis");
     }
     Ok(())
@@ -76,23 +82,40 @@ pub(super) fn replay<R: Read>(
     indexes: IndexRecord,
     workers: &mut impl Workers,
 ) -> Result<(), CareError> {
-    let mut state = check.genesis.state().clone();
-    let mut totals = genesis_totals(check.genesis)?;
-    let rows = index::genesis_rows(check.genesis, indexes)?;
-    let mut expected = compare_rows(check, rows, 0)?;
-    for height in 1..=tip.height {
+    let mut state = if check.at.height == 0 {
+        check.at.totals = genesis_totals(check.genesis)?;
+        let rows = index::genesis_rows(check.genesis, indexes)?;
+        check.at.rows = compare_rows(check, rows, 0)?;
+        check.genesis.state().clone()
+    } else {
+        // Its header was judged by the rules a moment ago.
+        let header = header_at(check.store, check.at.height)?;
+        State { header, utxo: check.at.utxo.clone() }
+    };
+    for height in check.at.height.saturating_add(1)..=tip.height {
         let (id, block) = block_at(check.store, check.genesis.params(), height)?;
         let spent = read_undo(check.store, &id, height)?;
         let connected = connect(check, state, &block, &spent, workers);
         let Some((next, diff, claimed)) = check.settle(connected)? else { return Ok(()) };
-        totals = totals_after(totals, &diff, claimed, Way::Connect)?;
-        state = next;
+        let totals = totals_after(check.at.totals, &diff, claimed, Way::Connect)?;
         let rows = index::rows(&block, height, &spent, indexes)?;
         let (transactions, history) = compare_rows(check, rows, height)?;
-        expected.0 = expected.0.saturating_add(transactions);
-        expected.1 = expected.1.saturating_add(history);
-        check.report.blocks = check.report.blocks.saturating_add(1);
+        state = next;
+        let at = &mut check.at;
+        (at.height, at.utxo, at.totals) = (height, state.utxo.clone(), totals);
+        at.rows.0 = at.rows.0.saturating_add(transactions);
+        at.rows.1 = at.rows.1.saturating_add(history);
+        at.report.blocks = at.report.blocks.saturating_add(1);
         check.tell(Stage::ReplayBlocks, height.into(), tip.height.into())?;
+    }
+    let mut counted = Vec::new();
+    for (family, name, is_on, expected) in [
+        (Family::Transactions, "transaction", indexes.transactions, check.at.rows.0),
+        (Family::LockHistory, "address", indexes.locks, check.at.rows.1),
+    ] {
+        if is_on {
+            counted.push((name, count_family(check, family)?, expected));
+        }
     }
     if state.utxo != stored.utxo {
         check.found(format_args!(
@@ -101,27 +124,29 @@ pub(super) fn replay<R: Read>(
             stored.utxo.commitment()
         ));
     }
+    let totals = check.at.totals;
     if totals != stored.totals {
         check.found(format_args!(
             "replaying the chain counts {totals:?}, and the state says {:?}",
             stored.totals
         ));
     }
-    let families = [
-        (Family::Transactions, "transaction", indexes.transactions, expected.0),
-        (Family::LockHistory, "address", indexes.locks, expected.1),
-    ];
-    for (family, name, is_on, expected) in families {
-        if is_on {
-            let found = count_family(check, family)?;
-            if found != expected {
-                check.found(format_args!(
-                    "the {name} index has {found} entries, and the chain makes {expected}"
-                ));
-            }
+    for (name, found, expected) in counted {
+        if found != expected {
+            check.found(format_args!(
+                "the {name} index has {found} entries, and the chain makes {expected}"
+            ));
         }
     }
     Ok(())
+}
+
+/// The stored state of the best chain's header at a height.
+fn header_at(store: &impl Read, height: u32) -> Result<HeaderState, StoreError> {
+    let id = id_at(store, height)?;
+    let lost = || StoreError::corrupt(format_args!("the header of block {id} is missing"));
+    let record = read_record(store, &id)?.ok_or_else(lost)?;
+    Ok(header_state(id, &record, stored_times(store, &record.header)?))
 }
 
 type Connected = (State, UtxoDiff, ashlar_primitives::Amount);

@@ -35,12 +35,18 @@ impl<'a, R: Read> Scan<'a, R> {
         }
     }
 
+    /// What follows a key; everything where that is empty.
+    pub(super) fn after(store: &'a R, family: Family, last: &[u8]) -> Self {
+        let last = (!last.is_empty()).then(|| last.to_vec());
+        Self { last, ..Self::new(store, family) }
+    }
+
     fn next_page(&mut self) -> Result<(), StoreError> {
         let after = self.last.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let range = (after, Bound::Unbounded);
         let page = self.store.scan(self.family, range, self.page_entries, Direction::Forward)?;
         self.is_done = page.is_empty();
-        self.last = page.last().map(|(key, _)| key.clone());
+        self.last = page.last().map(|(key, _)| key.clone()).or(self.last.take());
         // The next page is as long as entries of this one's size allow.
         let bytes: usize = page.iter().map(|(key, value)| key.len() + value.len()).sum();
         let fitting = PAGE_BYTES.saturating_mul(page.len().max(1)) / bytes.max(1);
@@ -87,5 +93,9 @@ mod tests {
         let expected: Vec<_> = (0..1_000_u32).map(|number| number.to_be_bytes().to_vec()).collect();
         assert_eq!(keys, expected);
         assert_eq!(Scan::new(&store, Family::Tips).count(), 0);
+        for (last, left) in [(vec![], 1_000), (vec![0; 4], 999), (999_u32.to_be_bytes().into(), 0)]
+        {
+            assert_eq!(Scan::after(&store, Family::Coins, &last).count(), left);
+        }
     }
 }

@@ -1,7 +1,11 @@
 //! A store that care is tried on.
 
 use core::ops::ControlFlow;
-use std::sync::Arc;
+use std::{
+    fs::File,
+    io::{Read as _, Seek as _, SeekFrom},
+    sync::Arc,
+};
 
 use ashlar_ledger::{
     Ledger, MemoryStore, Read, Settings,
@@ -78,7 +82,15 @@ pub(crate) fn offer_branch_ignoring(
 
 /// The chain file of a store's best chain.
 pub(crate) fn export(store: &impl Read, chain: &Chain) -> Vec<u8> {
-    let mut file = Vec::new();
-    care::export(store, chain.genesis(), &mut file, &mut go_on).unwrap();
-    file
+    let mut file = tempfile::tempfile().unwrap();
+    care::export(store, chain.genesis(), &file, &mut go_on).unwrap();
+    content(&mut file)
+}
+
+/// All of a file.
+pub(crate) fn content(file: &mut File) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    bytes
 }

@@ -214,13 +214,19 @@ impl Original {
 
     fn reindex(&self, folder: &Path) -> Result<(), CareError> {
         let genesis = self.chain.genesis();
-        let begun = reindex::begin(&rocks(folder)?, genesis)?;
-        if let Begun::Empty(families) = begun {
-            RocksStore::discard(folder, &RocksOptions::small(), &families)?;
-        }
+        let options = RocksOptions::small();
         let mut watch = |_| ControlFlow::Continue(());
-        let store = Arc::new(rocks(folder)?);
-        reindex::run(&store, genesis, Settings::default(), &mut rand::rng(), &mut watch)?;
+        let begin = || {
+            let store = RocksStore::open_damaged(folder, &options)?;
+            reindex::begin(&store, genesis)
+        };
+        while let Begun::Empty(families) = begin()? {
+            RocksStore::discard(folder, &options, &families)?;
+            let store = RocksStore::open_damaged(folder, &options)?;
+            reindex::prepare(&store, genesis, &mut watch)?;
+        }
+        let (store, settings) = (Arc::new(rocks(folder)?), Settings::default());
+        reindex::connect(&store, genesis, settings, &mut rand::rng(), &mut watch)?;
         Ok(())
     }
 
