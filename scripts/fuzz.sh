@@ -43,6 +43,7 @@ memory_mb=2048
 # Without libFuzzer: the same functions, led by a seed alone.
 driver() {
     say "$1: running the seeded driver instead, which coverage does not lead"
+    [ "$keep" = no ] || say "--keep does nothing then: what reaches something new is not known"
     cargo build --quiet --release --locked --package ashlar-fuzz
     local status=0 target
     for target in "${targets[@]}"; do
@@ -64,15 +65,20 @@ command -v cargo-fuzz >/dev/null || cargo install --locked --quiet cargo-fuzz ||
     driver "cargo-fuzz is not here and can't be installed"
 fuzz build || driver "the targets can't be built with libFuzzer here"
 
-# Merges what reaches something new, smallest first, while there is room.
+# Adds to the corpus what reaches something new, smallest first, while there is room. (cargo-fuzz
+# puts directories behind all other arguments; libFuzzer merges into the first one.)
 keep_found() {
     local target=$1 corpus=fuzz/corpus/$1 merged size file bytes
     merged=$(mktemp -d)
-    fuzz run "$target" "$merged" -- -merge=1 "$corpus" "fuzz/found/$target" >/dev/null 2>&1 || true
+    cp "$corpus"/* "$merged/"
+    fuzz run "$target" "$merged" "fuzz/found/$target" -- -merge=1 >>"fuzz/found/$target.log" 2>&1 ||
+        say "$target: merging failed; see fuzz/found/$target.log"
     while read -r size file; do
+        [ ! -e "$corpus/$file" ] || continue
         bytes=$(cat "$corpus"/* | wc -c)
         [ $((bytes + size)) -le "$keep_bytes" ] || break
-        cp -n "$merged/$file" "$corpus/"
+        cp "$merged/$file" "$corpus/"
+        say "$target: kept $file, $size bytes"
     done < <(find "$merged" -type f -printf '%s %f\n' | sort -n)
     rm -r "$merged"
 }

@@ -5,13 +5,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a tool for developers")]
 
-use std::{env, fs, process::ExitCode, time::Duration};
+use std::{env, fs, path::Path, process::ExitCode, time::Duration};
 
 use ashlar_fuzz::{
     TARGETS, Target,
     driver::{Until, run},
     seeds,
 };
+
+/// Where inputs that failed go, as libFuzzer's do: from the repository's root.
+const ARTIFACTS: &str = "fuzz/artifacts";
 
 const USAGE: &str =
     "ashlar-fuzz list | seeds | run TARGET [--seconds N] [--seed N] | once TARGET FILE...";
@@ -65,9 +68,12 @@ fn command(arguments: &[String]) -> Result<(), String> {
                     Ok(())
                 }
                 Err(crash) => {
-                    let file = format!("crash-{name}-{seed}");
-                    fs::write(&file, &crash.input).map_err(|error| error.to_string())?;
-                    Err(format!("{name}: {}; the input is in {file}", crash.message))
+                    let folder = Path::new(ARTIFACTS).join(name);
+                    let file = folder.join(format!("crash-seed-{seed}"));
+                    let written =
+                        fs::create_dir_all(&folder).and_then(|()| fs::write(&file, &crash.input));
+                    written.map_err(|error| format!("{}: {error}", file.display()))?;
+                    Err(format!("{name}: {}; the input is in {}", crash.message, file.display()))
                 }
             }
         }
