@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ashlar_primitives::{BlockId, Encode as _};
+use ashlar_primitives::BlockId;
 use ashlar_testkit::builder::{Chain, Plan, Spend, genesis_text, genesis_with, key, lock, output};
 use serde_json::json;
 
