@@ -190,6 +190,9 @@ pub fn check_on(
     let at = Bookmark::new(depth, version);
     let mut check = Check { store, genesis, at, remedy, watch, keep };
 
+    // Also what newer tables hide: rot there waits for a compaction.
+    let meta = Scan::new(store, Family::Meta).try_for_each(|entry| entry.map(drop));
+    check.settle(meta.map_err(CareError::from))?;
     let claimed = check.headers(depth);
     let claimed = check.settle(claimed)?.unwrap_or_default();
     let state = check.state()?;

@@ -175,9 +175,12 @@ pub fn begin(store: &impl Store, genesis: &Genesis) -> Result<Begun, CareError> 
     store.commit(batch, Durability::Synced)?;
     let mut families = REBUILT.to_vec();
     // Headers that can't be read are found again in the bodies.
-    match Scan::new(store, Family::Headers).try_for_each(|entry| entry.map(drop)) {
-        Err(StoreError::Corrupt { .. }) => families.push(Family::Headers),
-        other => other?,
+    // Of what is noted beside them, all that counts was read above and is written again.
+    for family in [Family::Headers, Family::Meta] {
+        match Scan::new(store, family).try_for_each(|entry| entry.map(drop)) {
+            Err(StoreError::Corrupt { .. }) => families.push(family),
+            other => other?,
+        }
     }
     Ok(Begun::Empty(families))
 }
