@@ -9,6 +9,7 @@
 
 mod harness;
 
+mod attacks;
 mod care;
 mod disk;
 mod hostile;

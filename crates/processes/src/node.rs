@@ -27,7 +27,7 @@ pub struct Launch {
     pub genesis: PathBuf,
     /// Where its log is appended: not into a data directory whose disk may fail.
     pub log: PathBuf,
-    /// Further flags.
+    /// Further flags. Loopback is exempt from bans and counts unless they say otherwise.
     pub flags: Vec<String>,
 }
 
@@ -49,10 +49,13 @@ impl Launch {
             .arg("--genesis")
             .arg(&self.genesis)
             .args(["--listen", "/ip4/127.0.0.1/tcp/0", "--rpc-listen", "127.0.0.1:0"])
-            .args(["--profile", "small", "--exempt-loopback"])
+            .args(["--profile", "small"])
             .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null());
+        if !self.flags.iter().any(|flag| flag == "--exempt-loopback") {
+            command.arg("--exempt-loopback");
+        }
         command
     }
 

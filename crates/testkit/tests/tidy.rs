@@ -91,6 +91,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "ashlar-testkit",
         ],
     ),
+    ("ashlar-hostile", &["ashlar-primitives"]),
 ];
 
 /// What the wallet must never pull in, by any path.
@@ -132,7 +133,8 @@ fn entries(directory: &Path) -> Vec<PathBuf> {
 }
 
 fn members() -> Vec<PathBuf> {
-    let mut members = vec![root().join("node"), root().join("wallet"), root().join("tests")];
+    let mut members =
+        ["node", "wallet", "tests", "tests/hostile"].map(|member| root().join(member)).to_vec();
     members.extend(entries(&root().join("crates")));
     members
 }
@@ -152,6 +154,9 @@ fn all_rust_files() -> Vec<PathBuf> {
     for member in members() {
         rust_files(&member, &mut files);
     }
+    // a member may stand in another's folder
+    files.sort();
+    files.dedup();
     files
 }
 

@@ -1,0 +1,106 @@
+//! Attacks in gossipsub's own language.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use ashlar_hostile::{
+    Peer,
+    peer::Gossip,
+    protobuf::{self, rpc},
+};
+use ashlar_primitives::wire;
+use tokio::time::sleep;
+
+use super::arena::Arena;
+
+/// Message ids that were never any message's.
+fn ids(first: u64, count: u64) -> Vec<[u8; 32]> {
+    (first..first + count).map(|number| wire::message_id(&number.to_le_bytes())).collect()
+}
+
+/// Sends RPC after RPC until there are no more or the node hangs up.
+fn sends(arena: &mut Arena, rpcs: impl Iterator<Item = Vec<u8>>) -> Vec<Peer> {
+    let peer = arena.honest();
+    arena.runtime.block_on(async {
+        let mut gossip = peer.gossip().await.unwrap();
+        send_all(&mut gossip, rpcs).await;
+    });
+    vec![peer]
+}
+
+async fn send_all(gossip: &mut Gossip, rpcs: impl Iterator<Item = Vec<u8>>) {
+    for rpc in rpcs {
+        if gossip.send(&rpc).await.is_err() {
+            return;
+        }
+    }
+}
+
+pub(crate) fn garbled(arena: &mut Arena) -> Vec<Peer> {
+    let names = arena.names();
+    let rpcs = (0..20u64).map(move |number| {
+        let topic = if number % 2 == 0 { &names.block } else { &names.tx };
+        rpc::publish(topic, &number.to_le_bytes())
+    });
+    sends(arena, rpcs)
+}
+
+pub(crate) fn oversized(arena: &mut Arena) -> Vec<Peer> {
+    let peer = arena.honest();
+    arena.runtime.block_on(async {
+        let mut gossip = peer.gossip().await.unwrap();
+        let data = vec![0; 8 << 20];
+        gossip.block(&data).await.ok();
+        gossip.raw(&protobuf::varint(u64::MAX)).await.ok();
+    });
+    vec![peer]
+}
+
+pub(crate) fn signed(arena: &mut Arena) -> Vec<Peer> {
+    let names = arena.names();
+    sends(arena, (0..20u64).map(move |number| rpc::publish_signed(&names.tx, b"hello", number)))
+}
+
+/// 10,000 ids a second, none of which it ever sends.
+pub(crate) fn ihave(arena: &mut Arena) -> Vec<Peer> {
+    let peer = arena.honest();
+    let names = arena.names();
+    arena.runtime.block_on(async {
+        let mut gossip = peer.gossip().await.unwrap();
+        for round in 0..20 {
+            let ids = ids(round * 1_000, 1_000);
+            let rpcs = ids.chunks(400).map(|ids| rpc::ihave(&names.tx, ids));
+            send_all(&mut gossip, rpcs).await;
+            sleep(Duration::from_millis(100)).await;
+        }
+    });
+    // three heartbeats have passed at most, each asks for 400 ids at most
+    let wanted = peer.heard.wanted.load(Ordering::Relaxed);
+    assert!(wanted <= 3 * 400, "the node asked for {wanted} ids");
+    vec![peer]
+}
+
+pub(crate) fn iwant(arena: &mut Arena) -> Vec<Peer> {
+    sends(arena, (0..500).map(|round| rpc::iwant(&ids(round * 400, 400))))
+}
+
+pub(crate) fn graft(arena: &mut Arena) -> Vec<Peer> {
+    let names = arena.names();
+    let rpcs = (0..5_000).flat_map(move |_| {
+        [rpc::graft(&names.block), rpc::prune(&names.block, u64::MAX), rpc::graft(&names.tx)]
+    });
+    sends(arena, rpcs)
+}
+
+pub(crate) fn topics(arena: &mut Arena) -> Vec<Peer> {
+    let rpcs = (0..1_000).map(|round| {
+        let topics = (0..100).map(|number| format!("/nobody/{round}/{number}"));
+        topics
+            .flat_map(|topic| [rpc::subscription(&topic, true), rpc::graft(&topic)].concat())
+            .collect()
+    });
+    sends(arena, rpcs)
+}
+
+pub(crate) fn idontwant(arena: &mut Arena) -> Vec<Peer> {
+    sends(arena, (0..250).map(|round| rpc::idontwant(&ids(round * 400, 400))))
+}
