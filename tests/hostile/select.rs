@@ -4,7 +4,8 @@ use std::io;
 
 use crate::{Pipe, protobuf::varint};
 
-const HEADER: &str = "/multistream/1.0.0";
+/// The first line of either side.
+pub const HEADER: &str = "/multistream/1.0.0";
 /// The most that a line of the other side may measure.
 const MAX_LINE_BYTES: usize = 1_024;
 

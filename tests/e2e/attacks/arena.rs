@@ -4,8 +4,8 @@ use std::{
     cell::Cell,
     fs,
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use ashlar_hostile::{Manners, Peer, Reply};
@@ -138,6 +138,31 @@ impl Arena {
         }
         let kept = self.resident().saturating_sub(start);
         assert!(kept <= KEPT_IN_ALL_MIB * MIB, "{} MiB kept in all", kept / MIB);
+    }
+
+    /// Lets a whole table loose at once: honest peers are served while it lasts, and after.
+    pub(crate) fn suffer_together(&mut self, table: &[Attack]) {
+        let before = self.resident();
+        self.forget_peak();
+        let all: Vec<(&Attack, Vec<Peer>)> = table
+            .iter()
+            .map(|attack| {
+                let culprits = (attack.run)(self);
+                self.still_serves();
+                (attack, culprits)
+            })
+            .collect();
+        for (attack, culprits) in &all {
+            self.judge(attack, culprits);
+        }
+        drop(all);
+        self.still_serves();
+        let (peak, after) = (self.peak(), self.resident());
+        let [b, p, a] = [before, peak, after].map(|bytes| bytes / MIB);
+        println!("{:<44} {b:>8} {p:>8} {a:>8}", "all of these at once");
+        let most = table.iter().map(|attack| attack.peak_mib).max().unwrap_or(0);
+        assert!(peak.saturating_sub(before) <= most * MIB, "peak");
+        assert!(after.saturating_sub(before) <= KEPT_MIB * MIB, "kept");
     }
 
     // ---- what must hold
@@ -276,7 +301,35 @@ impl Arena {
         coins[turn % coins.len()]
     }
 
-    // ---- memory
+    // ---- memory and disk
+
+    /// Until the peak has not risen for a second.
+    pub(crate) fn settle(&self) {
+        let mut last = (0, Instant::now());
+        wait_for("memory rises no more", || {
+            let peak = self.peak();
+            if peak > last.0 {
+                last = (peak, Instant::now());
+            }
+            (last.1.elapsed() > Duration::from_secs(1)).then_some(())
+        });
+    }
+
+    /// Bytes of all files of the victim.
+    pub(crate) fn stored(&self) -> u64 {
+        fn sum(folder: &Path) -> u64 {
+            // files come and go while the database tidies up
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            entries
+                .map(|entry| match entry.metadata() {
+                    Ok(metadata) if metadata.is_dir() => sum(&entry.path()),
+                    Ok(metadata) => metadata.len(),
+                    Err(_) => 0,
+                })
+                .sum()
+        }
+        sum(&self.victim.datadir)
+    }
 
     fn resident(&self) -> u64 {
         self.memory("VmRSS:")

@@ -8,10 +8,13 @@
 
 mod arena;
 mod blocks;
+mod floods;
 mod frames;
 mod gossip;
+mod silence;
 
 use arena::{Arena, Attack, Fate};
+use serde_json::json;
 
 const fn row(
     name: &'static str,
@@ -67,17 +70,57 @@ const GOSSIP: &[Attack] = &[
     row("IDONTWANT without end", Fate::Borne, 16, gossip::idontwant),
 ];
 
+/// By mass.
+const FLOODS: &[Attack] = &[
+    row("orphans", Fate::Borne, 32, floods::orphans),
+    row("payments without a fee", Fate::Borne, 32, floods::free_payments),
+    row("bad signatures", Fate::Banned, 16, floods::bad_signatures),
+    row("answers that nobody reads", Fate::Borne, 160, floods::unread_answers),
+    row("500 connections", Fate::Borne, 64, floods::crowd),
+    row("dials that end at once", Fate::Borne, 16, floods::knocking),
+];
+
+const HEADERS: &[Attack] = &[row("headers of little work", Fate::Borne, 16, floods::low_work)];
+
+/// All at once.
+const SILENCE: &[Attack] = &[
+    row("no status", Fate::Cut, 16, silence::no_status),
+    row("no identify", Fate::Cut, 16, silence::nameless),
+    row("no answers", Fate::Borne, 16, silence::no_answers),
+    row("answers byte by byte", Fate::Borne, 16, silence::dripped_answers),
+    row("bodies withheld", Fate::Borne, 16, silence::withheld_bodies),
+    row("requests byte by byte", Fate::Borne, 16, silence::dripped_requests),
+    row("silent sockets", Fate::Borne, 16, silence::sockets),
+];
+
 #[test]
-fn frames_that_no_honest_peer_sends() {
+fn frames_of_no_honest_peer() {
     Arena::new().suffer(FRAMES);
 }
 
 #[test]
-fn blocks_that_no_honest_peer_sends() {
+fn blocks_of_no_honest_peer() {
     Arena::new().suffer(BLOCKS);
 }
 
 #[test]
-fn gossip_that_no_honest_peer_sends() {
+fn gossip_of_no_honest_peer() {
     Arena::new().suffer(GOSSIP);
+}
+
+#[test]
+fn floods_of_no_honest_peer() {
+    Arena::with(&[], floods::big_block).suffer(FLOODS);
+}
+
+#[test]
+fn headers_that_can_never_win() {
+    let easy = floods::EASY_AT_FIRST.iter().map(|(name, value)| (*name, json!(value)));
+    let easy: Vec<_> = easy.collect();
+    Arena::with(&easy, floods::hard_chain).suffer(HEADERS);
+}
+
+#[test]
+fn silence_of_many_kinds() {
+    Arena::new().suffer_together(SILENCE);
 }
