@@ -241,7 +241,7 @@ impl Peer {
     /// Where the connection ends or nothing happens for long.
     pub async fn ask_raw(&self, bytes: &[u8]) -> io::Result<Vec<u8>> {
         let mut stream = self.open_sync().await?;
-        stream.send(bytes).await?;
+        timeout(PATIENCE, stream.send(bytes)).await??;
         stream.finish().await?;
         Ok(timeout(PATIENCE, stream.rest()).await?)
     }

@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, sync::atomic::Ordering, time::Instant};
 
 use ashlar_hostile::{Manners, Peer, Pipe as _, Reply, select, yamux::Stream};
 use ashlar_primitives::{
-    BlockId, Header, MerkleRoot, OutPoint, Transaction, Txid, Witness,
+    BlockId, Header, MerkleRoot, OutPoint, Output, Transaction, Txid, Witness,
     wire::{self, Answer, Request, Status},
 };
 use ashlar_testkit::builder::{Chain, Plan, Spend, key, lock, output, solve};
@@ -33,7 +33,7 @@ pub(crate) fn hard_chain(chain: &mut Chain) {
 
 const FLOODERS: usize = 8;
 /// Of each flooder's branch, two hashes each.
-const EASY_HEADERS: usize = 40_000;
+const EASY_HEADERS: usize = 20_000;
 
 /// Valid headers on schedule from the genesis block on: difficulty never rises.
 fn easy_branch(chain: &Chain, lane: u8) -> Vec<Header> {
@@ -147,8 +147,8 @@ pub(crate) fn orphans(arena: &mut Arena) -> Vec<Peer> {
 }
 
 /// A payment that differs from its likes by its memo.
-fn payment(arena: &Arena, number: u64, fee: u64) -> Transaction {
-    let (outpoint, coin) = arena.coin();
+fn payment(arena: &Arena, coin: &(OutPoint, Output), number: u64, fee: u64) -> Transaction {
+    let (outpoint, coin) = *coin;
     let spend = Spend {
         inputs: vec![(outpoint, coin)],
         outputs: vec![output(lock(1), coin.value.grains() - fee)],
@@ -160,17 +160,19 @@ fn payment(arena: &Arena, number: u64, fee: u64) -> Transaction {
 
 /// Good in all, and they pay nothing.
 pub(crate) fn free_payments(arena: &mut Arena) -> Vec<Peer> {
+    let coin = arena.coin();
     let batches: Vec<Vec<Transaction>> = (0..60u64)
-        .map(|batch| (0..BATCH as u64).map(|n| payment(arena, batch << 20 | n, 0)).collect())
+        .map(|batch| (0..BATCH as u64).map(|n| payment(arena, &coin, batch << 20 | n, 0)).collect())
         .collect();
     vec![floods(arena, batches.into_iter())]
 }
 
 /// Every batch of them is wrong for ever.
 pub(crate) fn bad_signatures(arena: &mut Arena) -> Vec<Peer> {
+    let coin = arena.coin();
     let batches: Vec<Vec<Transaction>> = (0..40u64)
         .map(|batch| {
-            let mut transaction = payment(arena, batch, 1_000);
+            let mut transaction = payment(arena, &coin, batch, 1_000);
             transaction.memo.push(1);
             vec![transaction]
         })

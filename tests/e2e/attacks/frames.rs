@@ -121,10 +121,7 @@ fn asks(arena: &mut Arena, frames: &[Vec<u8>]) -> Vec<Peer> {
 
 pub(crate) fn oversized_requests(arena: &mut Arena) -> Vec<Peer> {
     let length = wire::MAX_REQUEST_BYTES as u32 + 1;
-    asks(
-        arena,
-        &[frame(length, &vec![1; length as usize]), frame(u32::MAX, &[1; 64]), frame(0, &[])],
-    )
+    asks(arena, &[frame(length, &[1; 4_096]), frame(u32::MAX, &[1; 64]), frame(0, &[])])
 }
 
 pub(crate) fn garbled_requests(arena: &mut Arena) -> Vec<Peer> {

@@ -1,6 +1,9 @@
 //! Attacks in gossipsub's own language.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use ashlar_hostile::{
     Peer,
@@ -11,6 +14,9 @@ use ashlar_primitives::wire;
 use tokio::time::sleep;
 
 use super::arena::Arena;
+
+/// Ids in one RPC: as many as the node lets anybody send it at once.
+const IDS: u64 = 100;
 
 /// Message ids that were never any message's.
 fn ids(first: u64, count: u64) -> Vec<[u8; 32]> {
@@ -48,9 +54,13 @@ pub(crate) fn oversized(arena: &mut Arena) -> Vec<Peer> {
     let peer = arena.honest();
     arena.runtime.block_on(async {
         let mut gossip = peer.gossip().await.unwrap();
-        let data = vec![0; 8 << 20];
-        gossip.block(&data).await.ok();
-        gossip.raw(&protobuf::varint(u64::MAX)).await.ok();
+        let mut bytes = protobuf::varint(8 << 20);
+        bytes.resize(200_000, 0);
+        gossip.raw(&bytes).await.unwrap();
+        // only the stream of gossip is closed; another may be opened, once
+        if let Ok(mut gossip) = peer.gossip_quietly().await {
+            gossip.raw(&protobuf::varint(u64::MAX)).await.ok();
+        }
     });
     vec![peer]
 }
@@ -64,23 +74,25 @@ pub(crate) fn signed(arena: &mut Arena) -> Vec<Peer> {
 pub(crate) fn ihave(arena: &mut Arena) -> Vec<Peer> {
     let peer = arena.honest();
     let names = arena.names();
+    let start = Instant::now();
     arena.runtime.block_on(async {
         let mut gossip = peer.gossip().await.unwrap();
         for round in 0..20 {
-            let ids = ids(round * 1_000, 1_000);
-            let rpcs = ids.chunks(400).map(|ids| rpc::ihave(&names.tx, ids));
+            let rpcs =
+                (0..10).map(|part| rpc::ihave(&names.tx, &ids((round * 10 + part) * IDS, IDS)));
             send_all(&mut gossip, rpcs).await;
             sleep(Duration::from_millis(100)).await;
         }
     });
-    // three heartbeats have passed at most, each asks for 400 ids at most
+    // a heartbeat is a second
+    let heartbeats = start.elapsed().as_secs() + 2;
     let wanted = peer.heard.wanted.load(Ordering::Relaxed);
-    assert!(wanted <= 3 * 400, "the node asked for {wanted} ids");
+    assert!(wanted <= heartbeats * IDS, "asked for {wanted} ids in {heartbeats} heartbeats");
     vec![peer]
 }
 
 pub(crate) fn iwant(arena: &mut Arena) -> Vec<Peer> {
-    sends(arena, (0..500).map(|round| rpc::iwant(&ids(round * 400, 400))))
+    sends(arena, (0..2_000).map(|round| rpc::iwant(&ids(round * IDS, IDS))))
 }
 
 pub(crate) fn graft(arena: &mut Arena) -> Vec<Peer> {
@@ -92,8 +104,8 @@ pub(crate) fn graft(arena: &mut Arena) -> Vec<Peer> {
 }
 
 pub(crate) fn topics(arena: &mut Arena) -> Vec<Peer> {
-    let rpcs = (0..1_000).map(|round| {
-        let topics = (0..100).map(|number| format!("/nobody/{round}/{number}"));
+    let rpcs = (0..4_000).map(|round| {
+        let topics = (0..25).map(|number| format!("/nobody/{round}/{number}"));
         topics
             .flat_map(|topic| [rpc::subscription(&topic, true), rpc::graft(&topic)].concat())
             .collect()
@@ -102,5 +114,5 @@ pub(crate) fn topics(arena: &mut Arena) -> Vec<Peer> {
 }
 
 pub(crate) fn idontwant(arena: &mut Arena) -> Vec<Peer> {
-    sends(arena, (0..250).map(|round| rpc::idontwant(&ids(round * 400, 400))))
+    sends(arena, (0..1_000).map(|round| rpc::idontwant(&ids(round * IDS, IDS))))
 }

@@ -62,10 +62,10 @@ const BLOCKS: &[Attack] = &[
 const GOSSIP: &[Attack] = &[
     row("gossip that is none", Fate::Banned, 16, gossip::garbled),
     row("a message over its limit", Fate::Borne, 16, gossip::oversized),
-    row("messages with an author", Fate::Borne, 16, gossip::signed),
+    row("messages with an author", Fate::Cut, 16, gossip::signed),
     row("IHAVE of what nobody has", Fate::Borne, 16, gossip::ihave),
     row("IWANT again and again", Fate::Borne, 16, gossip::iwant),
-    row("GRAFT and PRUNE again and again", Fate::Borne, 16, gossip::graft),
+    row("GRAFT and PRUNE again and again", Fate::Cut, 16, gossip::graft),
     row("endless topics", Fate::Borne, 16, gossip::topics),
     row("IDONTWANT without end", Fate::Borne, 16, gossip::idontwant),
 ];
