@@ -73,8 +73,6 @@ const TABLE: &[(&str, Tried)] = &[
     ("CLOCK_NOTICE_INTERVAL_MS", Pace),
     ("SYNC_LEAD_BLOCKS", By("nothing_is_relayed_while_catching_up")),
     ("SYNC_NOTICE_INTERVAL_MS", Pace),
-    ("ONLY_PRUNED_MS", Pace),
-    ("SPEED_SAMPLES", Pace),
     ("WINDOW_BLOCKS", Not("at most 64 requests of 8 blocks are out, below the window's 1,024")),
     ("WINDOW_BYTES", Not("64 answers of 8 MiB are bounded by the pace of the peers' links")),
     ("BLOCKS_PER_PEER", By("blocks_asked_of_one_peer_are_bounded")),

@@ -77,7 +77,7 @@ fn withhold(says_none: bool) {
     let status = world.sync_status(fresh);
     assert!(!status.syncing && status.best_header_height == 70);
     let withheld = Warning::BodiesWithheld { id: chain.branch(&heavier)[10].id(), height: 11 };
-    assert_eq!(status.warnings, [withheld.clone()]);
+    assert_eq!(status.warnings, std::slice::from_ref(&withheld));
     assert!(world.nodes[fresh].notices.contains(&Notice::Lacking(withheld)));
     // When somebody hands out the heavier branch, that is the chain.
     world.nodes[fresh].asked.clear();

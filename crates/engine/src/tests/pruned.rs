@@ -86,7 +86,7 @@ fn a_fresh_node_takes_old_blocks_from_full_nodes_and_new_ones_from_all() {
     let status = world.sync_status(fresh);
     assert_eq!((status.best_header_height, status.syncing), (320, true));
     let lacking = Warning::OnlyPrunedPeers { height: 1 };
-    assert_eq!(status.warnings, [lacking.clone()]);
+    assert_eq!(status.warnings, std::slice::from_ref(&lacking));
     let told = world.nodes[fresh].notices.iter();
     assert_eq!(told.filter(|notice| **notice == Notice::Lacking(lacking.clone())).count(), 1);
     let height = world.nodes[fresh].engine.view.tip().height;
