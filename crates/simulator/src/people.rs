@@ -29,6 +29,8 @@ const FEERATES: std::ops::RangeInclusive<u64> = 1..=10;
 const PROBE_FEERATE: u64 = 20;
 /// A replacement offers so many times the feerate of what it replaces.
 const REPLACEMENT_FACTOR: u64 = 3;
+/// So many outputs are more bytes than are relayed, and fewer than a transaction may have.
+const UNRELAYABLE_OUTPUTS: u64 = 1_700;
 /// Outputs to itself that a wallet remembers before they are confirmed.
 const MAX_CHANGE: usize = 10;
 
@@ -242,7 +244,7 @@ impl People {
         let mut payments = Vec::new();
         let chain_id = &view.params().chain_id;
         let mut make = |to, home, feerate, random: &mut Random| {
-            let made = spend(chain_id, &wallet.key, &coins, to, feerate, random);
+            let made = spend(chain_id, &wallet.key, &coins, (to, 1), feerate, random);
             let made = made.and_then(|transaction| check_transaction(transaction).ok());
             let is_aged = coins.iter().any(|coin| coin.is_aged);
             payments.extend(made.map(|it| Payment {
@@ -278,15 +280,22 @@ impl People {
         let random = &mut self.random;
         let Some(wallet) = self.wallets.get_mut(wallet) else { return Ok(None) };
         let hasty = once_in(random, 3);
+        // Wrong for the mempool alone: worth nothing, or too large to be relayed.
+        let (worthless, outputs) = match random.random_range(0..8) {
+            0 => (true, 1),
+            1 => (false, UNRELAYABLE_OUTPUTS),
+            _ => (false, 1),
+        };
         let coins = match hasty {
             true => wallet.unripe(view)?,
             false => wallet.choose(view, &BTreeSet::new(), random)?,
         };
-        let feerate = random.random_range(0..=FEERATES.end() * 3);
-        let made = spend(&view.params().chain_id, &wallet.key, &coins, payee, feerate, random);
+        let feerate = if worthless { 0 } else { random.random_range(FEERATES) * 3 };
+        let to = (payee, outputs);
+        let made = spend(&view.params().chain_id, &wallet.key, &coins, to, feerate, random);
         let Some(mut transaction) = made else { return Ok(None) };
         self.contested.extend(transaction.inputs.iter().copied());
-        if !hasty {
+        if !hasty && !worthless && outputs == 1 {
             craft::spoil_transaction(&mut transaction, view.tip().height + 1, random);
         }
         Ok(Some(transaction))

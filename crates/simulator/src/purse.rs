@@ -83,13 +83,13 @@ pub fn openings(key: &SecretKey) -> Vec<(Lock, Opening)> {
     locks
 }
 
-/// Pays a random part of the coins to `payee`, the rest back to the key. `None`: there are none,
+/// Pays a random part of the coins to `payee`, in so many equal outputs, the rest back to the key. `None`: there are none,
 /// or they do not cover the fee.
 pub fn spend(
     chain_id: &BlockId,
     key: &SecretKey,
     coins: &[Owned],
-    payee: Lock,
+    (payee, count): (Lock, u64),
     feerate: u64,
     random: &mut Random,
 ) -> Option<Transaction> {
@@ -100,21 +100,25 @@ pub fn spend(
     let mut transaction = Transaction {
         not_before: 0,
         inputs: coins.iter().map(|coin| coin.outpoint).collect(),
-        outputs: vec![to(payee, 1), to(back, 1)],
+        outputs: outputs(to(payee, 1), count, to(back, 1)),
         memo: Vec::new(),
         witnesses: witnesses(coins, Signature::ZERO),
     };
     // Neither amounts nor signatures change the size.
     let fee = Amount::from_grains(feerate * transaction.encoded_len() as u64);
     let rest = total.checked_sub(fee)?.grains();
-    if rest < 2 {
+    if rest <= count {
         return None;
     }
-    let paid = random.random_range(1..rest);
-    transaction.outputs = vec![to(payee, paid), to(back, rest - paid)];
+    let paid = random.random_range(count..rest) / count;
+    transaction.outputs = outputs(to(payee, paid), count, to(back, rest - paid * count));
     let digest = sighash(chain_id, &transaction.txid(), &spent);
     transaction.witnesses = witnesses(coins, key.sign(&digest));
     Some(transaction)
+}
+
+fn outputs(paid: Output, count: u64, back: Output) -> Vec<Output> {
+    (0..count).map(|_| paid).chain([back]).collect()
 }
 
 /// One for each lock, in the order in which the coins first name it.

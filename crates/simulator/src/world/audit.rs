@@ -98,7 +98,10 @@ impl World {
         code: &'static str,
     ) -> Result<(), Violation> {
         match self.judge.verdict(&id) {
-            Some(Err(model)) if model == code => Ok(()),
+            Some(Err(model)) if model == code => {
+                self.tally.codes.insert(code);
+                Ok(())
+            }
             other => {
                 let model = other.and_then(Result::err);
                 Err(Violation::OtherVerdict { node, id, code, model })

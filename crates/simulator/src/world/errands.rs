@@ -11,6 +11,7 @@ use ashlar_ledger::View;
 use ashlar_mempool::{Limits, PolicyError, Refusal};
 use ashlar_primitives::{Block, BlockId, Encode, Txid};
 use ashlar_testkit::model::{body, state};
+use rand::seq::IndexedRandom as _;
 
 use super::{Event, World};
 use crate::{
@@ -29,6 +30,8 @@ const _: () = assert!(SETTLING_BLOCKS >= 6);
 const BLUNDER_INTERVAL: Duration = Duration::from_secs(7);
 /// Not a verdict: the clock is behind.
 const TOO_NEW: &str = "time-too-new";
+/// Of bytes that are no block.
+const MALFORMED: &str = "malformed";
 /// Nothing is known of a coin by the tip alone.
 const MISSING_INPUT: &str = "tx-missing-input";
 /// The miner of the last phase.
@@ -128,6 +131,20 @@ impl World {
         }
         self.queue.push(self.now + BLUNDER_INTERVAL, Event::Blunder);
         let (wallet, node) = self.people.draw_clumsy();
+        if let Some((Payment { transaction, .. }, _)) = self
+            .payments
+            .choose(self.people.random())
+            .filter(|_| self.tally.events.is_multiple_of(3))
+        {
+            // What was handed in before, once more and perhaps elsewhere.
+            let transaction = Arc::clone(transaction);
+            let txid = transaction.txid();
+            self.people.contested.extend(&transaction.transaction().inputs);
+            self.blunders.insert(txid, transaction.transaction().clone());
+            let call = Call::SubmitTransactions(vec![transaction]);
+            self.queue.push(self.now, Event::Call { node, errand: Errand::Clumsy(txid), call });
+            return Ok(());
+        }
         let Some(view) = self.node(node).view() else { return Ok(()) };
         let made = self.people.blunder(wallet, &view);
         let made = made.map_err(|error| Violation::query(node, &error))?;
@@ -328,6 +345,13 @@ impl World {
         let model = learned.or_else(|| self.judge.verdict(&id)?.err());
         let (errand, call) = (Errand::Spoiled(model), Call::SubmitBlock(spoiled.to_bytes()));
         self.queue.push(self.now, Event::Call { node, errand, call });
+        // The honest block with a byte too many, elsewhere: nothing that could be held against it.
+        let (_, elsewhere) = self.people.draw_clumsy();
+        if elsewhere != node {
+            let bytes = [block.to_bytes(), vec![0]].concat();
+            let (errand, call) = (Errand::Spoiled(Some(MALFORMED)), Call::SubmitBlock(bytes));
+            self.queue.push(self.now, Event::Call { node: elsewhere, errand, call });
+        }
     }
 
     /// A node refuses it for the model's reason, unless it has none to judge it at all yet.
@@ -347,6 +371,8 @@ impl World {
             BlockVerdict::Refused { code, .. } => {
                 self.tally.codes.insert(code);
                 let is_excused = match *code {
+                    // Headers are judged before bodies, and this node may be behind.
+                    TOO_NEW | "unknown-parent" if model == Some(MALFORMED) => true,
                     TOO_NEW => self.scenario.has_wrong_clocks(),
                     "unknown-parent" => self.scenario.is_wiped(node),
                     _ => false,
