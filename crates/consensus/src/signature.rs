@@ -140,10 +140,8 @@ pub fn verify_signatures(
         lowest.fetch_min(number, Ordering::Relaxed);
         Some(place)
     });
-    match failures.into_iter().flatten().next() {
-        Some(place) => Err(place),
-        None => Ok(Verified { fingerprint: Fingerprint::of(checks) }),
-    }
+    let failure = failures.into_iter().flatten().next();
+    failure.map_or_else(|| Ok(Verified { fingerprint: Fingerprint::of(checks) }), Err)
 }
 
 /// Proof that all signatures of one transaction verify. Made only by [`verify_transactions`].
@@ -164,7 +162,7 @@ impl VerifiedTransaction {
 /// lowest failing place.
 pub fn verify_transactions(
     transactions: &[(Wtxid, Vec<SignatureCheck>)],
-    rng: &mut (impl CryptoRng + ?Sized),
+    rng: &mut dyn CryptoRng,
 ) -> Vec<Result<VerifiedTransaction, Place>> {
     let mut results: Vec<Result<VerifiedTransaction, Place>> =
         transactions.iter().map(|(wtxid, _)| Ok(VerifiedTransaction { wtxid: *wtxid })).collect();
@@ -187,7 +185,7 @@ pub fn verify_transactions(
 /// Tells `failed` of every check that fails alone, in order, until it breaks.
 fn find_failures<B>(
     checks: &[(usize, &SignatureCheck)],
-    rng: &mut (impl CryptoRng + ?Sized),
+    rng: &mut dyn CryptoRng,
     failed: &mut impl FnMut(usize, Place) -> ControlFlow<B>,
 ) -> ControlFlow<B> {
     if checks.len() > 1 && batch_verifies(checks, rng) {
@@ -206,10 +204,7 @@ fn find_failures<B>(
 
 /// Under ZIP-215's cofactored equation a batch verifies where each of its signatures does, and
 /// else fails but with a chance of 2^-128 over `rng`.
-fn batch_verifies(
-    checks: &[(usize, &SignatureCheck)],
-    rng: &mut (impl CryptoRng + ?Sized),
-) -> bool {
+fn batch_verifies(checks: &[(usize, &SignatureCheck)], rng: &mut dyn CryptoRng) -> bool {
     let mut verifier = batch::Verifier::new();
     for (_, check) in checks {
         let key = VerificationKeyBytes::from(check.key.0);
