@@ -23,10 +23,10 @@ use crate::{
     peers::PeerState,
 };
 
-/// A submitted block on its way.
-#[derive(Debug)]
+/// A submitted block on its way: one for each call, since one id may come with several bodies, of
+/// which one is the header's.
+#[derive(Debug, Default)]
 struct Submission {
-    calls: Vec<CallId>,
     /// Opened and kept; the chain decides now.
     block: Option<Arc<CheckedBlock>>,
     /// Indexes of transactions that were not in our mempool.
@@ -36,7 +36,7 @@ struct Submission {
 /// Calls whose answer takes time.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
-    submissions: BTreeMap<BlockId, Submission>,
+    submissions: BTreeMap<(BlockId, CallId), Submission>,
     /// Orders that were carried out; answered when the tip stands still.
     pub(crate) orders: Vec<CallId>,
 }
@@ -234,10 +234,6 @@ impl<S: Store> Engine<S> {
             return Ok(());
         };
         let id = header.id();
-        if let Some(submission) = self.calls.submissions.get_mut(&id) {
-            submission.calls.push(call);
-            return Ok(());
-        }
         if self.ledger.knows_body(&id)? && self.ledger.failed_code(&id)?.is_none() {
             self.reply(call, AnswerBody::Block(BlockVerdict::Known(id)));
             return Ok(());
@@ -255,24 +251,25 @@ impl<S: Store> Engine<S> {
             self.refuse(call, CallError::Overloaded);
             return Ok(());
         }
-        let submission = Submission { calls: vec![call], block: None, unknown: Vec::new() };
-        self.calls.submissions.insert(id, submission);
+        self.calls.submissions.insert((id, call), Submission::default());
         let params = self.params.clone();
         let job = Job::OpenBody { params, header, height: state.height, bytes };
-        self.start_job(JobPurpose::OpenSubmitted { id }, job);
+        self.start_job(JobPurpose::OpenSubmitted { id, call }, job);
         Ok(())
     }
 
     pub(crate) fn on_submitted_opened(
         &mut self,
         id: BlockId,
+        call: CallId,
         result: Result<Arc<CheckedBlock>, OpenError>,
     ) -> Result<(), StoreError> {
         let block = match result {
             Ok(block) => block,
             Err(error) => {
                 self.blame_body(id, None, &error)?;
-                self.refuse_submission(id, open_error_code(&error), error.to_string());
+                self.calls.submissions.remove(&(id, call));
+                self.refuse_block(call, open_error_code(&error), error.to_string());
                 return Ok(());
             }
         };
@@ -284,31 +281,33 @@ impl<S: Store> Engine<S> {
         self.keep_body(block.clone())?;
         // Even where it came by another way meanwhile, the chain may still have to decide.
         self.chain.more = true;
-        if let Some(submission) = self.calls.submissions.get_mut(&id) {
-            submission.block = Some(block);
-            submission.unknown = unknown;
+        if let Some(submission) = self.calls.submissions.get_mut(&(id, call)) {
+            *submission = Submission { block: Some(block), unknown };
         }
         Ok(())
     }
 
-    fn answer_submission(&mut self, id: &BlockId, verdict: &BlockVerdict) {
-        let submission = self.calls.submissions.remove(id);
-        for call in submission.into_iter().flat_map(|submission| submission.calls) {
-            self.reply(call, AnswerBody::Block(verdict.clone()));
+    /// The chain decided about a block. What is still being opened under its id may be no body of
+    /// it, and is answered when that is known. Returns one of those that were answered.
+    fn answer_submissions(&mut self, id: &BlockId, verdict: &BlockVerdict) -> Option<Submission> {
+        let decided = |&(block, _): &(BlockId, CallId), submission: &mut Submission| {
+            block == *id && submission.block.is_some()
+        };
+        let answered: Vec<_> = self.calls.submissions.extract_if(.., decided).collect();
+        for ((_, call), _) in &answered {
+            self.reply(*call, AnswerBody::Block(verdict.clone()));
         }
+        answered.into_iter().next().map(|(_, submission)| submission)
     }
 
     pub(crate) fn refuse_submission(&mut self, id: BlockId, code: &'static str, message: String) {
-        self.answer_submission(&id, &BlockVerdict::Refused { code, message });
+        self.answer_submissions(&id, &BlockVerdict::Refused { code, message });
     }
 
     /// A block joined the published chain. If it entered the net here, the net is told.
     pub(crate) fn accept_submission(&mut self, id: &BlockId) {
-        let Some(submission) = self.calls.submissions.get_mut(id) else { return };
-        let block = submission.block.take();
-        let unknown = core::mem::take(&mut submission.unknown);
-        self.answer_submission(id, &BlockVerdict::Accepted(*id));
-        if let Some(block) = block
+        let submission = self.answer_submissions(id, &BlockVerdict::Accepted(*id));
+        if let Some(Submission { block: Some(block), unknown }) = submission
             && !self.chain.is_syncing()
             && !self.recent.was_relayed(id)
         {
@@ -331,7 +330,7 @@ impl<S: Store> Engine<S> {
             .submissions
             .iter()
             .filter(|(_, submission)| submission.block.is_some())
-            .map(|(&id, _)| id)
+            .map(|(&(id, _), _)| id)
             .collect();
         for id in judged {
             let verdict = match self.ledger.failed_code(&id)? {
@@ -342,7 +341,7 @@ impl<S: Store> Engine<S> {
                 None if self.view.is_active(&id)? => BlockVerdict::Accepted(id),
                 None => BlockVerdict::Side(id),
             };
-            self.answer_submission(&id, &verdict);
+            self.answer_submissions(&id, &verdict);
         }
         Ok(())
     }

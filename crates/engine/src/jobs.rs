@@ -8,6 +8,7 @@ use ashlar_primitives::BlockId;
 use crate::{
     Engine,
     batch::BatchId,
+    call::CallId,
     input::Peer,
     job::{Job, JobId, JobResult},
     output::Output,
@@ -28,6 +29,7 @@ pub(crate) enum JobPurpose {
     /// A block that a caller submitted.
     OpenSubmitted {
         id: BlockId,
+        call: CallId,
     },
     /// The block that the ledger is connecting.
     VerifyBlock,
@@ -61,8 +63,8 @@ impl<S: Store> Engine<S> {
             (JobPurpose::OpenGossiped { id }, JobResult::OpenBlock(result)) => {
                 self.on_gossiped_opened(id, result)
             }
-            (JobPurpose::OpenSubmitted { id }, JobResult::OpenBlock(result)) => {
-                self.on_submitted_opened(id, result)
+            (JobPurpose::OpenSubmitted { id, call }, JobResult::OpenBlock(result)) => {
+                self.on_submitted_opened(id, call, result)
             }
             (JobPurpose::VerifyBlock, JobResult::VerifyBlock(result)) => {
                 self.on_block_verified(result)

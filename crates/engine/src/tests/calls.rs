@@ -1,6 +1,6 @@
 //! Calls: templates, submitted blocks, orders, the mempool's pages.
 
-use ashlar_primitives::{Amount, Block, BlockId, Header, Lock, OutPoint};
+use ashlar_primitives::{Amount, Block, BlockId, Encode, Header, Lock, OutPoint};
 use ashlar_testkit::builder::{Chain, Plan, genesis, lock, output, seal, solve};
 
 use super::world::{World, checked};
@@ -154,6 +154,25 @@ fn one_block_submitted_twice_at_once_has_one_verdict_for_both() {
         assert_eq!(verdict, BlockVerdict::Accepted(block.id()));
     }
     assert_eq!(world.nodes[node].published.len(), 1);
+}
+
+#[test]
+fn bodies_of_one_header_submitted_at_once_are_judged_each_for_itself() {
+    let (mut world, mut chain, tip, node) = scene(0);
+    let block = chain.extend(&tip, Plan::default());
+    let honest = block.to_bytes();
+    let mut changed = block.to_block();
+    changed.coinbase.extra.push(1);
+    let bodies = [[honest.clone(), vec![0]].concat(), honest, changed.to_bytes()];
+    let ids = bodies.map(|bytes| world.begin_call(node, Call::SubmitBlock(bytes)));
+    world.pump();
+    let verdicts = ids.map(|id| match world.reply(node, id) {
+        Ok(AnswerBody::Block(BlockVerdict::Refused { code, .. })) => code,
+        Ok(AnswerBody::Block(BlockVerdict::Accepted(_))) => "accepted",
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(verdicts, ["malformed", "accepted", "bad-merkle-root"]);
+    assert_eq!(world.tip(node), block.id());
 }
 
 #[test]

@@ -345,13 +345,11 @@ impl World {
         let model = learned.or_else(|| self.judge.verdict(&id)?.err());
         let (errand, call) = (Errand::Spoiled(model), Call::SubmitBlock(spoiled.to_bytes()));
         self.queue.push(self.now, Event::Call { node, errand, call });
-        // The honest block with a byte too many, elsewhere: nothing that could be held against it.
-        let (_, elsewhere) = self.people.draw_clumsy();
-        if elsewhere != node {
-            let bytes = [block.to_bytes(), vec![0]].concat();
-            let (errand, call) = (Errand::Spoiled(Some(MALFORMED)), Call::SubmitBlock(bytes));
-            self.queue.push(self.now, Event::Call { node: elsewhere, errand, call });
-        }
+        // The honest block with a byte too many, anywhere: nothing that could be held against it.
+        let (_, anywhere) = self.people.draw_clumsy();
+        let bytes = [block.to_bytes(), vec![0]].concat();
+        let (errand, call) = (Errand::Spoiled(Some(MALFORMED)), Call::SubmitBlock(bytes));
+        self.queue.push(self.now, Event::Call { node: anywhere, errand, call });
     }
 
     /// A node refuses it for the model's reason, unless it has none to judge it at all yet.
