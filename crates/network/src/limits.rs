@@ -61,7 +61,8 @@ pub(crate) const MAX_QUIC_STREAM_WINDOW_BYTES: u32 = 4 << 20;
 pub(crate) const QUIC_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// … and something is sent so often where nothing else is.
 pub(crate) const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// Inbound streams of one connection that have not yet agreed on a protocol.
+/// Inbound streams of one connection that agree on a protocol at one time; further ones, up to
+/// [`MAX_STREAMS`], wait until one of these has or is given up.
 pub(crate) const MAX_NEGOTIATING_STREAMS: usize = 32;
 
 // ---- requests
@@ -131,7 +132,7 @@ pub(crate) const PROMISE_TIMEOUT: Duration = Duration::from_secs(8);
 pub(crate) const PRUNE_BACKOFF: Duration = Duration::from_secs(60);
 /// How often it is looked at whom gossipsub no longer listens to.
 pub(crate) const SCORE_CHECK_MS: u64 = 1_000;
-/// Messages in one RPC of a peer; we send one.
+/// Messages in one RPC of a peer; we send one. An RPC with more ends its stream unread.
 pub(crate) const MAX_MESSAGES_PER_RPC: usize = 64;
 
 // ---- misbehaviour that only this room sees

@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -45,6 +48,10 @@ fn subscribe(topic: &str) -> Vec<u8> {
     field(1, &[&[1 << 3, 1][..], &field(2, topic.as_bytes())].concat())
 }
 
+fn publish(topic: &str, data: &[u8]) -> Vec<u8> {
+    field(2, &[field(2, data), field(4, topic.as_bytes())].concat())
+}
+
 fn control(action: usize, fields: &[Vec<u8>]) -> Vec<u8> {
     field(3, &field(action, &fields.concat()))
 }
@@ -82,10 +89,13 @@ fn fresh_ids(count: u64, salt: u64) -> Vec<Vec<u8>> {
 
 // ---- the peer
 
-/// Writes whole streams of RPCs and keeps them open; keeps what it hears, if it reads at all.
+/// Writes whole streams of RPCs and sees each of them to its end; keeps what it hears, if it reads
+/// at all.
 #[derive(Clone)]
 struct Wire {
     heard: Arc<Mutex<Vec<u8>>>,
+    /// How many of its streams the other side has closed.
+    ended: Arc<AtomicUsize>,
     reads: bool,
 }
 
@@ -111,12 +121,14 @@ impl request_response::Codec for Wire {
         }
     }
 
-    async fn read_response<T>(&mut self, _: &StreamProtocol, _: &mut T) -> io::Result<Vec<u8>>
+    async fn read_response<T>(&mut self, _: &StreamProtocol, io: &mut T) -> io::Result<Vec<u8>>
     where
         T: AsyncRead + Unpin + Send,
     {
-        // the stream stays open
-        std::future::pending().await
+        let mut nothing = Vec::new();
+        let end = io.read_to_end(&mut nothing).await;
+        self.ended.fetch_add(1, Ordering::SeqCst);
+        end.map(|_| nothing)
     }
 
     async fn write_request<T>(
@@ -156,6 +168,7 @@ struct Mask {
 struct Gossiper {
     identity: String,
     heard: Arc<Mutex<Vec<u8>>>,
+    ended: Arc<AtomicUsize>,
     streams: mpsc::UnboundedSender<Vec<u8>>,
     task: JoinHandle<()>,
 }
@@ -170,7 +183,8 @@ impl Gossiper {
     /// Connects to `victim`, and again whenever it is cut.
     async fn connect(victim: &Node, reads: bool) -> Self {
         let heard = Arc::<Mutex<Vec<u8>>>::default();
-        let wire = Wire { heard: heard.clone(), reads };
+        let ended = Arc::<AtomicUsize>::default();
+        let wire = Wire { heard: heard.clone(), ended: ended.clone(), reads };
         let names = wire::Names::new(&chain(1));
         let sync = StreamProtocol::try_from_owned(names.sync.clone()).unwrap();
         let patient =
@@ -223,12 +237,19 @@ impl Gossiper {
             }
         });
         victim.connection(&identity).await;
-        Self { identity, heard, streams, task }
+        Self { identity, heard, ended, streams, task }
     }
 
     /// Sends these on a stream of their own.
     fn send(&self, rpcs: &[Vec<u8>]) {
         self.streams.send(rpcs.concat()).unwrap();
+    }
+
+    /// The same, until the other side has read them to the end or given the stream up.
+    async fn send_to_the_end(&self, rpcs: &[Vec<u8>]) {
+        let before = self.ended.load(Ordering::SeqCst);
+        self.send(rpcs);
+        until("the stream ends", async || self.ended.load(Ordering::SeqCst) > before).await;
     }
 
     /// How often these bytes came so far.
@@ -429,4 +450,51 @@ async fn what_a_peer_does_not_want_is_forgotten_where_it_is_too_much() {
     over.send(&[rpc(&[idontwant(&fresh_ids(121, 1))]), rpc(&[subscribe(&topic)])]);
     still_gossips(&victim).await;
     assert_eq!(over.heard(b"from"), 0, "nothing after it on that stream was read");
+}
+
+// ---- messages of one RPC
+
+/// An RPC of batches that no other RPC's equal, and what they say.
+fn batches(count: usize, name: &str) -> (Vec<u8>, Vec<String>) {
+    let memos: Vec<_> = (0..count).map(|number| format!("{number} of {name}")).collect();
+    let batch = |memo: &String| {
+        publish(&names().tx, &wire::encode_batch(std::slice::from_ref(&transaction(memo))))
+    };
+    (rpc(&memos.iter().map(batch).collect::<Vec<_>>()), memos)
+}
+
+/// What the next batches say, as the engine is told of them.
+async fn memos(victim: &Node, count: usize) -> Vec<String> {
+    let mut memos = Vec::new();
+    for _ in 0..count {
+        let (ticket, batch) = victim.batch().await;
+        victim.handle.perform(ashlar_engine::Output::Verdict(ticket, Verdict::Accept));
+        memos.extend(batch.iter().map(|one| String::from_utf8(one.memo.clone()).unwrap()));
+    }
+    memos
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_rpc_with_a_message_too_many_is_not_read_nor_is_what_follows_it_on_its_stream() {
+    const MAX_MESSAGES_PER_RPC: usize = 64;
+    let victim = node(1, |_| {}).await;
+    let bulky = Gossiper::connect(&victim, true).await;
+
+    let (full, told) = batches(MAX_MESSAGES_PER_RPC, "a full one");
+    bulky.send_to_the_end(&[full]).await;
+    assert_eq!(memos(&victim, MAX_MESSAGES_PER_RPC).await, told, "all of it, in its order");
+
+    let (before, mut told) = batches(1, "the stream before");
+    let (over, _) = batches(MAX_MESSAGES_PER_RPC + 1, "one too full");
+    let (behind, _) = batches(1, "the stream behind");
+    bulky.send_to_the_end(&[before, over, behind]).await;
+    // what one connection brings is told in its order: this comes after all of that stream
+    let (afresh, last) = batches(1, "another stream");
+    bulky.send(&[afresh]);
+    told.extend(last);
+    assert_eq!(memos(&victim, 2).await, told, "none of what was too many, and nothing behind it");
+
+    assert!(!victim.rest().iter().any(|input| input.contains("Gossip")), "nor later");
+    assert!(victim.connected().contains(&bulky.identity), "the stream ends, not the connection");
+    still_gossips(&victim).await;
 }

@@ -1,12 +1,21 @@
 //! Peers that mean harm: on the raw port, and in our own protocols.
 
-use std::{io, time::Duration};
+use std::{future::poll_fn, io, task::Poll, time::Duration};
 
 use ashlar_engine::{Output, RequestFailure, RequestId};
 use ashlar_primitives::wire;
-use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, StreamExt};
+use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt, StreamExt};
 use libp2p::{
-    Multiaddr, PeerId, StreamProtocol, SwarmBuilder, gossipsub, identify, noise,
+    Multiaddr, PeerId, StreamProtocol, SwarmBuilder, Transport,
+    core::{
+        Endpoint,
+        muxing::{StreamMuxerBox, StreamMuxerExt, SubstreamBox},
+        transport::{self, PortUse},
+        upgrade::Version,
+    },
+    gossipsub, identify,
+    identity::Keypair,
+    noise,
     request_response::{self, ProtocolSupport},
     swarm::{NetworkBehaviour, SwarmEvent, dial_opts::DialOpts},
     tcp, yamux,
@@ -119,6 +128,92 @@ async fn who_never_says_who_it_is_is_let_go() {
     .await;
     let rest = victim.rest();
     assert!(!rest.iter().any(|input| input.contains(&identity)), "the engine never heard of it");
+}
+
+// ---- streams without a protocol
+
+const GREETING: &[u8] = b"\x13/multistream/1.0.0\n";
+const NOT_AVAILABLE: &[u8] = b"\x03na\n";
+
+/// A connection below all protocols: these many streams, none of them told to the other side yet.
+async fn streams(victim: &Node, count: usize) -> (Vec<SubstreamBox>, JoinHandle<()>) {
+    let mut transport = tcp::tokio::Transport::default()
+        .upgrade(Version::V1)
+        .authenticate(noise::Config::new(&Keypair::generate_ed25519()).unwrap())
+        .multiplex(yamux::Config::default());
+    let dial = transport::DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
+    let dialled = transport.dial(victim.address.parse().unwrap(), dial).unwrap();
+    let (_, muxer) = timeout(PATIENCE, dialled).await.expect("it is let in").unwrap();
+    let mut muxer = StreamMuxerBox::new(muxer);
+    let mut streams = Vec::new();
+    for _ in 0..count {
+        streams.push(poll_fn(|cx| muxer.poll_outbound_unpin(cx)).await.unwrap());
+    }
+    // moves the bytes; whatever the node itself asks for is refused, so that it waits for nothing
+    let task = tokio::spawn(async move {
+        let broken = poll_fn(|cx| {
+            while let Poll::Ready(next) = muxer.poll_inbound_unpin(cx) {
+                match next {
+                    Ok(mut stream) => drop(tokio::spawn(async move {
+                        let refusals = [GREETING, &NOT_AVAILABLE.repeat(8)].concat();
+                        stream.write_all(&refusals).await?;
+                        stream.close().await
+                    })),
+                    Err(error) => return Poll::Ready(error),
+                }
+            }
+            muxer.poll_unpin(cx).map(|event| event.expect_err("no address changes here"))
+        });
+        broken.await;
+    });
+    (streams, task)
+}
+
+/// Asks for something that no node speaks, after `greeting`, and is told so, after it too.
+async fn asks_for_nothing(stream: &mut SubstreamBox, greeting: &[u8]) {
+    stream.write_all(&[greeting, b"\x06/none\n"].concat()).await.unwrap();
+    stream.flush().await.unwrap();
+    is_refused(stream, greeting).await;
+}
+
+async fn is_refused(stream: &mut SubstreamBox, greeting: &[u8]) {
+    let expected = [greeting, NOT_AVAILABLE].concat();
+    let mut answer = vec![0; expected.len()];
+    let read = timeout(PATIENCE, stream.read_exact(&mut answer)).await;
+    read.expect("the node answers on this stream").expect("the stream stays");
+    assert_eq!(answer, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_without_a_protocol_are_heard_up_to_a_number_and_the_next_waits() {
+    const MAX_NEGOTIATING_STREAMS: usize = 32;
+    let victim = node(1, |_| {}).await;
+    // so that nobody is let go for not saying who it is
+    victim.stop_clock();
+    let (mut streams, task) = streams(&victim, MAX_NEGOTIATING_STREAMS + 1).await;
+    let mut over = streams.pop().unwrap();
+    for stream in &mut streams {
+        asks_for_nothing(stream, GREETING).await;
+    }
+    over.write_all(&[GREETING, b"\x06/none\n"].concat()).await.unwrap();
+    over.flush().await.unwrap();
+
+    still_serves(&victim).await;
+    // The connection keeps its order: the node has read of the stream too many before these.
+    for stream in &mut streams {
+        asks_for_nothing(stream, b"").await;
+    }
+    assert!(over.read(&mut [0]).now_or_never().is_none(), "it is neither heard nor refused");
+    assert!(!task.is_finished(), "the connection stays");
+
+    // it was its turn that it waited for
+    drop(streams.pop());
+    is_refused(&mut over, GREETING).await;
+    for stream in &mut streams {
+        asks_for_nothing(stream, b"").await;
+    }
+    still_serves(&victim).await;
+    task.abort();
 }
 
 // ---- our own protocols

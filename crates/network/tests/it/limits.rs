@@ -83,7 +83,7 @@ const ROWS: &[(&str, Row)] = &[
     ("QUIC_KEEP_ALIVE", QUIC),
     (
         "MAX_NEGOTIATING_STREAMS",
-        Ours("libp2p's swarm drops streams over it; MAX_STREAMS bounds them before"),
+        Met(&["hostile::streams_without_a_protocol_are_heard_up_to_a_number_and_the_next_waits"]),
     ),
     (
         "MAX_REQUESTS_PER_PEER",
@@ -126,7 +126,13 @@ const ROWS: &[(&str, Row)] = &[
     ("PROMISE_TIMEOUT", IHAVE),
     ("PRUNE_BACKOFF", Met(&["gossip::who_grafts_before_its_time_again_and_again_is_cut"])),
     ("SCORE_CHECK_MS", Ours("how often we look")),
-    ("MAX_MESSAGES_PER_RPC", SETTINGS),
+    (
+        "MAX_MESSAGES_PER_RPC",
+        Met(&[
+            "gossip::gossipsub_is_told_every_limit",
+            "gossip::an_rpc_with_a_message_too_many_is_not_read_nor_is_what_follows_it_on_its_stream",
+        ]),
+    ),
     ("MAX_JUNK", JUNK),
     ("JUNK_BAN_MS", JUNK),
     ("MAX_BANS", Met(&["bans::the_table_is_bounded_and_the_first_to_end_goes"])),
