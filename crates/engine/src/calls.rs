@@ -290,14 +290,18 @@ impl<S: Store> Engine<S> {
     /// The chain decided about a block. What is still being opened under its id may be no body of
     /// it, and is answered when that is known. Returns one of those that were answered.
     fn answer_submissions(&mut self, id: &BlockId, verdict: &BlockVerdict) -> Option<Submission> {
-        let decided = |&(block, _): &(BlockId, CallId), submission: &mut Submission| {
-            block == *id && submission.block.is_some()
-        };
-        let answered: Vec<_> = self.calls.submissions.extract_if(.., decided).collect();
-        for ((_, call), _) in &answered {
-            self.reply(*call, AnswerBody::Block(verdict.clone()));
+        let mut last = None;
+        for call in self.decided_calls(id) {
+            self.reply(call, AnswerBody::Block(verdict.clone()));
+            last = self.calls.submissions.remove(&(*id, call));
         }
-        answered.into_iter().next().map(|(_, submission)| submission)
+        last
+    }
+
+    fn decided_calls(&self, id: &BlockId) -> Vec<CallId> {
+        let of_block = self.calls.submissions.iter().filter(|((block, _), _)| block == id);
+        let decided = of_block.filter(|(_, submission)| submission.block.is_some());
+        decided.map(|(&(_, call), _)| call).collect()
     }
 
     pub(crate) fn refuse_submission(&mut self, id: BlockId, code: &'static str, message: String) {
