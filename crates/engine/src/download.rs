@@ -503,3 +503,20 @@ impl<S: Store> Engine<S> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_window_is_so_many_blocks_or_so_many_bytes() {
+        let window = |mean_bytes| {
+            let download = Download { mean_bytes, ..Download::default() };
+            download.count_for(WINDOW_BYTES, BLOCKS_PER_PEER, WINDOW_BLOCKS)
+        };
+        let even = WINDOW_BYTES / WINDOW_BLOCKS as u64;
+        assert_eq!([window(1), window(even), window(2 * even)], [1_024, 1_024, 512]);
+        // As many as a peer may have out, however large they are.
+        assert_eq!(window(WINDOW_BYTES), BLOCKS_PER_PEER);
+    }
+}

@@ -134,3 +134,29 @@ impl Walk {
         Ok(Step { release, next })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ashlar_testkit::builder::{Chain, genesis, lock};
+
+    use super::*;
+
+    /// No test tells 33 million headers: all bits but the last few are put there.
+    #[test]
+    fn an_endless_branch_is_given_up_at_so_many_bits() {
+        let mut chain = Chain::new(genesis(&[(lock(1), 1_000_000)]));
+        let period = usize::try_from(COMMITMENT_PERIOD).unwrap();
+        let tip = chain.extend_by(&chain.genesis_id(), 2 * period);
+        let branch = chain.branch(&tip);
+        let headers: Vec<Header> = branch.iter().map(|block| *block.header()).collect();
+        let params = chain.genesis().params();
+        let bar = chain.state(&tip).header.work.saturating_mul(2);
+        let mut walk = Walk::new(chain.state(&chain.genesis_id()).header.clone(), 7);
+        walk.commitments = vec![false; MAX_COMMITMENTS - 2].into();
+        let (first, second) = headers.split_at(period);
+        assert_eq!(walk.step(params, first, bar).unwrap().next, Next::More);
+        let last = walk.step(params, second, bar).unwrap();
+        assert_eq!((last.next, last.release.len()), (Next::GiveUp, 0));
+        assert_eq!(walk.held(), (MAX_COMMITMENTS, 0));
+    }
+}

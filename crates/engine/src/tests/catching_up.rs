@@ -11,7 +11,11 @@ use ashlar_primitives::{
 use ashlar_testkit::builder::{Chain, genesis, lock, solve};
 
 use super::world::{World, honest_answer, status_at};
-use crate::{Notice, Peer, RequestId, call::Warning, limits::MAX_WALKS};
+use crate::{
+    Notice, Peer, RequestId,
+    call::Warning,
+    limits::{MAX_WALKS, WINDOW_BLOCKS},
+};
 
 fn chain_of(blocks: usize) -> (Chain, BlockId) {
     let mut chain = Chain::new(genesis(&[(lock(1), 1_000_000)]));
@@ -37,6 +41,48 @@ fn take_asked_of(
     let asked = &mut world.nodes[node].asked;
     let at = asked.iter().position(|(_, of, request)| *of == peer && like(request))?;
     asked.remove(at).map(|(id, _, request)| (id, request))
+}
+
+/// The lowest bodies stay out, everybody else delivers at once, and time stands still.
+#[test]
+fn bodies_are_asked_for_up_to_the_end_of_the_window_and_no_further() {
+    let (chain, tip) = chain_of(WINDOW_BLOCKS + 40);
+    let mut world = World::new();
+    let node = world.add(chain.genesis());
+    let slow = world.hand_at(node, &chain, &tip);
+    let quick = world.hand_at(node, &chain, &tip);
+    let (id, request) = world.take_asked(node, is_headers);
+    world.answer(node, id, honest_answer(&chain, &tip, &request));
+    let heights = |request: &Request| -> Vec<u32> {
+        let Request::Blocks { ids } = request else { panic!("{request:?}") };
+        ids.iter().map(|id| chain.block(id).coinbase().height).collect()
+    };
+    let mut kept = take_asked_of(&mut world, node, slow, is_bodies).unwrap();
+    let mut highest = 0;
+    loop {
+        while let Some((id, request)) = take_asked_of(&mut world, node, quick, is_bodies) {
+            highest = highest.max(*heights(&request).last().unwrap());
+            world.answer(node, id, honest_answer(&chain, &tip, &request));
+        }
+        // Of what the slow one was asked for since, the lowest is kept back.
+        let Some(next) = take_asked_of(&mut world, node, slow, is_bodies) else { break };
+        let mut given = next;
+        if heights(&given.1) < heights(&kept.1) {
+            core::mem::swap(&mut given, &mut kept);
+        }
+        highest = highest.max(*heights(&given.1).last().unwrap());
+        world.answer(node, given.0, honest_answer(&chain, &tip, &given.1));
+    }
+    assert_eq!((heights(&kept.1)[0], highest as usize), (1, WINDOW_BLOCKS));
+    let (id, request) = kept;
+    world.answer(node, id, honest_answer(&chain, &tip, &request));
+    for peer in [slow, quick].repeat(20) {
+        while let Some((id, request)) = take_asked_of(&mut world, node, peer, is_bodies) {
+            world.answer(node, id, honest_answer(&chain, &tip, &request));
+        }
+    }
+    world.advance(3_000);
+    assert_eq!(world.tip(node), tip);
 }
 
 // --- withheld bodies
