@@ -14,7 +14,7 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 
-use super::world::World;
+use super::world::{World, is_headers};
 use crate::{
     Call, GossipData, Offence, Peer, Verdict,
     call::{AnswerBody, CallError},
@@ -253,7 +253,6 @@ fn blocks_asked_of_one_peer_are_bounded() {
     let mut world = World::new();
     let node = world.add(chain.genesis());
     world.hand_at(node, &chain, &tip);
-    let is_headers = |request: &Request| matches!(request, Request::Headers { .. });
     let (id, request) = world.take_asked(node, is_headers);
     world.answer(node, id, super::world::honest_answer(&chain, &tip, &request));
     let asked: Vec<usize> = world.nodes[node]
@@ -389,7 +388,6 @@ fn what_waits_to_be_published_while_catching_up_is_bounded() {
     let mut scene = Scene::new(40, 400_000);
     let ahead = scene.chain.extend_by(&scene.tip, 40);
     scene.world.hand_at(scene.node, &scene.chain, &ahead);
-    let is_headers = |request: &Request| matches!(request, Request::Headers { .. });
     let (id, request) = scene.world.take_asked(scene.node, is_headers);
     let answer = super::world::honest_answer(&scene.chain, &ahead, &request);
     scene.world.answer(scene.node, id, answer);

@@ -10,26 +10,12 @@ use ashlar_primitives::{
 };
 use ashlar_testkit::builder::{Chain, genesis, lock, solve};
 
-use super::world::{World, honest_answer, status_at};
+use super::world::{World, chain_of, honest_answer, is_bodies, is_headers, status_at};
 use crate::{
     Notice, Peer, RequestId,
     call::Warning,
     limits::{MAX_WALKS, WINDOW_BLOCKS},
 };
-
-fn chain_of(blocks: usize) -> (Chain, BlockId) {
-    let mut chain = Chain::new(genesis(&[(lock(1), 1_000_000)]));
-    let tip = chain.extend_by(&chain.genesis_id(), blocks);
-    (chain, tip)
-}
-
-fn is_headers(request: &Request) -> bool {
-    matches!(request, Request::Headers { .. })
-}
-
-fn is_bodies(request: &Request) -> bool {
-    matches!(request, Request::Blocks { .. })
-}
 
 /// What was asked of one peer, and is like this.
 fn take_asked_of(

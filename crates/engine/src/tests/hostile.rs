@@ -6,7 +6,7 @@ use ashlar_primitives::{
 };
 use ashlar_testkit::builder::{Chain, Plan, genesis, lock, output};
 
-use super::world::{Cut, World, honest_answer};
+use super::world::{Cut, World, honest_answer, is_bodies, is_headers};
 use crate::{Notice, Offence, limits::BAN_MS};
 
 fn scene(blocks: usize) -> (World, Chain, BlockId, usize) {
@@ -15,14 +15,6 @@ fn scene(blocks: usize) -> (World, Chain, BlockId, usize) {
     let mut world = World::new();
     let node = world.add(chain.genesis());
     (world, chain, tip, node)
-}
-
-fn is_headers(request: &Request) -> bool {
-    matches!(request, Request::Headers { .. })
-}
-
-fn is_bodies(request: &Request) -> bool {
-    matches!(request, Request::Blocks { .. })
 }
 
 /// After the culprit is gone, an honest peer brings the node to the tip.

@@ -7,7 +7,7 @@ use ashlar_primitives::{
 use ashlar_testkit::builder::{Chain, genesis_with, lock};
 use serde_json::json;
 
-use super::world::{World, status_at};
+use super::world::{World, is_bodies, status_at};
 use crate::{
     Notice,
     call::{Call, CallError, Warning},
@@ -33,10 +33,6 @@ fn services(world: &World, node: usize) -> u32 {
 }
 
 const BOTH: u32 = Status::ALL_BODIES | Status::RECENT_BODIES;
-
-fn is_bodies(request: &Request) -> bool {
-    matches!(request, Request::Blocks { .. })
-}
 
 #[test]
 fn a_pruned_node_serves_what_it_has_and_says_what_that_is() {

@@ -8,22 +8,8 @@ use ashlar_primitives::{
 use ashlar_testkit::builder::{Chain, Plan, genesis, genesis_with, lock};
 use serde_json::json;
 
-use super::world::{World, honest_answer, status_at};
+use super::world::{World, chain_of, honest_answer, is_bodies, is_headers, status_at};
 use crate::{Notice, Offence, RequestFailure, call::SyncProgress};
-
-fn chain_of(blocks: usize) -> (Chain, BlockId) {
-    let mut chain = Chain::new(genesis(&[(lock(1), 1_000_000)]));
-    let tip = chain.extend_by(&chain.genesis_id(), blocks);
-    (chain, tip)
-}
-
-fn is_headers(request: &Request) -> bool {
-    matches!(request, Request::Headers { .. })
-}
-
-fn is_bodies(request: &Request) -> bool {
-    matches!(request, Request::Blocks { .. })
-}
 
 fn has_header(world: &World, node: usize, id: &BlockId) -> bool {
     let state: Option<HeaderState> = world.nodes[node].engine.ledger().header_state(id).unwrap();

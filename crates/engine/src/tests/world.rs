@@ -11,7 +11,7 @@ use ashlar_primitives::{
     Block, BlockId, Encode as _, Transaction, Wtxid,
     wire::{self, Answer, Request, Status},
 };
-use ashlar_testkit::builder::{Chain, GENESIS_TIME};
+use ashlar_testkit::builder::{Chain, GENESIS_TIME, genesis, lock};
 
 use crate::{
     Call, CallId, Direction, Engine, Event, GossipData, InboundId, Input, Notice, Offence, Output,
@@ -586,4 +586,19 @@ pub(super) fn honest_answer(chain: &Chain, tip: &BlockId, request: &Request) -> 
         Request::Mempool => Answer::Mempool(Vec::new()),
         Request::Transactions { .. } => Answer::Transactions(Vec::new()),
     }
+}
+
+/// So many empty blocks on a genesis of one coin, and the last one.
+pub(super) fn chain_of(blocks: usize) -> (Chain, BlockId) {
+    let mut chain = Chain::new(genesis(&[(lock(1), 1_000_000)]));
+    let tip = chain.extend_by(&chain.genesis_id(), blocks);
+    (chain, tip)
+}
+
+pub(super) fn is_headers(request: &Request) -> bool {
+    matches!(request, Request::Headers { .. })
+}
+
+pub(super) fn is_bodies(request: &Request) -> bool {
+    matches!(request, Request::Blocks { .. })
 }
