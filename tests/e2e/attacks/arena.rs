@@ -49,10 +49,13 @@ pub(crate) struct Attack {
 }
 
 /// How much more memory a node may keep when an attack is over, in MiB: what the allocator and the
-/// database keep at hand, and not what a peer can add to.
-const KEPT_MIB: u64 = 16;
+/// database keep at hand, and not what a peer can add to. The C library keeps the free end of each
+/// of its arenas up to twice the largest buffer that it ever freed, and an answer has 4 MiB here.
+const KEPT_MIB: u64 = 48;
 /// The same after all attacks of a table, however often.
-const KEPT_IN_ALL_MIB: u64 = 32;
+const KEPT_IN_ALL_MIB: u64 = 64;
+/// Connections end, and their buffers with them, a moment after the culprit is gone.
+const GIVING_BACK: Duration = Duration::from_secs(10);
 
 pub(crate) struct Arena {
     pub(crate) chain: Chain,
@@ -130,7 +133,7 @@ impl Arena {
             self.judge(attack, &culprits);
             drop(culprits);
             self.still_serves();
-            let (peak, after) = (self.peak(), self.resident());
+            let (peak, after) = (self.peak(), self.given_back(before));
             let [b, p, a] = [before, peak, after].map(|bytes| bytes / MIB);
             println!("{:<44} {b:>8} {p:>8} {a:>8}", attack.name);
             assert!(peak.saturating_sub(before) <= attack.peak_mib * MIB, "{}: peak", attack.name);
@@ -157,7 +160,7 @@ impl Arena {
         }
         drop(all);
         self.still_serves();
-        let (peak, after) = (self.peak(), self.resident());
+        let (peak, after) = (self.peak(), self.given_back(before));
         let [b, p, a] = [before, peak, after].map(|bytes| bytes / MIB);
         println!("{:<44} {b:>8} {p:>8} {a:>8}", "all of these at once");
         let most = table.iter().map(|attack| attack.peak_mib).max().unwrap_or(0);
@@ -329,6 +332,18 @@ impl Arena {
                 .sum()
         }
         sum(&self.victim.datadir)
+    }
+
+    /// What is resident once it is near what it was, or when the wait for that is over.
+    fn given_back(&self, before: u64) -> u64 {
+        let deadline = Instant::now() + GIVING_BACK;
+        loop {
+            let now = self.resident();
+            if now <= before + KEPT_MIB * MIB || Instant::now() >= deadline {
+                return now;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     fn resident(&self) -> u64 {
