@@ -64,14 +64,12 @@ pub(crate) fn over_the_window(arena: &mut Arena) -> Vec<Peer> {
         // a request that is announced and never ends keeps the window shut
         let mut stream = peer.open_sync().await.unwrap();
         stream.send(&frame(wire::MAX_REQUEST_BYTES as u32, &[0])).await.unwrap();
-        let id = stream.id();
-        let part = vec![0; 16 * 1_024];
-        for _ in 0..1_024 {
-            let bytes = yamux::frame(Kind::Data, 0, id, part.len() as u32, &part);
-            if peer.session.raw(bytes).await.is_err() {
-                return;
-            }
-        }
+        // twice the window in one frame: nothing can be read meanwhile that would open it again
+        let length = 512 * 1_024;
+        let part = vec![0; length as usize];
+        let bytes = yamux::frame(Kind::Data, 0, stream.id(), length, &part);
+        // an error says that the node hung up before it had all
+        peer.session.raw(bytes).await.unwrap_or_default();
     });
     vec![peer]
 }
