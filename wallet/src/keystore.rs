@@ -336,7 +336,8 @@ fn decode<const N: usize>(text: &str, what: &'static str) -> Result<[u8; N], Key
     Ok(bytes)
 }
 
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+/// Writes a file as a whole, for its owner alone: after a crash the old or the new one is there.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
     let temporary = path.with_file_name(name);

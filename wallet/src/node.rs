@@ -10,7 +10,8 @@ use ashlar_rpc::{
 use thiserror::Error;
 
 use crate::{
-    NodeArguments,
+    cli::NodeArguments,
+    failure::Kind,
     keystore::{Chain, Keystore, KeystoreError},
     payment::OwnCoin,
 };
@@ -39,6 +40,17 @@ pub(crate) enum NodeError {
     Keystore(#[from] KeystoreError),
     #[error("the node answered with coins of another address")]
     ForeignCoin,
+}
+
+impl NodeError {
+    pub(crate) const fn kind(&self) -> Kind {
+        match self {
+            Self::OtherChain { .. } | Self::ForeignCoin => Kind::Trust,
+            Self::Keystore(_) => Kind::Wallet,
+            Self::Client(ClientError::Call { .. }) => Kind::Rejected,
+            Self::NoNode | Self::RunFile(_) | Self::Client(_) | Self::Moving => Kind::Node,
+        }
+    }
 }
 
 /// A node to ask.

@@ -9,7 +9,7 @@ use std::{
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::PasswordArguments;
+use crate::cli::PasswordArguments;
 
 const PASSWORD_VARIABLE: &str = "ASHLAR_WALLET_PASSWORD";
 const MNEMONIC_VARIABLE: &str = "ASHLAR_WALLET_MNEMONIC";
