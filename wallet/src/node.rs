@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use ashlar_primitives::{Address, Amount, Encode, OutPoint, Output, Transaction};
 use ashlar_rpc::{
-    ApiClient, Client, ClientError, Credentials, RunFile, RunFileError,
+    Client, ClientError, Credentials, RunFile, RunFileError,
+    prelude::*,
     types::{AddressHistoryEntry, AddressUtxo, BlockchainInfo},
 };
 use thiserror::Error;

@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, path::Path};
 
 use ashlar_primitives::{BlockId, Txid};
 use ashlar_rpc::{
-    ApiClient, Client, ClientError, Credentials, RunFile,
+    Client, ClientError, Credentials, RunFile,
+    prelude::*,
     types::{AddressUtxo, BlockchainInfo, ChainTip, MempoolInfo, MempoolResult, Text},
 };
 use serde_json::Value;

@@ -6,9 +6,7 @@ use std::{
 };
 
 use ashlar_primitives::BlockId;
-use ashlar_rpc::{
-    ClientError, Credentials, SubscriptionsClient as _, client::open_websocket, types::TipEvent,
-};
+use ashlar_rpc::{ClientError, Credentials, client::open_websocket, prelude::*, types::TipEvent};
 use tokio::runtime::Runtime;
 
 use crate::{Process, node::COOKIE};

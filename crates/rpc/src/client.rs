@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! # async fn show() -> Result<(), ashlar_rpc::client::ClientError> {
-//! use ashlar_rpc::{ApiClient, Client, Credentials};
+//! use ashlar_rpc::{Client, Credentials, prelude::*};
 //!
 //! let cookie = Credentials::Cookie("/var/lib/ashlar/.cookie".into());
 //! let node = Client::connect("127.0.0.1:9332", &cookie)?;
@@ -11,8 +11,8 @@
 //! # }
 //! ```
 //!
-//! The methods are those of [`crate::api`], through [`crate::ApiClient`]; their errors turn
-//! into [`ClientError`] by `?`.
+//! The methods are those of [`crate::api`], through [`crate::prelude`]; their errors turn into
+//! [`ClientError`] by `?`.
 
 use core::{fmt, ops::Deref, time::Duration};
 use std::{fs, io, path::PathBuf};

@@ -6,11 +6,16 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
 
-use ashlar_rpc::{DEFAULT_PORT, server::Limits};
+use ashlar_rpc::{DEFAULT_PORT, scope::scope_of, server::Limits};
 use syn::{
     Attribute, Expr, ExprLit, Fields, FnArg, GenericArgument, Item, ItemTrait, Lit, Meta, Pat,
     PathArguments, ReturnType, TraitItem, TraitItemFn, Type,
 };
+
+/// The files of `src/api`, in the order of the page; subscriptions, which are told otherwise,
+/// not among them.
+const TOPICS: [&str; 7] =
+    ["chain", "addresses", "transactions", "mempool", "mining", "network", "control"];
 
 /// Where the page stands.
 pub(crate) fn document_path() -> PathBuf {
@@ -19,19 +24,13 @@ pub(crate) fn document_path() -> PathBuf {
 
 /// The page.
 pub(crate) fn document() -> String {
-    let api = parse("src/api.rs");
     let types = Types::read();
     let mut page = introduction();
-    let mut subscriptions = String::new();
-    for item in &api.items {
-        let Item::Trait(definition) = item else { continue };
-        match definition.ident.to_string().as_str() {
-            "Api" => methods(definition, &types, &mut page),
-            "Subscriptions" => subscribing(definition, &types, &mut subscriptions),
-            other => panic!("trait {other} is not described"),
-        }
+    for topic in TOPICS {
+        methods(&definition(topic), &types, &mut page);
     }
-    page + &subscriptions + &types.document() + &errors()
+    subscribing(&definition("subscriptions"), &types, &mut page);
+    page + &types.document() + &errors()
 }
 
 fn crate_dir() -> PathBuf {
@@ -41,6 +40,17 @@ fn crate_dir() -> PathBuf {
 fn parse(path: &str) -> syn::File {
     let text = fs::read_to_string(crate_dir().join(path)).unwrap();
     syn::parse_file(&text).unwrap()
+}
+
+/// The trait of a topic.
+fn definition(topic: &str) -> ItemTrait {
+    let mut items = parse(&format!("src/api/{topic}.rs")).items.into_iter();
+    items
+        .find_map(|item| match item {
+            Item::Trait(definition) => Some(definition),
+            _ => None,
+        })
+        .unwrap()
 }
 
 fn introduction() -> String {
@@ -84,10 +94,22 @@ fn functions(definition: &ItemTrait) -> impl Iterator<Item = &TraitItemFn> {
     })
 }
 
+/// What stands in the parentheses of an attribute of jsonrpsee's.
+fn settings(function: &TraitItemFn, attribute: &str) -> String {
+    let found = function.attrs.iter().find(|found| found.path().is_ident(attribute));
+    found.unwrap().meta.require_list().unwrap().tokens.to_string()
+}
+
+/// The names in it.
+fn quoted(function: &TraitItemFn, attribute: &str) -> Vec<String> {
+    settings(function, attribute).split('"').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
 fn methods(definition: &ItemTrait, types: &Types, page: &mut String) {
-    page.push_str("\n## Methods\n");
+    let about = Doc::of(&definition.attrs, "a topic").text;
+    write!(page, "\n## {}\n\n{about}\n", definition.ident).unwrap();
     for function in functions(definition) {
-        let name = function.sig.ident.to_string();
+        let name = quoted(function, "method")[0].clone();
         let doc = Doc::of(&function.attrs, &name);
         write!(page, "\n### {name}\n\n{}\n\n", doc.text).unwrap();
         let mut described: BTreeMap<_, _> = doc.list("Parameters").into_iter().collect();
@@ -105,7 +127,8 @@ fn methods(definition: &ItemTrait, types: &Types, page: &mut String) {
         let ReturnType::Type(_, result) = &function.sig.output else { panic!("{name}: no result") };
         let shown = types.show(arguments(result)[0]).replace(", optional", ", or `null`");
         let space = if function.sig.inputs.len() > 1 { "\n" } else { "" };
-        writeln!(page, "{space}Answers: {shown}.").unwrap();
+        let scope = scope_of(&name).unwrap_or_else(|| panic!("{name} has no scope"));
+        writeln!(page, "{space}Answers: {shown}. Scope: `{scope}`.").unwrap();
         let errors = doc.list("Errors");
         if !errors.is_empty() {
             page.push_str("\nErrors:\n\n");
@@ -122,15 +145,13 @@ fn subscribing(definition: &ItemTrait, types: &Types, page: &mut String) {
     for function in functions(definition) {
         let name = function.sig.ident.to_string();
         let doc = Doc::of(&function.attrs, &name);
-        let settings = function
-            .attrs
-            .iter()
-            .find(|attribute| attribute.path().is_ident("subscription"))
-            .map(|attribute| attribute.meta.require_list().unwrap().tokens.to_string())
-            .unwrap();
-        let quoted: Vec<&str> = settings.split('"').skip(1).step_by(2).collect();
-        let [subscribe, event, unsubscribe] = quoted[..] else { panic!("{name}: {settings}") };
-        assert_eq!(subscribe, name);
+        let settings = settings(function, "subscription");
+        let names = quoted(function, "subscription");
+        let [subscribe, event, unsubscribe] = &names[..] else { panic!("{name}: {settings}") };
+        assert_eq!(*subscribe, name);
+        for method in [subscribe, unsubscribe] {
+            assert!(scope_of(method).is_some(), "{method} has no scope");
+        }
         let item = settings.rsplit("item =").next().unwrap().trim();
         let item = types.show(&syn::parse_str(item).unwrap());
         write!(

@@ -25,12 +25,12 @@ use tokio::time::{self, Instant};
 use tower::{Layer, Service};
 
 use super::{auth::Doors, config::Limits};
-use crate::error::RpcError;
+use crate::{error::RpcError, scope::is_long};
 
 /// How long a wrong password waits for its answer, which makes guessing slow.
 const REFUSAL_DELAY: Duration = Duration::from_millis(250);
 
-/// `generatetoaddress`, `backup` and `acceptreorg` may run this many times as long as other calls.
+/// How many times as long as others the calls of [`is_long`] may run.
 const MINING_TIMEOUT_FACTOR: u64 = 12;
 
 /// How long the body of a request may take to arrive, beyond the time of its longest call.
@@ -212,9 +212,10 @@ where
 
     fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
         let inner = self.inner.clone();
-        let limit_ms = match request.method_name() {
-            "generatetoaddress" | "backup" | "acceptreorg" => mining_timeout_ms(&self.limits),
-            _ => self.limits.call_timeout_ms,
+        let limit_ms = if is_long(request.method_name()) {
+            mining_timeout_ms(&self.limits)
+        } else {
+            self.limits.call_timeout_ms
         };
         async move {
             let id = request.id().into_owned();

@@ -37,7 +37,6 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
 use jsonrpsee::{
-    Methods,
     core::middleware::RpcServiceBuilder,
     server::{BatchRequestConfig, PingConfig, Server, stop_channel},
 };
@@ -50,7 +49,6 @@ pub use backend::{
 };
 pub use config::{Limits, ServerConfig};
 
-use crate::api::{ApiServer as _, SubscriptionsServer as _};
 use auth::Doors;
 use context::Context;
 use cookie::Cookie;
@@ -183,7 +181,7 @@ pub async fn start_server<B: Backend>(
         )
         .set_rpc_middleware(RpcServiceBuilder::new().layer(middleware::GuardLayer(limits.clone())))
         .to_service_builder();
-    let methods = methods(Arc::new(Context::new(backend, &config)));
+    let methods = handlers::methods(Arc::new(Context::new(backend, &config)));
 
     let (stopping, stop) = stop_channel();
     let (alive, accepting) = watch::channel(());
@@ -194,12 +192,4 @@ pub async fn start_server<B: Backend>(
         drop(alive);
     });
     Ok(ServerHandle { local_addr, stop, cookie, accepting })
-}
-
-fn methods<B: Backend>(context: Arc<Context<B>>) -> Methods {
-    let mut methods = Methods::from(handlers::Handlers(Arc::clone(&context)).into_rpc());
-    methods
-        .merge(subscriptions::Subscriptions(context).into_rpc())
-        .expect("the two traits share no name: a test starts the server");
-    methods
 }

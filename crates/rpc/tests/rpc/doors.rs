@@ -3,8 +3,9 @@
 use std::{fs, sync::atomic::Ordering};
 
 use ashlar_rpc::{
-    ApiClient as _, Client, ClientError, Credentials, UserPassword,
+    Client, ClientError, Credentials, UserPassword,
     client::open_websocket,
+    prelude::*,
     server::{ServerConfig, StartError, start_server},
 };
 use tokio::{

@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use ashlar_rpc::{ApiClient as _, ClientError, server::Limits};
+use ashlar_rpc::{ClientError, prelude::*, server::Limits};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

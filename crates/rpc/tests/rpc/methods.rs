@@ -6,8 +6,10 @@ use ashlar_engine::Warning;
 use ashlar_ledger::Settings;
 use ashlar_primitives::BlockId;
 use ashlar_rpc::{
-    ApiClient, ClientError, Credentials,
+    ClientError, Credentials,
+    api::ApiClient,
     client::open_websocket,
+    prelude::*,
     types::{
         Addresses, BlockResult, HeaderResult, MempoolResult, PeerName, RawTransactionResult,
         TemplateRequest, Text, TransactionBody, Verbosity,

@@ -3,10 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use ashlar_primitives::{BlockId, Txid, Wtxid};
-use ashlar_rpc::{
-    ApiClient as _, Credentials, SubscriptionsClient as _, client::open_websocket,
-    server::ChainEvent,
-};
+use ashlar_rpc::{Credentials, client::open_websocket, prelude::*, server::ChainEvent};
 use ashlar_testkit::builder::lock;
 use serde_json::Value;
 use tokio::{
@@ -24,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn websocket(
     running: &Running,
-) -> impl ashlar_rpc::SubscriptionsClient + ashlar_rpc::ApiClient {
+) -> impl ashlar_rpc::api::SubscriptionsClient + ashlar_rpc::api::ApiClient {
     open_websocket(&running.at(), &Credentials::Cookie(running.cookie_file.clone())).await.unwrap()
 }
 

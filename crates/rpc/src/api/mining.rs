@@ -1,0 +1,61 @@
+//! Making blocks.
+
+use ashlar_primitives::BlockId;
+use jsonrpsee::proc_macros::rpc;
+
+#[cfg(feature = "server")]
+use crate::error::RpcError;
+use crate::types::{BlockTemplate, MiningInfo, TemplateRequest, Text};
+
+/// Making blocks.
+#[cfg_attr(not(feature = "server"), rpc(client))]
+#[cfg_attr(feature = "server", rpc(client, server))]
+pub trait Mining {
+    /// The work of the network and of this node's own miner.
+    #[method(name = "getmininginfo")]
+    async fn getmininginfo(&self) -> Result<MiningInfo, RpcError>;
+
+    /// A block that lacks only its proof of work.
+    ///
+    /// # Parameters
+    /// - `template_request`: who is paid.
+    ///
+    /// # Errors
+    /// - `invalid-address`: not of this chain.
+    /// - `warming-up`: the node is catching up, so a block on its tip would be for nothing.
+    #[method(name = "getblocktemplate")]
+    async fn getblocktemplate(
+        &self,
+        template_request: TemplateRequest,
+    ) -> Result<BlockTemplate, RpcError>;
+
+    /// Judges a block, connects it where it is best, and sends it to peers. Answers `null` where
+    /// it became the tip, `"inconclusive"` where it is kept on a side branch, `"duplicate"` where
+    /// it was known, and otherwise the code of the rule that it breaks (PROTOCOL.md §8).
+    ///
+    /// # Parameters
+    /// - `hexdata`: its encoding.
+    ///
+    /// # Errors
+    /// - `malformed`: not hex.
+    #[method(name = "submitblock")]
+    async fn submitblock(&self, hexdata: String) -> Result<Option<String>, RpcError>;
+
+    /// Mines blocks on this node's tip, for tests and private nets, and answers their ids: fewer
+    /// than asked where the tries ran out.
+    ///
+    /// # Parameters
+    /// - `nblocks`: how many, up to 1,000.
+    /// - `address`: who is paid.
+    /// - `maxtries`: nonces to try in all; 1,000,000 for each block unless given.
+    ///
+    /// # Errors
+    /// - `invalid-address`: not of this chain.
+    #[method(name = "generatetoaddress")]
+    async fn generatetoaddress(
+        &self,
+        nblocks: u32,
+        address: String,
+        maxtries: Option<u64>,
+    ) -> Result<Vec<Text<BlockId>>, RpcError>;
+}

@@ -1,0 +1,29 @@
+//! [`crate::api::control`], each method handed to the room that knows its subject.
+
+use jsonrpsee::core::async_trait;
+
+use super::{Answer, Handlers};
+use crate::{
+    api::ControlServer,
+    server::{backend::Backend, context::tip_of},
+    types::Tip,
+};
+
+#[async_trait]
+impl<B: Backend> ControlServer for Handlers<B> {
+    async fn setmocktime(&self, timestamp: u64) -> Answer<()> {
+        let time = (timestamp != 0).then_some(timestamp);
+        Ok(self.0.backend.set_mock_time(time)?)
+    }
+
+    async fn backup(&self, directory: String) -> Answer<Tip> {
+        let view = self.0.view();
+        self.0.backend.backup(directory).await?;
+        Ok(tip_of(&view))
+    }
+
+    async fn stop(&self) -> Answer<String> {
+        self.0.backend.stop();
+        Ok("Ashlar node stopping".to_owned())
+    }
+}
