@@ -14,7 +14,7 @@ use std::{
 
 use ashlar_consensus::{Genesis, Params};
 use ashlar_engine::{Engine, Settings};
-use ashlar_ledger::{Ledger, RocksOptions, RocksStore};
+use ashlar_ledger::{Ledger, OpenLedgerError, RocksOptions, RocksStore};
 use ashlar_mempool::Limits;
 use ashlar_network::{Clocks, NetworkError, NetworkHandle};
 use ashlar_primitives::{Address, Lock};
@@ -22,7 +22,7 @@ use ashlar_rpc::RunFile;
 use ashlar_rpc::server::{EVENT_CAPACITY, ServerConfig, ServerHandle, start_server};
 use thiserror::Error;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{Notify, broadcast, oneshot, watch},
     task::JoinHandle,
 };
@@ -104,6 +104,7 @@ pub(crate) fn lower_priority() {
 }
 
 async fn serve(config: Config) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
     let directory = Datadir::open(&config.datadir)?;
     let room = Room::new(&config.datadir, config.min_free);
     room.check_start()?;
@@ -117,11 +118,15 @@ async fn serve(config: Config) -> Result<(), Failure> {
         datadir = %config.datadir.display(), "starting");
 
     let store = Arc::new(RocksStore::open(&directory.ledger(), &rocks_options(&config))?);
-    let ledger = open_ledger(&config, Arc::clone(&store), genesis).await?;
+    let Some(ledger) = open_ledger(&config, Arc::clone(&store), genesis, &mut signals).await?
+    else {
+        info!("stopped");
+        return Ok(());
+    };
     info!(height = ledger.view().tip().height, tip = %ledger.view().tip().id, "ledger opened");
     tell_history(&ledger, &config);
     let parts = start(&config, &directory, &params, ledger, store, room, pay_to).await?;
-    watch_over(parts, &directory).await
+    watch_over(parts, &directory, signals).await
 }
 
 /// What of the past is here, where that is not all of it or will not stay.
@@ -188,25 +193,33 @@ pub(crate) fn ledger_settings(config: &Config) -> ashlar_ledger::Settings {
 }
 
 /// Opens the ledger; an index that is built first is told of, and a signal breaks the build off
-/// for the next start to go on with.
+/// for the next start to go on with. `None` where a signal came.
 async fn open_ledger(
     config: &Config,
     store: Arc<RocksStore>,
     genesis: Genesis,
-) -> Result<Ledger<RocksStore>, Failure> {
+    signals: &mut Signals,
+) -> Result<Option<Ledger<RocksStore>>, Failure> {
     let settings = ledger_settings(config);
     let stop = Interrupt::default();
     let mut display = Display::lines(stop.clone());
     let opening = tokio::task::spawn_blocking(move || {
         Ledger::open_watched(store, &genesis, settings, &mut |progress| display.watch(progress))
     });
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
     let mut opening = pin!(opening);
     let opened = tokio::select! {
         opened = &mut opening => opened,
-        _ = interrupt.recv() => { stop.set(); opening.await }
-        _ = terminate.recv() => { stop.set(); opening.await }
+        () = signals.recv() => {
+            stop.set();
+            return match opening.await? {
+                Ok(_) => Ok(None),
+                Err(why @ OpenLedgerError::Interrupted) => {
+                    info!("{why}");
+                    Ok(None)
+                }
+                Err(error) => Err(error.into()),
+            };
+        }
     };
     let mut ledger = opened??;
     if let Some(warning) = ledger.warning() {
@@ -214,7 +227,28 @@ async fn open_ledger(
     }
     // Nobody is shown the middle of a reorganisation that a crash interrupted.
     ledger.resume(&mut rand::rng())?;
-    Ok(ledger)
+    Ok(Some(ledger))
+}
+
+/// What asks the node from outside to stop. Listened to from the first moment on and in one place:
+/// a signal that comes while nobody waits for it is kept for who waits next.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => info!("interrupted; stopping"),
+            _ = self.terminate.recv() => info!("terminated; stopping"),
+        }
+    }
 }
 
 /// The running parts.
@@ -352,15 +386,16 @@ async fn announce(
 }
 
 /// Waits for the first reason to end, then ends everything.
-async fn watch_over(mut parts: Parts, directory: &Datadir) -> Result<(), Failure> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+async fn watch_over(
+    mut parts: Parts,
+    directory: &Datadir,
+    mut signals: Signals,
+) -> Result<(), Failure> {
     let outcome: Result<(), RunError> = {
         let miner_died = pin!(ended(parts.miner_task.as_mut()));
         let rpc_ended = pin!(parts.rpc.stopped());
         tokio::select! {
-            _ = interrupt.recv() => { info!("interrupted; stopping"); Ok(()) }
-            _ = terminate.recv() => { info!("terminated; stopping"); Ok(()) }
+            () = signals.recv() => Ok(()),
             () = parts.stop.notified() => { info!("stopping on request"); Ok(()) }
             end = &mut parts.network_task => Err(end.map_or(RunError::NetworkDied, RunError::Network)),
             end = &mut parts.engine_ended => Err(engine_end(end)),
@@ -371,7 +406,7 @@ async fn watch_over(mut parts: Parts, directory: &Datadir) -> Result<(), Failure
     let engine_runs = !matches!(outcome, Err(RunError::Engine(_)));
     let stopped = tokio::select! {
         stopped = tokio::time::timeout(STOP_TIMEOUT, stop(parts, engine_runs)) => stopped,
-        _ = interrupt.recv() => { warn!("interrupted again; ending at once"); Ok(Ok(())) }
+        _ = signals.interrupt.recv() => { warn!("interrupted again; ending at once"); Ok(Ok(())) }
     };
     if let Err(error) = fs::remove_file(directory.run_file()) {
         warn!(%error, "can't remove run.json");

@@ -90,6 +90,19 @@ impl Net {
         node
     }
 
+    /// A new node on the development genesis that was just started.
+    pub(crate) fn unready_node(&self) -> Node {
+        let number = self.names.fetch_add(1, Ordering::Relaxed);
+        let mut node = Node {
+            datadir: self.path(&format!("node{number}")),
+            genesis: dev_genesis(),
+            flags: Vec::new(),
+            process: None,
+        };
+        node.launch(&[]);
+        node
+    }
+
     /// A new node in a directory chosen by the test.
     pub(crate) fn node_in(&self, datadir: &Path, flags: &[&str]) -> Node {
         let mut node = Node {
@@ -141,6 +154,12 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn start(&mut self, peers: &[&Self]) {
+        self.launch(peers);
+        let process = self.process.as_mut().expect("was started");
+        assert!(process.wait_ready().is_some(), "the node is not ready:\n{}", self.log());
+    }
+
+    fn launch(&mut self, peers: &[&Self]) {
         assert!(self.process.is_none(), "runs already");
         fs::create_dir_all(&self.datadir).unwrap();
         let mut launch = Launch {
@@ -153,9 +172,7 @@ impl Node {
         for peer in peers {
             launch.flags.extend(["--peer".to_owned(), peer.address()]);
         }
-        let mut process = launch.start(&[]);
-        assert!(process.wait_ready().is_some(), "the node is not ready:\n{}", self.log());
-        self.process = Some(process);
+        self.process = Some(launch.start(&[]));
     }
 
     fn log_file(&self) -> PathBuf {

@@ -122,4 +122,9 @@ fn a_deep_reorganisation_killed_in_its_middle_is_finished_by_the_next_start() {
     assert!(half_way > 0, "no kill came in the middle of {undisturbed:?}");
     node.stop();
     assert_eq!(stored_tip(&node), after);
+    // Also a start that finished one tells where from and where to.
+    for line in node.log().lines().filter(|line| line.contains("was reorganised")) {
+        let id = |name| line.split(name).nth(1).and_then(|rest| rest.split(' ').next());
+        assert!(id("old_tip=").is_some() && id("old_tip=") != id("new_tip="), "{line}");
+    }
 }

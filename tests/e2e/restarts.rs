@@ -67,6 +67,16 @@ fn signals_and_the_stop_method_end_a_node_cleanly() {
         assert!(!node.datadir.join("run.json").exists());
         assert!(!node.datadir.join(".cookie").exists());
     }
+    // From its first words on, also while it is not ready yet.
+    for said in ["starting", "ledger opened", "listening on", "ready"] {
+        let mut node = net.unready_node();
+        wait_for("the node has begun", || node.log().contains(said).then_some(()));
+        crate::harness::signal(node.pid(), "TERM");
+        let status = node.wait();
+        assert!(status.success(), "{said}: {status}\n{}", node.log());
+        assert!(node.log().contains("stopped"), "{said}: {}", node.log());
+        assert!(!node.datadir.join("run.json").exists());
+    }
     let mut node = net.node(&[]);
     node.call("stop", json!([]));
     wait_for("the node ends", || (!node.is_running()).then_some(()));

@@ -156,10 +156,10 @@ impl<S: Store> Engine<S> {
     fn publish(&mut self) -> Result<(), StoreError> {
         let Some(published) = self.ledger.take_published() else { return Ok(()) };
         let Published { view, disconnected, connected } = published;
-        let old_tip = core::mem::replace(&mut self.view, view).tip().id;
+        self.view = view;
         self.note_best_header();
         self.follow_with_mempool(&disconnected, &connected)?;
-        let is_deep = self.note_reorganised(old_tip, &disconnected);
+        let is_deep = self.note_reorganised(&disconnected);
         let connected: Vec<BlockId> = connected.iter().map(|block| block.id).collect();
         self.out.push(Output::Event(Event::Tip {
             view: self.view.clone(),

@@ -32,16 +32,11 @@ impl Default for Reorganisations {
 
 impl<S: Store> Engine<S> {
     /// The published tip moved: counts and tells a reorganisation. Whether it is deeper than the
-    /// alarm.
-    pub(crate) fn note_reorganised(
-        &mut self,
-        old_tip: BlockId,
-        disconnected: &[MovedBlock],
-    ) -> bool {
+    /// alarm. `disconnected` goes from the old tip down: the view before may be a start's, which
+    /// finished what a crash interrupted, and then is the new one already.
+    pub(crate) fn note_reorganised(&mut self, disconnected: &[MovedBlock]) -> bool {
+        let Some(old_tip) = disconnected.first().map(|moved| moved.id) else { return false };
         let depth = u32::try_from(disconnected.len()).unwrap_or(u32::MAX);
-        if depth == 0 {
-            return false;
-        }
         let is_deep = depth > self.settings.reorg_alarm;
         let new_tip = self.view.tip().id;
         let counts = &mut self.reorganisations.counts;
