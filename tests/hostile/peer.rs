@@ -14,7 +14,7 @@ use ashlar_primitives::{
     BlockId,
     wire::{self, Answer, Request, Status},
 };
-use futures::{AsyncReadExt as _, AsyncWriteExt as _};
+use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use libp2p::{core::upgrade::OutboundConnectionUpgrade as _, identity::Keypair, noise, tcp};
 use tokio::{
     net::TcpSocket,
@@ -127,26 +127,10 @@ impl Drop for Peer {
     }
 }
 
-/// A socket before Yamux.
-struct Socket(tcp::tokio::TcpStream);
+/// A socket before Yamux, bare or secured.
+struct Socket<T>(T);
 
-impl Pipe for Socket {
-    async fn take(&mut self, count: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; count];
-        self.0.read_exact(&mut bytes).await?;
-        Ok(bytes)
-    }
-
-    async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes).await?;
-        self.0.flush().await
-    }
-}
-
-/// The same, secured.
-struct Secured(noise::Output<tcp::tokio::TcpStream>);
-
-impl Pipe for Secured {
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Pipe for Socket<T> {
     async fn take(&mut self, count: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; count];
         self.0.read_exact(&mut bytes).await?;
@@ -198,7 +182,7 @@ impl Peer {
         let handshake = noise::Config::new(key).map_err(io::Error::other)?;
         let (_, secured) =
             handshake.upgrade_outbound(socket.0, NOISE).await.map_err(io::Error::other)?;
-        let mut secured = Secured(secured);
+        let mut secured = Socket(secured);
         select::propose(&mut secured, yamux::PROTOCOL).await?;
         let (session, incoming) = Session::start(secured.0);
         let names = wire::Names::new(chain_id);

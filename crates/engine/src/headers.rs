@@ -201,10 +201,7 @@ impl<S: Store> Engine<S> {
         self.timers.set(Timer::HeadersSlow, now_ms.saturating_add(HEADERS_SLOW_MS));
         let had_its_time = now_ms.saturating_sub(since_ms) >= LEAD_MS;
         if is_full && had_its_time && self.heaviest_claimant()?.is_some() {
-            self.end_talk(peer, LEAD_MS);
-            if let Some(state) = self.peers.get_mut(peer) {
-                state.headers.walk = None;
-            }
+            self.abandon(peer, LEAD_MS);
         }
         Ok(())
     }
@@ -213,10 +210,8 @@ impl<S: Store> Engine<S> {
     pub(crate) fn on_headers_lost(&mut self, peer: Peer) {
         if let Some(state) = self.peers.get_mut(peer) {
             state.headers.asked = false;
-            state.headers.last = None;
-            state.headers.walk = None;
         }
-        self.end_talk(peer, DOWNLOAD_PAUSE_MS);
+        self.abandon(peer, DOWNLOAD_PAUSE_MS);
     }
 
     /// Its claim is looked at at once, whatever came of it before.
@@ -225,6 +220,14 @@ impl<S: Store> Engine<S> {
             state.headers.paused_for = None;
         }
         self.headers.dirty = true;
+    }
+
+    /// Ends the talk, and what it had come to.
+    fn abandon(&mut self, peer: Peer, pause_ms: u64) {
+        if let Some(state) = self.peers.get_mut(peer) {
+            state.headers.walk = None;
+        }
+        self.end_talk(peer, pause_ms);
     }
 
     fn end_talk(&mut self, peer: Peer, pause_ms: u64) {
@@ -245,10 +248,7 @@ impl<S: Store> Engine<S> {
         self.headers.dirty = true;
         match self.take_headers(peer, headers)? {
             Taken::More(_) if self.is_refuted(peer) => {
-                if let Some(state) = self.peers.get_mut(peer) {
-                    state.headers.walk = None;
-                }
-                self.end_talk(peer, CLAIM_PAUSE_MS);
+                self.abandon(peer, CLAIM_PAUSE_MS);
                 Ok(())
             }
             Taken::More(last) => {

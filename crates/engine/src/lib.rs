@@ -9,8 +9,8 @@
 //!
 //! - `peers` (handshake, scores), `requests` (what we asked), `serve` (what we are asked),
 //!   `offence` (who is to blame for what);
-//! - `headers` and `low_work` (where the chain should go), `download` and `side_branches` (bodies), `progress`, `chain` (driving
-//!   the ledger there, and what follows);
+//! - `headers` and `low_work` (where the chain should go), `download` and `side_branches` (bodies),
+//!   `chain` (driving the ledger there, and what follows), `progress` (how fast);
 //! - `relay_blocks`, `relay_transactions` with `batch`, `gather`, `orphans` and `reconcile` (what
 //!   travels by gossip), `recent` (what passed through lately);
 //! - `calls`, `templates`, `fees` (what RPC, wallet and miner want), `reorganisation` (what

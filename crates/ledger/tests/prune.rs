@@ -271,14 +271,20 @@ fn a_heavier_branch_from_below_stops_the_node_and_marks_nothing() {
     }
 }
 
-#[test]
-fn what_stands_on_pruned_blocks_is_not_taken_away_by_hand() {
+/// 300 blocks, their tip, and a node that has thrown away what it may.
+fn pruned_chain() -> (Chain, BlockId, Arc<MemoryStore>, Ledger<MemoryStore>) {
     let mut chain = slow_chain();
     let tip = start(&mut chain, 300, 1);
     let store = Arc::new(MemoryStore::new());
     let mut ledger = open(&store, &chain, &pruned_to(0));
     offer_branch(&mut ledger, &chain, &tip);
     settle(&mut ledger);
+    (chain, tip, store, ledger)
+}
+
+#[test]
+fn what_stands_on_pruned_blocks_is_not_taken_away_by_hand() {
+    let (chain, tip, _store, mut ledger) = pruned_chain();
     let ids: Vec<BlockId> = chain.branch(&tip).iter().map(|block| block.id()).collect();
     assert_eq!(ledger.pruned_below(&ids[11]).unwrap(), Some(13));
     ledger.invalidate(&ids[11]).unwrap();
@@ -341,12 +347,7 @@ fn bodies_of_dead_branches_leave_every_node_and_come_back_where_they_matter() {
 
 #[test]
 fn care_that_needs_every_block_refuses_and_says_where_history_starts() {
-    let mut chain = slow_chain();
-    let tip = start(&mut chain, 300, 1);
-    let store = Arc::new(MemoryStore::new());
-    let mut ledger = open(&store, &chain, &pruned_to(0));
-    offer_branch(&mut ledger, &chain, &tip);
-    settle(&mut ledger);
+    let (chain, _, store, ledger) = pruned_chain();
     drop(ledger);
     let before = Family::ALL.map(|family| dump(&*store, family));
     let mut go_on = |_| ControlFlow::Continue(());

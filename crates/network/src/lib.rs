@@ -9,14 +9,15 @@
 //!
 //! - this file is the contract with the driver: [`Config`], [`Inbox`], [`start`], [`NetworkHandle`];
 //! - `limits` holds every bound and where it comes from;
-//! - `transport` is how bytes travel: TCP, Noise and `muxer`'s Yamux, or QUIC; `traffic` counts them;
+//! - `transport` is how bytes travel: TCP, Noise and `muxer`'s Yamux, or QUIC; `traffic` counts
+//!   them;
 //! - `behaviour` says what runs on a connection: `gate` (bans and limits), identify, ping,
 //!   `gossip` (gossipsub's settings), `codec` (request and answer), `discovery` (Kademlia, which
 //!   never dials); `upload` says how fast answers leave;
 //! - `task` is the one task that owns the swarm. It waits for nobody: the engine is told through
 //!   [`Inbox`], which never blocks, and commands come by a bounded queue;
-//! - `dialler` decides whom to dial, `book` whom it knows, `seeds` asks DNS for more, `address` what an address is worth, `bans`
-//!   who stays out.
+//! - `dialler` decides whom to dial, `book` whom it knows, `seeds` asks DNS for more, `address`
+//!   what an address is worth, `bans` who stays out.
 //!
 //! One `Peer` is one connection with one peer id; there is never a second with the same. The engine
 //! hears of it once it is known to be of this chain.

@@ -122,42 +122,42 @@ pub(crate) fn headers_from_nowhere(arena: &mut Arena) -> Vec<Peer> {
     vec![peer]
 }
 
+/// Who asks for blocks gets these.
+fn bodies(blocks: Vec<Block>) -> impl Fn(&Request) -> Reply + Send + Sync {
+    let answer = Answer::Blocks(blocks);
+    move |request| match request {
+        Request::Blocks { .. } => Reply::answer(&answer),
+        request => nothing(request),
+    }
+}
+
+/// The node asks for the body of a header and is given these.
+fn false_bodies(arena: &mut Arena, block: &Block, given: Vec<Block>) -> Vec<Peer> {
+    let peer = claims(arena, block, vec![block.header], bodies(given));
+    was_asked(&peer);
+    arena.runtime.block_on(peer.is_gone_within(GOING));
+    honest_body_is_welcome(arena, block);
+    vec![peer]
+}
+
 /// The node asks for one block and is given others.
 pub(crate) fn unrequested_bodies(arena: &mut Arena) -> Vec<Peer> {
     let block = next_block(arena);
     let other = arena.chain.block(&arena.tip).to_block();
-    let answer = Answer::Blocks(vec![other.clone(), block.clone(), other]);
-    let peer = claims(arena, &block, vec![block.header], move |request| match request {
-        Request::Blocks { .. } => Reply::answer(&answer),
-        request => nothing(request),
-    });
-    was_asked(&peer);
-    arena.runtime.block_on(peer.is_gone_within(GOING));
-    honest_body_is_welcome(arena, &block);
-    vec![peer]
+    let given = vec![other.clone(), block.clone(), other];
+    false_bodies(arena, &block, given)
 }
 
 pub(crate) fn mutated_body(arena: &mut Arena) -> Vec<Peer> {
     let block = next_block(arena);
-    let answer = Answer::Blocks(vec![mutated(&block)]);
-    let peer = claims(arena, &block, vec![block.header], move |request| match request {
-        Request::Blocks { .. } => Reply::answer(&answer),
-        request => nothing(request),
-    });
-    was_asked(&peer);
-    arena.runtime.block_on(peer.is_gone_within(GOING));
-    honest_body_is_welcome(arena, &block);
-    vec![peer]
+    let given = vec![mutated(&block)];
+    false_bodies(arena, &block, given)
 }
 
 pub(crate) fn mutated_gossip(arena: &mut Arena) -> Vec<Peer> {
     let block = next_block(arena);
     let data = wire::encode_announcement(&CompactBlock::build(&mutated(&block), SALT, &[0, 1]));
-    let answer = Answer::Blocks(vec![mutated(&block)]);
-    let peer = gossips(arena, &data, move |request| match request {
-        Request::Blocks { .. } => Reply::answer(&answer),
-        request => nothing(request),
-    });
+    let peer = gossips(arena, &data, bodies(vec![mutated(&block)]));
     arena.runtime.block_on(peer.is_gone_within(GOING));
     honest_body_is_welcome(arena, &block);
     vec![peer]
