@@ -5,9 +5,11 @@
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
+use ashlar_ledger::Family;
 use rand::{RngExt, seq::IndexedRandom};
 
 use crate::{
+    disk::DiskFault,
     node::NodeId,
     random::{Random, between, once_in},
 };
@@ -71,6 +73,19 @@ pub enum FaultKind {
         /// By how much.
         by_ms: i64,
     },
+    /// A node's wall clock stands still.
+    Frozen {
+        /// Whose.
+        node: NodeId,
+    },
+    /// A node's disk fails: where the node meets that, it stops with its reason, and begins again
+    /// when its operator has done what there is to do.
+    Disk {
+        /// Whose.
+        node: NodeId,
+        /// How.
+        fault: DiskFault,
+    },
 }
 
 /// Which direction a cut stops.
@@ -112,9 +127,13 @@ enum Plan {
     Wipe,
     Pause,
     Clock,
+    Frozen,
+    Unreadable,
+    Full,
+    Damaged,
 }
 
-const PLANS: [Plan; 11] = [
+const PLANS: [Plan; 15] = [
     Plan::Partition,
     Plan::Single,
     Plan::OneWay,
@@ -126,6 +145,10 @@ const PLANS: [Plan; 11] = [
     Plan::Wipe,
     Plan::Pause,
     Plan::Clock,
+    Plan::Frozen,
+    Plan::Unreadable,
+    Plan::Full,
+    Plan::Damaged,
 ];
 
 impl Fault {
@@ -157,7 +180,9 @@ impl Fault {
             FaultKind::Clog { node, .. }
             | FaultKind::Down { node, .. }
             | FaultKind::Pause { node }
-            | FaultKind::Clock { node, .. } => [a, b].contains(node),
+            | FaultKind::Clock { node, .. }
+            | FaultKind::Frozen { node }
+            | FaultKind::Disk { node, .. } => [a, b].contains(node),
         }
     }
 }
@@ -175,6 +200,8 @@ impl fmt::Display for Fault {
             FaultKind::Down { node, end } => write!(f, "{node} down, {end:?}")?,
             FaultKind::Pause { node } => write!(f, "{node} stands still")?,
             FaultKind::Clock { node, by_ms } => write!(f, "{node}'s clock off by {by_ms} ms")?,
+            FaultKind::Frozen { node } => write!(f, "{node}'s clock stands still")?,
+            FaultKind::Disk { node, fault } => write!(f, "{node}'s disk fails, {fault:?}")?,
         }
         write!(f, ", {:.0?} to {:.0?}", self.from, self.until)
     }
@@ -273,6 +300,17 @@ impl Drawing<'_> {
                     self.push(span, FaultKind::Clock { node, by_ms });
                 }
             }
+            Plan::Frozen => {
+                let node = self.node();
+                let span = self.span(seconds(20), seconds(300));
+                self.push(span, FaultKind::Frozen { node });
+            }
+            Plan::Unreadable => self.disk(times, |_| DiskFault::Unreadable),
+            Plan::Full => self.disk(times, |_| DiskFault::Full),
+            Plan::Damaged => self.disk(times, |random| {
+                let family = *Family::ALL.choose(random).unwrap_or(&Family::Coins);
+                DiskFault::Damaged { family, place: random.random_range(0..usize::MAX) }
+            }),
         }
     }
 
@@ -314,6 +352,15 @@ impl Drawing<'_> {
         }
     }
 
+    fn disk(&mut self, times: usize, fault: impl Fn(&mut Random) -> DiskFault) {
+        for _ in 0..times {
+            let node = self.node();
+            let span = self.span(Duration::from_secs(20), Duration::from_secs(180));
+            let fault = fault(self.random);
+            self.push(span, FaultKind::Disk { node, fault });
+        }
+    }
+
     /// Behind by up to an hour; ahead by no more than what others forget in the time that is left
     /// for it, since a block from the future can be built on by whoever believes in it.
     fn clock_error(&mut self) -> i64 {
@@ -333,7 +380,9 @@ impl Drawing<'_> {
     fn push(&mut self, (from, until): (Duration, Duration), kind: FaultKind) {
         let until = until.min(self.latest);
         let of_process = |kind: &FaultKind| match kind {
-            FaultKind::Down { node, .. } | FaultKind::Pause { node } => Some(*node),
+            FaultKind::Down { node, .. }
+            | FaultKind::Pause { node }
+            | FaultKind::Disk { node, .. } => Some(*node),
             _ => None,
         };
         let gap = Duration::from_secs(1);
@@ -351,7 +400,7 @@ impl Drawing<'_> {
 /// Which nodes' processes some fault ends.
 pub fn nodes_down(faults: &[Fault]) -> BTreeSet<NodeId> {
     let down = |fault: &Fault| match fault.kind {
-        FaultKind::Down { node, .. } => Some(node),
+        FaultKind::Down { node, .. } | FaultKind::Disk { node, .. } => Some(node),
         _ => None,
     };
     faults.iter().filter_map(down).collect()
@@ -380,8 +429,9 @@ mod tests {
                 let clash = others.filter(|(_, other)| other.overlaps(fault.from, fault.until));
                 let mut kinds = clash.map(|(_, other)| &other.kind);
                 assert!(kinds.all(|kind| match kind {
-                    FaultKind::Down { node: other, .. } | FaultKind::Pause { node: other } =>
-                        *other != node,
+                    FaultKind::Down { node: other, .. }
+                    | FaultKind::Pause { node: other }
+                    | FaultKind::Disk { node: other, .. } => *other != node,
                     _ => true,
                 }));
             }
@@ -402,8 +452,12 @@ mod tests {
             FaultKind::Pause { .. } => "pause",
             FaultKind::Clock { by_ms, .. } if by_ms < 0 => "behind",
             FaultKind::Clock { .. } => "ahead",
+            FaultKind::Frozen { .. } => "frozen",
+            FaultKind::Disk { fault: DiskFault::Unreadable, .. } => "unreadable",
+            FaultKind::Disk { fault: DiskFault::Full, .. } => "full",
+            FaultKind::Disk { fault: DiskFault::Damaged { .. }, .. } => "damaged",
         });
-        assert_eq!(names.collect::<BTreeSet<_>>().len(), 11);
+        assert_eq!(names.collect::<BTreeSet<_>>().len(), 15);
     }
 
     #[test]

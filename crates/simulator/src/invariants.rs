@@ -163,7 +163,10 @@ impl Violation {
 
     /// A query of the world itself failed.
     pub fn query(node: NodeId, error: &QueryError) -> Self {
-        Self::Query { node, message: error.to_string() }
+        match error {
+            QueryError::Store(error) => Self::Store { node, error: error.clone() },
+            QueryError::IndexOff { .. } => Self::Query { node, message: error.to_string() },
+        }
     }
 }
 
@@ -230,17 +233,17 @@ impl Checks {
         facts(judge, node, view)
     }
 
-    /// A node has opened its store again, wiped or not.
+    /// A node has opened its store again, which may be known to hold less than before.
     pub fn restarted(
         &mut self,
         judge: &mut Judge,
         node: NodeId,
         view: &View,
-        is_wiped: bool,
+        has_less: bool,
     ) -> Result<(), Violation> {
         let tip = view.tip();
         let before = self.latest.insert(node, (tip.id, tip.work));
-        if !is_wiped && before.is_some_and(|(_, work)| tip.work < work) {
+        if !has_less && before.is_some_and(|(_, work)| tip.work < work) {
             return Err(Violation::FellBack { node, tip: tip.id });
         }
         facts(judge, node, view)

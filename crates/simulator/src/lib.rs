@@ -15,11 +15,12 @@
 //! Reading order: [`scenario`] and [`faults`] (what a seed decides), [`queue`] (time), [`world`] (the loop and
 //! what it does with each output), [`links`] and [`mesh`] (how messages travel; [`readable`]
 //! sees to it that they could), [`node`] (one
-//! engine and the promises open around it), [`people`] and [`purse`] (miners and wallets), [`villain`] and
+//! engine and the promises open around it), [`disk`] (what it keeps), [`people`] and [`purse`] (miners and wallets), [`villain`] and
 //! [`craft`] (who does not keep the rules, and what he makes), [`invariants`],
 //! [`trace`], [`report`], and [`swarm`] (many worlds).
 
 pub mod craft;
+pub mod disk;
 pub mod faults;
 pub mod invariants;
 pub mod judge;

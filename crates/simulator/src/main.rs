@@ -4,7 +4,7 @@ use std::{ops::Range, process::ExitCode, time::Instant};
 
 use ashlar_simulator::{
     Class, Scenario,
-    swarm::{CODES, Ending, Plan, run},
+    swarm::{Ending, Plan, run},
 };
 use clap::{Parser, Subcommand};
 
@@ -139,8 +139,7 @@ fn swarm(plan: &Plan, part: Option<u32>) -> ExitCode {
     }
     print!("{totals}");
     println!("all worlds kept all promises, in {:.1?}", begun.elapsed());
-    let reached = CODES.len() - totals.codes_missing().len();
-    match part.filter(|part| reached * 100 < CODES.len() * (*part as usize)) {
+    match part.filter(|part| totals.codes_percent() < *part as usize) {
         Some(part) => {
             println!("fewer than {part} % of the causes of refusal were reached");
             ExitCode::from(EXIT_COVERAGE)

@@ -11,10 +11,11 @@ use ashlar_consensus::{Genesis, Work};
 use ashlar_engine::{
     Call, CallId, Engine, InboundId, Input, Job, Outputs, Peer, RequestId, Settings, Ticket, Time,
 };
-use ashlar_ledger::{Ledger, MemoryStore, OpenLedgerError, OpenWarning, StoreError, View};
+use ashlar_ledger::{Ledger, OpenLedgerError, OpenWarning, StoreError, View};
 use rand::RngExt;
 
 use crate::{
+    disk::{Disk, DiskFault},
     faults::End,
     mesh::MessageId,
     people::Errand,
@@ -56,22 +57,38 @@ pub struct Asked {
     pub at: Duration,
 }
 
+/// How a node whose disk failed can begin again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// All that it had is there.
+    Mended,
+    /// Its data was made anew from the stored blocks.
+    Reindexed {
+        /// Which can't be read any more, and are fetched again.
+        lost_bodies: u64,
+    },
+    /// With an empty disk.
+    Anew,
+}
+
 /// An engine and what its driver must remember of it.
 #[derive(Debug)]
 pub struct Node {
     /// Which.
     pub id: NodeId,
-    store: Arc<MemoryStore>,
+    disk: Disk,
     ledger_settings: ashlar_ledger::Settings,
     settings: Settings,
     /// `None` while its process is not there.
-    engine: Option<Engine<MemoryStore>>,
+    engine: Option<Engine<Disk>>,
     /// Counts its processes: what was meant for an earlier one is lost.
     pub life: u32,
     clock_offset_ms: i64,
     drift_ppm: i64,
     /// What a fault adds to its wall clock.
     pub clock_error_ms: i64,
+    /// Where its wall clock stands still, by its own monotonic clock.
+    frozen_at_ms: Option<u64>,
     /// When the wake-up that counts comes; wake-ups scheduled for another time are stale.
     pub wakes_at: Option<Duration>,
     /// Connections whose beginning the engine was told, and not yet their end.
@@ -93,7 +110,7 @@ impl Node {
     pub fn new(id: NodeId, random: &mut Random) -> Self {
         Self {
             id,
-            store: Arc::new(MemoryStore::default()),
+            disk: Disk::default(),
             ledger_settings: draw_ledger_settings(random),
             settings: Settings {
                 mempool: draw_mempool_limits(random),
@@ -106,6 +123,7 @@ impl Node {
             clock_offset_ms: random.random_range(-MAX_CLOCK_OFFSET_MS..=MAX_CLOCK_OFFSET_MS),
             drift_ppm: random.random_range(-MAX_DRIFT_PPM..=MAX_DRIFT_PPM),
             clock_error_ms: 0,
+            frozen_at_ms: None,
             wakes_at: None,
             peers: BTreeSet::new(),
             tickets: BTreeMap::new(),
@@ -128,7 +146,7 @@ impl Node {
         random: &mut Random,
     ) -> Result<Option<OpenWarning>, OpenLedgerError> {
         let settings = self.ledger_settings.clone();
-        let mut ledger = Ledger::open(Arc::clone(&self.store), genesis, settings)?;
+        let mut ledger = Ledger::open(Arc::new(self.disk.clone()), genesis, settings)?;
         ledger.resume(random)?;
         let warning = ledger.warning().cloned();
         self.engine = Some(Engine::new(ledger, self.settings.clone(), random.random()));
@@ -145,8 +163,8 @@ impl Node {
         }
         match end {
             End::Stopped | End::Killed => {}
-            End::PowerCut { lost } => self.store = Arc::new(self.store.after_power_cut(lost)),
-            End::Wiped => self.store = Arc::new(MemoryStore::default()),
+            End::PowerCut { lost } => self.disk = self.disk.after_power_cut(lost),
+            End::Wiped => self.disk = Disk::default(),
         }
         self.wakes_at = None;
         self.peers.clear();
@@ -170,7 +188,7 @@ impl Node {
     }
 
     /// What it knows. `None`: it is not running.
-    pub fn ledger(&self) -> Option<&Ledger<MemoryStore>> {
+    pub fn ledger(&self) -> Option<&Ledger<Disk>> {
         self.engine.as_ref().map(Engine::ledger)
     }
 
@@ -212,7 +230,33 @@ impl Node {
         let monotonic_ms = self.monotonic_ms(now);
         let epoch_ms = u64::from(EPOCH_SECONDS) * 1_000;
         let wrong_ms = self.clock_offset_ms + self.clock_error_ms;
-        Time { monotonic_ms, unix_ms: (epoch_ms + monotonic_ms).saturating_add_signed(wrong_ms) }
+        let shown_ms = epoch_ms + self.frozen_at_ms.unwrap_or(monotonic_ms);
+        Time { monotonic_ms, unix_ms: shown_ms.saturating_add_signed(wrong_ms) }
+    }
+
+    /// Its wall clock stands still from now on, or goes on as if it never had.
+    pub fn freeze_clock(&mut self, is_frozen: bool, now: Duration) {
+        self.frozen_at_ms = is_frozen.then(|| self.monotonic_ms(now));
+    }
+
+    /// Its disk.
+    pub const fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// What its operator does while it is down, so that it can begin again.
+    pub fn repair(&mut self, fault: DiskFault, genesis: &Genesis, random: &mut Random) -> Repair {
+        if !matches!(fault, DiskFault::Damaged { .. }) {
+            self.disk.recovers();
+            return Repair::Mended;
+        }
+        match self.disk.reindex(genesis, self.ledger_settings.clone(), random) {
+            Ok(lost_bodies) => Repair::Reindexed { lost_bodies },
+            Err(_) => {
+                self.disk = Disk::default();
+                Repair::Anew
+            }
+        }
     }
 
     /// A ticket for a message that came from `source`.

@@ -21,8 +21,8 @@ use crate::{
     scenario::Scenario,
 };
 
-/// How many of its coins a wallet looks at when it pays.
-const COINS_CONSIDERED: usize = 200;
+/// How many coins of a lock a wallet looks at when it pays.
+const COINS_CONSIDERED: usize = 40;
 /// The feerates that wallets offer, in grains per byte.
 const FEERATES: std::ops::RangeInclusive<u64> = 1..=10;
 /// The feerate of the payment that must be confirmed everywhere.
@@ -33,6 +33,15 @@ const REPLACEMENT_FACTOR: u64 = 3;
 const UNRELAYABLE_OUTPUTS: u64 = 1_700;
 /// Outputs to itself that a wallet remembers before they are confirmed.
 const MAX_CHANGE: usize = 10;
+
+/// After a payment a rush begins once in so many times.
+const RUSH_ONCE_IN: u32 = 40;
+/// Payments of a rush, at most.
+const MAX_RUSH: u32 = 60;
+/// In a rush people pay so many times as often.
+const RUSH_FACTOR: u32 = 30;
+/// More transactions that spend from one another than may wait in a mempool together.
+const LONG_CHAIN: usize = 65;
 
 /// Which miner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +68,8 @@ pub enum Errand {
     Audit,
     /// Somebody hands in a transaction with something wrong.
     Clumsy(Txid),
+    /// Somebody hands in more transactions that hang together than may.
+    Chain,
     /// Somebody hands in a block with something wrong; the rule that it breaks by the model.
     Spoiled(Option<&'static str>),
 }
@@ -110,6 +121,8 @@ pub struct People {
     miners: Vec<(NodeId, Duration)>,
     blocks_tried: u64,
     payment_interval: Duration,
+    /// Payments that a rush still brings.
+    rush: u32,
     nodes: usize,
     /// Coins that more than one transaction tries to spend: which of them wins is nobody's fault.
     pub contested: BTreeSet<OutPoint>,
@@ -157,6 +170,7 @@ impl People {
             miners,
             blocks_tried: 0,
             payment_interval: scenario.payment_interval,
+            rush: 0,
             nodes: scenario.nodes,
             contested: BTreeSet::new(),
         }
@@ -197,9 +211,18 @@ impl People {
         exponential(&mut self.mining, mean)
     }
 
-    /// The time until a wallet pays again.
+    /// The time until a wallet pays again: now and then all want to at once, more than blocks and
+    /// small mempools hold.
     pub fn time_to_payment(&mut self) -> Duration {
-        exponential(&mut self.random, self.payment_interval)
+        if self.rush == 0 && once_in(&mut self.random, RUSH_ONCE_IN) {
+            self.rush = self.random.random_range(1..=MAX_RUSH);
+        }
+        let interval = match self.rush {
+            0 => self.payment_interval,
+            _ => self.payment_interval / RUSH_FACTOR,
+        };
+        self.rush = self.rush.saturating_sub(1);
+        exponential(&mut self.random, interval)
     }
 
     /// Where a miner asks for a template, and how: it pays some wallet, its own or another's.
@@ -301,6 +324,41 @@ impl People {
         Ok(Some(transaction))
     }
 
+    /// A chain of unconfirmed transactions, each of which spends the one before, and one more than
+    /// may wait together; with the node of its wallet. `None`: the wallet has no coin for it.
+    pub fn long_chain(
+        &mut self,
+        WalletId(wallet): WalletId,
+        view: &View,
+    ) -> Result<Option<Vec<Arc<CheckedTransaction>>>, QueryError> {
+        let random = &mut self.random;
+        let Some(wallet) = self.wallets.get_mut(wallet) else { return Ok(None) };
+        let Some((own, opening)) = wallet.locks.first().cloned() else { return Ok(None) };
+        let coins = wallet.choose(view, &self.contested, random)?;
+        let Some(mut last) = coins.into_iter().max_by_key(|coin| coin.output.value) else {
+            return Ok(None);
+        };
+        let mut chain = Vec::new();
+        while chain.len() < LONG_CHAIN {
+            self.contested.insert(last.outpoint);
+            let coins = [last];
+            let feerate = *FEERATES.end();
+            let chain_id = &view.params().chain_id;
+            let made = spend(chain_id, &wallet.key, &coins, (own, 1), feerate, random);
+            let made = made.and_then(|transaction| check_transaction(transaction).ok());
+            let Some(made) = made else { return Ok(None) };
+            let outputs = (0..).zip(&made.transaction().outputs);
+            let Some((index, output)) = outputs.max_by_key(|(_, output)| output.value) else {
+                return Ok(None);
+            };
+            let outpoint = OutPoint { txid: made.txid(), index };
+            let opening = opening.clone();
+            last = Owned { outpoint, output: *output, opening, is_aged: false };
+            chain.push(Arc::new(made));
+        }
+        Ok(Some(chain))
+    }
+
     /// Some wallet, and some node.
     pub fn draw_clumsy(&mut self) -> (WalletId, NodeId) {
         let wallet = WalletId(self.random.random_range(0..self.wallets.len()));
@@ -326,9 +384,8 @@ impl People {
 }
 
 impl Wallet {
-    /// Confirmed coins that it can spend in the next block, with the locks that open them; up to
-    /// so many, that were not offered before.
-    fn coins(&self, view: &View, is_ripe: bool) -> Result<Vec<Owned>, QueryError> {
+    /// Confirmed coins that it can spend in the next block, with their heights and the locks
+    fn coins(&self, view: &View, is_ripe: bool) -> Result<Vec<(u32, Owned)>, QueryError> {
         let next_height = view.tip().height + 1;
         let maturity = u64::from(view.params().coinbase_maturity);
         let mut owned = Vec::new();
@@ -342,13 +399,13 @@ impl Wallet {
                 let opens = u64::from(coin.height) + u64::from(opening.blocks());
                 let is_right = match is_ripe {
                     true => u64::from(next_height) >= matures.max(opens),
-                    // By one block.
-                    false => u64::from(next_height) + 1 == matures && opens < matures,
+                    false => u64::from(next_height) < matures && opens < matures,
                 };
                 if is_right && !self.offered.contains(&at.outpoint) {
                     let (outpoint, output) = (at.outpoint, coin.output);
                     let is_aged = coin.is_coinbase || opening.blocks() > 0;
-                    owned.push(Owned { outpoint, output, opening: opening.clone(), is_aged });
+                    let opening = opening.clone();
+                    owned.push((coin.height, Owned { outpoint, output, opening, is_aged }));
                 }
             }
         }
@@ -361,15 +418,17 @@ impl Wallet {
         but: &BTreeSet<OutPoint>,
         random: &mut Random,
     ) -> Result<Vec<Owned>, QueryError> {
-        let mut coins = self.coins(view, true)?;
+        let coins = self.coins(view, true)?.into_iter().map(|(_, coin)| coin);
+        let mut coins: Vec<Owned> = coins.collect();
         coins.retain(|coin| !but.contains(&coin.outpoint));
         let count = random.random_range(1..=3);
         Ok(coins.sample(random, count).cloned().collect())
     }
 
-    /// A coinbase coin that lacks one block of its age.
+    /// The coinbase coin that lacks least of its age: one block, where there is such a one.
     fn unripe(&self, view: &View) -> Result<Vec<Owned>, QueryError> {
-        Ok(self.coins(view, false)?.into_iter().take(1).collect())
+        let oldest = self.coins(view, false)?.into_iter().min_by_key(|(height, _)| *height);
+        Ok(oldest.into_iter().map(|(_, coin)| coin).collect())
     }
 
     /// Its outputs of a payment can be spent at once where no age is asked of them.

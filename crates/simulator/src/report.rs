@@ -22,6 +22,14 @@ pub struct Tally {
     pub gossip_bytes: u64,
     /// Processes that began again.
     pub restarts: u64,
+    /// Nodes that stopped because their disk failed.
+    pub stops: u64,
+    /// Of those, whose disk came back as it was.
+    pub mended: u64,
+    /// Of those, whose data was damaged and made anew from the stored blocks.
+    pub reindexed: u64,
+    /// Of those, which had to begin with an empty disk.
+    pub resynced: u64,
     /// Messages that villains sent.
     pub villain_messages: u64,
     /// The rules and policies for which something was refused.
@@ -163,6 +171,13 @@ impl fmt::Display for Report {
             format!("{} made, {} without an answer", tally.requests, tally.requests_failed),
         )?;
         row("connections", format!("{}, {} restarts", tally.connections, tally.restarts))?;
+        row(
+            "disks",
+            format!(
+                "{} nodes stopped, {} mended, {} reindexed, {} begun anew",
+                tally.stops, tally.mended, tally.reindexed, tally.resynced
+            ),
+        )?;
         row("events", format!("{} delivered, {} jobs", tally.events, tally.jobs))?;
         row("trace", self.trace_hex())
     }

@@ -7,6 +7,7 @@ use ashlar_primitives::{Address, Amount, Lock};
 use rand::{RngExt, seq::IndexedRandom};
 
 use crate::{
+    disk::DiskFault,
     faults::{self, End, Fault, FaultKind, Way},
     node::NodeId,
     random::{Purpose, Random, between, once_in, stream},
@@ -54,7 +55,7 @@ pub struct Scenario {
     pub miners: Vec<Hashpower>,
     /// The nodes at which wallets live; more than one may live at a node.
     pub wallets: Vec<NodeId>,
-    /// Average time between two payments of one wallet.
+    /// Average time between two payments of one wallet, but in a rush.
     pub payment_interval: Duration,
     /// What goes wrong.
     pub faults: Vec<Fault>,
@@ -148,9 +149,11 @@ impl Scenario {
     /// taken into [`MIN_NODES`]`..=`[`MAX_NODES`] and to at least [`MIN_MINUTES`].
     pub fn draw(seed: u64, nodes: Option<usize>, minutes: Option<u64>) -> Self {
         let random = &mut stream(seed, Purpose::Scenario);
-        let drawn_nodes = match once_in(random, 8) {
-            true => random.random_range(21..=MAX_NODES),
-            false => random.random_range(MIN_NODES..=20),
+        // Most promises are between two or three nodes: few of them often, many of them sometimes.
+        let drawn_nodes = match random.random_range(0..24) {
+            0 => random.random_range(21..=MAX_NODES),
+            1..6 => random.random_range(11..=20),
+            _ => random.random_range(MIN_NODES..=10),
         };
         let nodes = nodes.unwrap_or(drawn_nodes).clamp(MIN_NODES, MAX_NODES);
         let chain = Chain::draw(random);
@@ -171,6 +174,12 @@ impl Scenario {
         });
         let resident = nodes - usize::from(late.is_some());
 
+        let wallets: Vec<NodeId> = (0..random.random_range(3..=10))
+            .map(|_| NodeId(random.random_range(0..resident)))
+            .collect();
+        // One payment of all wallets together in a block interval, give or take.
+        let per_block = chain.block_interval * u32::try_from(wallets.len()).unwrap_or(1);
+
         Self {
             seed,
             nodes,
@@ -183,10 +192,8 @@ impl Scenario {
                     weight: random.random_range(1..=10),
                 })
                 .collect(),
-            wallets: (0..random.random_range(3..=10))
-                .map(|_| NodeId(random.random_range(0..resident)))
-                .collect(),
-            payment_interval: between(random, Duration::from_secs(3), Duration::from_secs(40)),
+            payment_interval: between(random, per_block / 2, per_block * 2),
+            wallets,
             faults,
             villains,
             late,
@@ -201,13 +208,16 @@ impl Scenario {
 
     /// Whether a node's wall clock is ever so wrong that others may not accept its blocks.
     pub fn has_wrong_clocks(&self) -> bool {
-        self.faults.iter().any(|fault| matches!(fault.kind, FaultKind::Clock { .. }))
+        self.faults.iter().any(|fault| {
+            matches!(fault.kind, FaultKind::Clock { .. } | FaultKind::Frozen { .. })
+        })
     }
 
-    /// Whether a node ever finds an empty disk.
+    /// Whether a node may ever find an empty disk.
     pub fn is_wiped(&self, wiped: NodeId) -> bool {
         self.faults.iter().any(|fault| match fault.kind {
             FaultKind::Down { node, end } => node == wiped && end == End::Wiped,
+            FaultKind::Disk { node, fault: DiskFault::Damaged { .. } } => node == wiped,
             _ => false,
         })
     }

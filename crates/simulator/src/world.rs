@@ -147,6 +147,8 @@ pub struct World {
     checks: Checks,
     /// For each node, the better branch that it had all of when it was last looked at.
     suspects: BTreeMap<NodeId, BlockId>,
+    /// How often all nodes were looked at.
+    audits: u32,
     trace: Trace,
     tally: Tally,
     job_random: Random,
@@ -158,6 +160,8 @@ pub struct World {
     first_tips: BTreeMap<BlockId, Duration>,
     /// In order of making, and whether the wallet's node took it.
     payments: Vec<(Payment, bool)>,
+    /// Where each of them is.
+    payment_places: BTreeMap<Txid, usize>,
     probe: Option<Txid>,
     /// Transactions with something wrong that wait for their verdict.
     blunders: BTreeMap<Txid, Transaction>,
@@ -211,6 +215,7 @@ impl World {
             genesis,
             checks: Checks::default(),
             suspects: BTreeMap::new(),
+            audits: 0,
             trace: Trace::new(printing),
             tally: Tally::default(),
             job_random: stream(scenario.seed, Purpose::Jobs),
@@ -218,6 +223,7 @@ impl World {
             ticks: BTreeMap::new(),
             first_tips: BTreeMap::new(),
             payments: Vec::new(),
+            payment_places: BTreeMap::new(),
             probe: None,
             blunders: BTreeMap::new(),
             forgetful,
@@ -264,7 +270,7 @@ impl World {
             if self.tally.events > MAX_EVENTS {
                 return Err(Violation::Endless { events: MAX_EVENTS });
             }
-            self.deliver(event)?;
+            self.deliver(event).or_else(|violation| self.stops(violation))?;
         }
         Ok(())
     }
@@ -377,6 +383,9 @@ impl World {
 
     /// What must hold at the end.
     fn judge(&mut self) -> Result<Report, Violation> {
+        for index in 0..self.nodes.len() {
+            self.look_at_marks(NodeId(index), 0)?;
+        }
         let mut last: Vec<(NodeId, Arc<View>, BlockId)> = Vec::new();
         for node in &self.nodes {
             if let Some(ledger) = node.ledger() {

@@ -1,6 +1,6 @@
 //! What is looked at again and again, outside the nodes and by their own answers.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use ashlar_engine::{
     Call,
@@ -9,7 +9,7 @@ use ashlar_engine::{
 use ashlar_primitives::BlockId;
 
 use super::{AUDIT_INTERVAL, Event, World};
-use crate::{invariants::Violation, node::NodeId, people::Errand};
+use crate::{invariants::Violation, judge::Judge, node::NodeId, people::Errand};
 
 /// Bodies on their way that a node may wait for (the download's window).
 const MAX_BODIES_IN_FLIGHT: usize = 1_024;
@@ -19,14 +19,45 @@ const MAX_BLOCKS_OF_PEER: usize = 16 + 4;
 /// Transactions whose parents are missing.
 const MAX_ORPHANS: usize = 100;
 
+/// A mark stays once it is made. So only what is new is looked at each time, and all there is
+/// each time after so many, before a disk is wiped, and at the end.
+const WHOLE_LOOK_EACH: u32 = 20;
+/// What is new, in blocks below the highest.
+const RECENT_HEIGHTS: u32 = 40;
+
+/// What a tip must be compared with.
+struct Rivals {
+    /// The tip and all below it.
+    chain: BTreeSet<BlockId>,
+    /// Every block with more work.
+    better: Vec<BlockId>,
+}
+
+impl Rivals {
+    /// `None`: nobody made this tip.
+    fn of(judge: &Judge, tip: &BlockId) -> Option<Self> {
+        let work = &judge.entry(tip)?.link.work;
+        let better = judge.model().entries().filter(|(_, it)| it.link.work > *work);
+        Some(Self {
+            better: better.map(|(id, _)| *id).collect(),
+            chain: judge.model().path_down(tip).map(|(id, _)| id).collect(),
+        })
+    }
+}
+
 impl World {
     /// Looks at every node, and asks each for its tables.
     pub(super) fn audit(&mut self) -> Result<(), Violation> {
         self.queue.push(self.now + AUDIT_INTERVAL, Event::Audit);
+        self.audits += 1;
+        let is_whole = self.audits.is_multiple_of(WHOLE_LOOK_EACH);
+        let newest = self.judge.model().entries().map(|(_, entry)| entry.link.height).max();
+        let since = if is_whole { 0 } else { newest.unwrap_or(0).saturating_sub(RECENT_HEIGHTS) };
+        let mut rivals = BTreeMap::new();
         for index in 0..self.nodes.len() {
             let node = NodeId(index);
-            self.look_for_better(node)?;
-            self.look_at_marks(node)?;
+            self.look_for_better(node, &mut rivals)?;
+            self.look_at_marks(node, since)?;
             let page = Call::MempoolPage { after: None, limit: MAX_CALL_ENTRIES };
             for call in [page, Call::MempoolInfo, Call::SyncStatus, Call::Peers] {
                 self.queue.push(self.now, Event::Call { node, errand: Errand::Audit, call });
@@ -36,29 +67,36 @@ impl World {
     }
 
     /// A node is on the best valid chain of those that it has whole, or gets there until it is
-    /// looked at again.
-    fn look_for_better(&mut self, node: NodeId) -> Result<(), Violation> {
+    /// looked at again. `rivals` is kept for other nodes with the same tip.
+    fn look_for_better(
+        &mut self,
+        node: NodeId,
+        rivals: &mut BTreeMap<BlockId, Rivals>,
+    ) -> Result<(), Violation> {
         let Some(ledger) = self.nodes.get(node.0).and_then(crate::node::Node::ledger) else {
             return Ok(());
         };
         let tip = ledger.view().tip().id;
         let store = |error| Violation::Store { node, error };
-        let Some(tip_work) = self.judge.entry(&tip).map(|entry| entry.link.work.clone()) else {
-            return Err(Violation::InvalidChain { node, id: tip, model: None });
+        let Rivals { chain, better } = match rivals.entry(tip) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let of_tip = Rivals::of(&self.judge, &tip);
+                place.insert(of_tip.ok_or(Violation::InvalidChain { node, id: tip, model: None })?)
+            }
         };
-        let better = self.judge.model().entries().filter(|(_, it)| it.link.work > tip_work);
-        let better: Vec<BlockId> = better.map(|(id, _)| *id).collect();
         let mut found = None;
         for id in better {
             let mut is_whole = true;
-            for (id, _) in self.judge.model().path_down(&id) {
+            let branch = self.judge.model().path_down(id).map(|(id, _)| id);
+            for id in branch.take_while(|id| !chain.contains(id)) {
                 if !ledger.has_body(&id).map_err(store)? {
                     is_whole = false;
                     break;
                 }
             }
-            if is_whole && matches!(self.judge.verdict(&id), Some(Ok(()))) {
-                found = Some(id);
+            if is_whole && matches!(self.judge.verdict(id), Some(Ok(()))) {
+                found = Some(*id);
                 break;
             }
         }
@@ -77,13 +115,14 @@ impl World {
         }
     }
 
-    /// What a node remembers as failed has failed.
-    fn look_at_marks(&mut self, node: NodeId) -> Result<(), Violation> {
+    /// What a node remembers as failed, from a height on, has failed.
+    pub(super) fn look_at_marks(&mut self, node: NodeId, since: u32) -> Result<(), Violation> {
         let Some(ledger) = self.nodes.get(node.0).and_then(crate::node::Node::ledger) else {
             return Ok(());
         };
         let mut marked = Vec::new();
-        for (id, _) in self.judge.model().entries() {
+        let entries = self.judge.model().entries();
+        for (id, _) in entries.filter(|(_, entry)| entry.link.height >= since) {
             let code = ledger.failed_code(id).map_err(|error| Violation::Store { node, error })?;
             marked.extend(code.map(|code| (*id, code)));
         }

@@ -9,16 +9,17 @@ use ashlar_engine::{
 };
 use ashlar_ledger::View;
 use ashlar_mempool::{Limits, PolicyError, Refusal};
-use ashlar_primitives::{Block, BlockId, Encode, Txid};
-use ashlar_testkit::model::{body, state};
+use ashlar_primitives::{Block, BlockId, Encode, Lock, Txid};
+use ashlar_testkit::model::{body, difficulty, state};
 use rand::seq::IndexedRandom as _;
 
 use super::{Event, World};
 use crate::{
-    craft,
+    craft::{self, Draft},
     invariants::Violation,
     node::{CALL_DEADLINE, Node, NodeId},
     people::{Errand, MinerId, Payment, WalletId, solve},
+    random::once_in,
     scenario::SETTLING_BLOCKS,
     trace::Subject,
 };
@@ -28,6 +29,12 @@ const _: () = assert!(SETTLING_BLOCKS >= 6);
 
 /// Somebody hands in something wrong so often.
 const BLUNDER_INTERVAL: Duration = Duration::from_secs(7);
+/// Once in so many times what somebody does wrong is to hand in too long a chain.
+const LONG_CHAIN_ONCE_IN: u32 = 60;
+/// Further ahead than any clock here is wrong and any header may be.
+const MUCH_TOO_NEW_SECONDS: u32 = 4 * 3_600;
+/// Between a wrong block and the next on it.
+const STUBBORN: Duration = Duration::from_secs(1);
 /// Not a verdict: the clock is behind.
 const TOO_NEW: &str = "time-too-new";
 /// Of bytes that are no block.
@@ -85,9 +92,9 @@ impl World {
 
     pub(super) fn pay(&mut self, wallet: WalletId) -> Result<(), Violation> {
         if self.is_first_phase() {
-            self.offer_payment(wallet, false)?;
             let next = self.now + self.people.time_to_payment();
             self.queue.push(next, Event::Pay(wallet));
+            self.offer_payment(wallet, false)?;
         }
         Ok(())
     }
@@ -119,6 +126,7 @@ impl World {
             let errand = if is_probe { Errand::Probe(txid) } else { Errand::Payment(txid) };
             let call = Call::SubmitTransactions(vec![Arc::clone(&payment.transaction)]);
             self.queue.push(self.now, Event::Call { node: payment.node, errand, call });
+            self.payment_places.insert(txid, self.payments.len());
             self.payments.push((payment, false));
         }
         Ok(first)
@@ -146,6 +154,15 @@ impl World {
             return Ok(());
         }
         let Some(view) = self.node(node).view() else { return Ok(()) };
+        if once_in(self.people.random(), LONG_CHAIN_ONCE_IN) {
+            let chain = self.people.long_chain(wallet, &view);
+            let chain = chain.map_err(|error| Violation::query(node, &error))?;
+            if let Some(chain) = chain {
+                let call = Call::SubmitTransactions(chain);
+                self.queue.push(self.now, Event::Call { node, errand: Errand::Chain, call });
+            }
+            return Ok(());
+        }
         let made = self.people.blunder(wallet, &view);
         let made = made.map_err(|error| Violation::query(node, &error))?;
         let Some(transaction) = made else { return Ok(()) };
@@ -198,6 +215,9 @@ impl World {
     /// After a reorganisation: whether the payments that are unconfirmed now could be too many for
     /// one cluster (PROTOCOL.md §13), so that the node may have to forget some.
     pub(super) fn note_overfull(&mut self, node: NodeId, view: &View) -> Result<(), Violation> {
+        if self.forgetful.contains(&node) {
+            return Ok(());
+        }
         let (mut unconfirmed, mut bytes) = (0, 0);
         for (Payment { transaction, .. }, _) in &self.payments {
             let place = view.transaction_place(&transaction.txid());
@@ -304,9 +324,9 @@ impl World {
                 match result {
                     Ok(_) => {
                         self.tally.payments_accepted += 1;
-                        let made = self.payments.iter_mut();
-                        made.filter(|(payment, _)| payment.transaction.txid() == txid)
-                            .for_each(|(_, accepted)| *accepted = true);
+                        let place = self.payment_places.get(&txid);
+                        let made = place.and_then(|place| self.payments.get_mut(*place));
+                        made.into_iter().for_each(|(_, accepted)| *accepted = true);
                         Ok(())
                     }
                     Err(refusal) => self.payment_refused(node, errand, &refusal),
@@ -327,6 +347,11 @@ impl World {
                 let refusal = of.first().and_then(|result| result.as_ref().err());
                 self.blunder_judged(node, txid, (answer.tip, answer.height), refusal)
             }
+            (Errand::Chain, AnswerBody::Submitted(of)) => {
+                of.iter().filter_map(|result| result.as_ref().err()).try_for_each(|refusal| {
+                    self.payment_refused(node, Errand::Chain, refusal)
+                })
+            }
             (Errand::Spoiled(model), AnswerBody::Block(verdict)) => {
                 self.spoiled_judged(node, model, &verdict)
             }
@@ -340,16 +365,45 @@ impl World {
         let Some(flaw) = self.people.draw_flaw().filter(|_| self.is_first_phase()) else { return };
         let random = self.people.random();
         let Some(spoiled) = craft::spoil(&self.judge, block.clone(), flaw, random) else { return };
+        self.hasty_miner(node, block);
         let id = spoiled.header.id();
         let learned = self.judge.learn(&spoiled).err();
         let model = learned.or_else(|| self.judge.verdict(&id)?.err());
         let (errand, call) = (Errand::Spoiled(model), Call::SubmitBlock(spoiled.to_bytes()));
         self.queue.push(self.now, Event::Call { node, errand, call });
+        self.stubborn_miner(node, &spoiled);
         // The honest block with a byte too many, anywhere: nothing that could be held against it.
         let (_, anywhere) = self.people.draw_clumsy();
         let bytes = [block.to_bytes(), vec![0]].concat();
         let (errand, call) = (Errand::Spoiled(Some(MALFORMED)), Call::SubmitBlock(bytes));
         self.queue.push(self.now, Event::Call { node: anywhere, errand, call });
+    }
+
+    /// The same block with a time that no clock here reaches.
+    fn hasty_miner(&mut self, node: NodeId, block: &Block) {
+        let Some(parent) = self.judge.entry(&block.header.parent) else { return };
+        let (params, mut hasty) = (self.judge.params(), block.clone());
+        hasty.header.time = block.header.time.saturating_add(MUCH_TOO_NEW_SECONDS);
+        hasty.header.bits = difficulty::required_bits(params, &parent.link, hasty.header.time);
+        let Some(hasty) = craft::seal(hasty) else { return };
+        // No verdict about the block, so the judge is not told.
+        let (errand, call) = (Errand::Spoiled(Some(TOO_NEW)), Call::SubmitBlock(hasty.to_bytes()));
+        self.queue.push(self.now, Event::Call { node, errand, call });
+    }
+
+    /// A block on one that is wrong, once that was judged.
+    fn stubborn_miner(&mut self, node: NodeId, wrong: &Block) {
+        let parent = wrong.header.id();
+        if self.judge.entry(&parent).is_none_or(|entry| entry.failed.is_none()) {
+            return;
+        }
+        let pay_to = Lock { version: Lock::KEY, program: [2; 32] };
+        let (time, mark) = (wrong.header.time, self.tally.events);
+        let draft = Draft { parent, time, pay_to, mark, transactions: Vec::new() };
+        let Some(child) = craft::craft(&mut self.judge, draft) else { return };
+        let model = self.judge.learn(&child).err();
+        let (errand, call) = (Errand::Spoiled(model), Call::SubmitBlock(child.to_bytes()));
+        self.queue.push(self.now + STUBBORN, Event::Call { node, errand, call });
     }
 
     /// A node refuses it for the model's reason, unless it has none to judge it at all yet.
@@ -372,7 +426,10 @@ impl World {
                     // Headers are judged before bodies, and this node may be behind.
                     TOO_NEW | "unknown-parent" if model == Some(MALFORMED) => true,
                     TOO_NEW => self.scenario.has_wrong_clocks(),
-                    "unknown-parent" => self.scenario.is_wiped(node),
+                    // It may have been down or stopped when the parent was handed in.
+                    "unknown-parent" => {
+                        self.scenario.is_wiped(node) || model == Some("invalid-parent")
+                    }
                     _ => false,
                 };
                 match model {
@@ -436,10 +493,13 @@ impl World {
                     | PolicyError::AlreadyConfirmed
             )
         );
-        if excused && matches!(errand, Errand::Payment(_)) {
-            self.tally.payments_refused += 1;
-            return Ok(());
+        match errand {
+            Errand::Payment(_) if excused => {
+                self.tally.payments_refused += 1;
+                Ok(())
+            }
+            Errand::Chain if excused => Ok(()),
+            _ => Err(Violation::PaymentRefused { node, code: refusal.code() }),
         }
-        Err(Violation::PaymentRefused { node, code: refusal.code() })
     }
 }

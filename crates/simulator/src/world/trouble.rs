@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::{Event, World};
 use crate::{
+    disk::DiskFault,
     faults::{End, FaultKind},
     invariants::Violation,
     links::Pair,
-    node::NodeId,
+    node::{NodeId, Repair},
     trace::Subject,
 };
 
@@ -82,6 +83,14 @@ impl World {
             }
             FaultKind::Down { node, end } => self.goes_down(node, end)?,
             FaultKind::Clock { node, by_ms } => self.node(node).clock_error_ms += by_ms,
+            FaultKind::Frozen { node } => {
+                let now = self.now;
+                self.node(node).freeze_clock(true, now);
+            }
+            FaultKind::Disk { node, fault } => {
+                let failed = self.node(node).disk().fails(fault);
+                failed.map_err(|error| Violation::Store { node, error })?;
+            }
             FaultKind::Clog { .. } => {}
         }
         Ok(())
@@ -96,16 +105,68 @@ impl World {
                     self.send(held.peer, held.to, held.message, held.size_bytes);
                 }
             }
-            FaultKind::Down { node, end } => self.comes_up(node, end)?,
+            FaultKind::Down { node, end } => self.comes_up(node, end == End::Wiped)?,
             FaultKind::Clock { node, by_ms } => self.node(node).clock_error_ms -= by_ms,
+            FaultKind::Frozen { node } => {
+                let now = self.now;
+                self.node(node).freeze_clock(false, now);
+            }
+            FaultKind::Disk { node, fault } => self.disk_is_mended(node, fault)?,
             FaultKind::Clog { .. } | FaultKind::Pause { .. } => {}
         }
         Ok(())
     }
 
+    /// A node that meets what is wrong with its disk stops, with an error that says so. Nothing
+    /// else excuses an error of storage.
+    pub(super) fn stops(&mut self, violation: Violation) -> Result<(), Violation> {
+        let Violation::Store { node, error } = &violation else { return Err(violation) };
+        let is_explained = self.scenario.faults.iter().any(|fault| match fault.kind {
+            FaultKind::Disk { node: of, fault: kind } => {
+                of == *node && fault.is_active(self.now) && kind.explains(error)
+            }
+            _ => false,
+        });
+        if !is_explained {
+            return Err(violation);
+        }
+        let node = *node;
+        self.tally.stops += 1;
+        self.note(Some(node), "stops, its disk fails", Subject::Number(self.tally.stops));
+        self.close_all(node, End::Killed);
+        self.node(node).stop(End::Killed).map_err(|error| Violation::Store { node, error })
+    }
+
+    /// The operator has done what there is to do. A node that never met what was wrong runs on.
+    fn disk_is_mended(&mut self, id: NodeId, fault: DiskFault) -> Result<(), Violation> {
+        if self.nodes.get(id.0).is_some_and(crate::node::Node::is_up) {
+            self.node(id).disk().recovers();
+            return Ok(());
+        }
+        let Some(node) = self.nodes.get_mut(id.0) else { return Ok(()) };
+        let repair = node.repair(fault, &self.genesis, &mut self.node_random);
+        let (kind, count, has_less) = match repair {
+            Repair::Mended => ("has its disk back", &mut self.tally.mended, false),
+            Repair::Reindexed { lost_bodies } => {
+                ("was reindexed", &mut self.tally.reindexed, lost_bodies > 0)
+            }
+            Repair::Anew => ("has an empty disk", &mut self.tally.resynced, true),
+        };
+        *count += 1;
+        let count = *count;
+        self.note(Some(id), kind, Subject::Number(count));
+        self.comes_up(id, has_less)
+    }
+
     /// A stopped process closes its connections, and so does the system under a killed one; of a
     /// machine without power nobody hears.
     fn goes_down(&mut self, id: NodeId, end: End) -> Result<(), Violation> {
+        self.look_at_marks(id, 0)?;
+        self.close_all(id, end);
+        self.node(id).stop(end).map_err(|error| Violation::Store { node: id, error })
+    }
+
+    fn close_all(&mut self, id: NodeId, end: End) {
         for peer in self.links.of(id) {
             let now = self.now;
             let learns = match end {
@@ -118,24 +179,23 @@ impl World {
             self.close(peer, at);
         }
         self.suspects.remove(&id);
-        self.node(id).stop(end).map_err(|error| Violation::Store { node: id, error })
     }
 
-    /// The state that it finds is one that it was in, and not older than what it told others.
-    fn comes_up(&mut self, id: NodeId, end: End) -> Result<(), Violation> {
+    /// The state that it finds is one that it was in, and not older than what it told others,
+    /// unless its disk is known to have less.
+    fn comes_up(&mut self, id: NodeId, has_less: bool) -> Result<(), Violation> {
         self.tally.restarts += 1;
         let node = self.nodes.get_mut(id.0).filter(|node| !node.is_up());
         let Some(node) = node else { return Ok(()) };
         let warning = node
             .start(&self.genesis, &mut self.node_random)
             .map_err(|error| Violation::not_opened(id, &error))?;
-        if let Some(warning) = warning {
+        if let Some(warning) = warning.filter(|_| !has_less) {
             return Err(Violation::WentBack { node: id, warning });
         }
         if let Some(view) = node.view() {
-            let is_wiped = end == End::Wiped;
             self.note(Some(id), "restarted at", Subject::Block(view.tip().id));
-            self.checks.restarted(&mut self.judge, id, &view, is_wiped)?;
+            self.checks.restarted(&mut self.judge, id, &view, has_less)?;
         }
         self.schedule_wakeup(id);
         Ok(())
