@@ -91,9 +91,9 @@ impl Trouble {
             return Err(io("reading", "the device does not answer"));
         }
         match &details.damaged {
-            Some((of, key)) if *of == family && touches(key) => Err(StoreError::Corrupt {
-                what: format!("checksum mismatch in {}", family.name()),
-            }),
+            Some((of, key)) if *of == family && touches(key) => {
+                Err(StoreError::Corrupt { what: format!("checksum mismatch in {}", family.name()) })
+            }
             _ => Ok(()),
         }
     }

@@ -208,9 +208,9 @@ impl Scenario {
 
     /// Whether a node's wall clock is ever so wrong that others may not accept its blocks.
     pub fn has_wrong_clocks(&self) -> bool {
-        self.faults.iter().any(|fault| {
-            matches!(fault.kind, FaultKind::Clock { .. } | FaultKind::Frozen { .. })
-        })
+        self.faults
+            .iter()
+            .any(|fault| matches!(fault.kind, FaultKind::Clock { .. } | FaultKind::Frozen { .. }))
     }
 
     /// Whether a node may ever find an empty disk.

@@ -25,12 +25,14 @@ use crate::{
 
 /// Headers in one answer (PROTOCOL.md §12).
 const MAX_HEADERS: usize = 2_000;
+/// As many as are cheap for whoever must look at them, too.
+const FEW_HEADERS: usize = 100;
 /// Blocks that a branch is led by before it is shown, at most.
 const MAX_LEAD: u32 = 6;
 /// How far below the tip a rewriter begins, at most.
 const MAX_REWRITE: u32 = 12;
 /// The cheap headers are made again each time that they were told so often.
-const REMADE_EACH: u64 = 8;
+const REMADE_EACH: u64 = 4;
 /// How far below the tip a long and light branch begins, at most.
 const LONG_BRANCH: u32 = 40;
 /// Transactions in a villain's batch.
@@ -99,9 +101,9 @@ impl Kind {
             Self::Rewriter => block_interval / 2,
             Self::EclipseRing => block_interval * 5,
             Self::InvalidMiner | Self::Withholder => block_interval * 6,
-            Self::LowWorkFlooder | Self::StaleTipLiar => Duration::from_secs(15),
-            Self::Mutator => Duration::from_secs(20),
-            Self::TransactionFlooder => Duration::from_secs(2),
+            Self::LowWorkFlooder => Duration::from_secs(60),
+            Self::Mutator | Self::StaleTipLiar => Duration::from_secs(20),
+            Self::TransactionFlooder => Duration::from_secs(4),
         }
     }
 }
@@ -350,7 +352,11 @@ impl Villain {
                 self.marks += 1;
                 if self.marks % REMADE_EACH == 1 {
                     let (public, now) = (scene.public, scene.now_seconds);
-                    self.cheap = cheap_headers(scene.judge, &public, MAX_HEADERS, now);
+                    let count = match once_in(&mut self.random, 16) {
+                        true => MAX_HEADERS,
+                        false => FEW_HEADERS,
+                    };
+                    self.cheap = cheap_headers(scene.judge, &public, count, now);
                 }
                 self.push_status(scene)
             }

@@ -21,9 +21,9 @@ const MAX_ORPHANS: usize = 100;
 
 /// A mark stays once it is made. So only what is new is looked at each time, and all there is
 /// each time after so many, before a disk is wiped, and at the end.
-const WHOLE_LOOK_EACH: u32 = 20;
+const WHOLE_LOOK_EACH: u32 = 60;
 /// What is new, in blocks below the highest.
-const RECENT_HEIGHTS: u32 = 40;
+const RECENT_HEIGHTS: u32 = 20;
 
 /// What a tip must be compared with.
 struct Rivals {
@@ -82,7 +82,11 @@ impl World {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
                 let of_tip = Rivals::of(&self.judge, &tip);
-                place.insert(of_tip.ok_or(Violation::InvalidChain { node, id: tip, model: None })?)
+                place.insert(of_tip.ok_or(Violation::InvalidChain {
+                    node,
+                    id: tip,
+                    model: None,
+                })?)
             }
         };
         let mut found = None;

@@ -347,11 +347,10 @@ impl World {
                 let refusal = of.first().and_then(|result| result.as_ref().err());
                 self.blunder_judged(node, txid, (answer.tip, answer.height), refusal)
             }
-            (Errand::Chain, AnswerBody::Submitted(of)) => {
-                of.iter().filter_map(|result| result.as_ref().err()).try_for_each(|refusal| {
-                    self.payment_refused(node, Errand::Chain, refusal)
-                })
-            }
+            (Errand::Chain, AnswerBody::Submitted(of)) => of
+                .iter()
+                .filter_map(|result| result.as_ref().err())
+                .try_for_each(|refusal| self.payment_refused(node, Errand::Chain, refusal)),
             (Errand::Spoiled(model), AnswerBody::Block(verdict)) => {
                 self.spoiled_judged(node, model, &verdict)
             }
