@@ -1,6 +1,7 @@
 //! What the RPC server asks of this node.
 
 use std::{
+    ops::Deref,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -10,7 +11,7 @@ use ashlar_engine::{Answer, Call, CallError, call::AnswerBody};
 use ashlar_ledger::{RocksStore, View};
 use ashlar_network::{NetworkError, NetworkHandle};
 use ashlar_rpc::{
-    server::{Backend, BackendError, ChainEvent, MiningState, NetworkState, PeerTraffic},
+    server::{Backend, BackendError, ChainEvent, Health, MiningState, NetworkState, PeerTraffic},
     types::BannedPeer,
 };
 use tokio::sync::{Notify, Semaphore, broadcast, oneshot, watch};
@@ -19,57 +20,48 @@ use crate::{
     backup,
     clock::Clock,
     disk::Room,
+    health::{ReadyMarks, Seen},
     lanes::{Item, Lanes, MAX_CALLS},
+    logging::LogFilter,
     metrics::{Metrics, Readings},
 };
 
 /// Longest that a caller waits for a place among the calls.
 const CALL_PLACE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Handles to the running node, shared by the RPC server and the miner.
+/// A handle to each running part.
+pub(crate) struct Handles {
+    pub(crate) lanes: Arc<Lanes>,
+    pub(crate) views: watch::Receiver<Arc<View>>,
+    pub(crate) events: broadcast::Sender<ChainEvent>,
+    pub(crate) network: NetworkHandle,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) room: Room,
+    pub(crate) stop: Arc<Notify>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) store: Arc<RocksStore>,
+    pub(crate) datadir: PathBuf,
+    pub(crate) log: Arc<LogFilter>,
+    pub(crate) ready_marks: ReadyMarks,
+}
+
+/// The running node, as the RPC server and the miner see it.
 pub(crate) struct NodeBackend {
-    lanes: Arc<Lanes>,
+    handles: Handles,
     places: Semaphore,
-    views: watch::Receiver<Arc<View>>,
-    events: broadcast::Sender<ChainEvent>,
-    network: NetworkHandle,
-    clock: Arc<Clock>,
-    room: Room,
-    stop: Arc<Notify>,
     mining: Mutex<MiningState>,
-    metrics: Arc<Metrics>,
-    store: Arc<RocksStore>,
-    datadir: PathBuf,
+}
+
+impl Deref for NodeBackend {
+    type Target = Handles;
+    fn deref(&self) -> &Handles {
+        &self.handles
+    }
 }
 
 impl NodeBackend {
-    #[expect(clippy::too_many_arguments, reason = "a handle to each running part")]
-    pub(crate) fn new(
-        lanes: Arc<Lanes>,
-        views: watch::Receiver<Arc<View>>,
-        events: broadcast::Sender<ChainEvent>,
-        network: NetworkHandle,
-        clock: Arc<Clock>,
-        room: Room,
-        stop: Arc<Notify>,
-        metrics: Arc<Metrics>,
-        store: Arc<RocksStore>,
-        datadir: &Path,
-    ) -> Self {
-        Self {
-            lanes,
-            places: Semaphore::new(MAX_CALLS),
-            views,
-            events,
-            network,
-            clock,
-            room,
-            stop,
-            mining: Mutex::default(),
-            metrics,
-            store,
-            datadir: datadir.to_owned(),
-        }
+    pub(crate) fn new(handles: Handles) -> Self {
+        Self { handles, places: Semaphore::new(MAX_CALLS), mining: Mutex::default() }
     }
 
     /// What the miner reports of itself.
@@ -205,6 +197,40 @@ impl Backend for NodeBackend {
             peers_outbound: network.outbound,
         };
         Ok(self.metrics.text(&readings))
+    }
+
+    async fn health(&self) -> Health {
+        let unhealthy =
+            |reason: &str| Health { unhealthy: vec![reason.to_owned()], unready: vec![] };
+        let Some(network) = self.network.info().await else {
+            return unhealthy("its network has stopped");
+        };
+        let view = self.view();
+        match self.call(Call::SyncStatus).await {
+            Ok(Answer { body: AnswerBody::Sync(sync), .. }) => {
+                let tip_age_seconds =
+                    self.clock.now().unix_seconds().saturating_sub(view.tip().clock.into());
+                let connections = network.inbound.saturating_add(network.outbound);
+                self.ready_marks.judge(&Seen { sync, connections, tip_age_seconds })
+            }
+            Err(CallError::Stopping) => unhealthy("it is stopping"),
+            Ok(_) | Err(_) => unhealthy("its engine does not answer"),
+        }
+    }
+
+    fn note_call(&self, method: &str, is_ok: bool, took: Duration) {
+        self.metrics.note_call(method, is_ok, took);
+    }
+
+    fn log_filter(&self) -> String {
+        self.log.directives()
+    }
+
+    fn set_log_filter(&self, directives: &str) -> Result<(), BackendError> {
+        self.log.set(directives).map_err(|reason| BackendError::BadLogFilter {
+            directives: directives.to_owned(),
+            reason,
+        })
     }
 
     fn warnings(&self) -> Vec<String> {

@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use crate::{
     disk::DEFAULT_MIN_FREE,
+    health::ReadyMarks,
     reorg::{Hold, ReorgTable},
     size::{ByteSize, Prune},
     work::MinimumWork,
@@ -118,6 +119,14 @@ pub(crate) struct RunArguments {
     /// An origin whose web pages may call the RPC server; may be repeated.
     #[arg(long = "rpc-allow-origin", env = "ASHLAR_RPC_ALLOW_ORIGINS", value_delimiter = ',')]
     rpc_allow_origins: Option<Vec<String>>,
+    /// Peers without which /ready says that others should be asked [default: 1 where peers, DNS
+    /// seeds or multicast DNS are configured, else 0].
+    #[arg(long, env = "ASHLAR_READY_PEERS", value_name = "N")]
+    ready_peers: Option<usize>,
+    /// Age of the newest block, in seconds, beyond which /ready says so; 0 for any age
+    /// [default: 0].
+    #[arg(long, env = "ASHLAR_READY_TIP_AGE_SECONDS", value_name = "SECONDS")]
+    ready_tip_age_seconds: Option<u64>,
     /// Mine, paying this address.
     #[arg(long, env = "ASHLAR_MINE", value_name = "ADDRESS")]
     mine: Option<String>,
@@ -233,6 +242,8 @@ struct ConfigFile {
     rpc_listen: Option<SocketAddr>,
     rpc_allow_hosts: Option<Vec<String>>,
     rpc_allow_origins: Option<Vec<String>>,
+    ready_peers: Option<usize>,
+    ready_tip_age_seconds: Option<u64>,
     mine: Option<String>,
     mine_threads: Option<usize>,
     transaction_index: Option<bool>,
@@ -268,6 +279,10 @@ pub(crate) struct Config {
     pub(crate) rpc_listen: SocketAddr,
     pub(crate) rpc_allow_hosts: Vec<String>,
     pub(crate) rpc_allow_origins: Vec<String>,
+    /// `None`: by whether peers are to be expected.
+    pub(crate) ready_peers: Option<usize>,
+    /// 0: any age.
+    pub(crate) ready_tip_age_seconds: u64,
     pub(crate) mine: Option<String>,
     pub(crate) mine_threads: usize,
     pub(crate) transaction_index: bool,
@@ -330,6 +345,11 @@ impl Config {
                 .rpc_allow_origins
                 .or(file.rpc_allow_origins)
                 .unwrap_or_default(),
+            ready_peers: flags.ready_peers.or(file.ready_peers),
+            ready_tip_age_seconds: flags
+                .ready_tip_age_seconds
+                .or(file.ready_tip_age_seconds)
+                .unwrap_or_default(),
             mine: flags.mine.or(file.mine),
             mine_threads: flags.mine_threads.or(file.mine_threads).unwrap_or(1),
             transaction_index: flags.transaction_index.or(file.transaction_index).unwrap_or(true),
@@ -348,6 +368,15 @@ impl Config {
             return Err(ConfigError::NoMiningThreads);
         }
         Ok(config)
+    }
+
+    /// When `/ready` sends callers elsewhere.
+    pub(crate) fn ready_marks(&self) -> ReadyMarks {
+        let expects_peers = !self.peers.is_empty() || !self.dns_seeds.is_empty() || self.mdns;
+        ReadyMarks {
+            peers: self.ready_peers.unwrap_or(usize::from(expects_peers)),
+            tip_age_seconds: (self.ready_tip_age_seconds > 0).then_some(self.ready_tip_age_seconds),
+        }
     }
 }
 
@@ -389,6 +418,8 @@ pub(crate) fn sample() -> String {
          # rpc_listen = \"{DEFAULT_RPC_LISTEN}\"\n\
          # rpc_allow_hosts = []\n\
          # rpc_allow_origins = []\n\
+         # ready_peers = 1           # 0 where no peers are configured\n\
+         # ready_tip_age_seconds = 0 # 0: any age\n\
          # mine = \"\"                 # an address of this chain\n\
          # mine_threads = 1\n\
          # transaction_index = true\n\
@@ -449,7 +480,9 @@ mod tests {
             .filter(|line| line.contains(" = ") || line.starts_with('['))
             // Naming them means something even where they are empty.
             .filter(|line| {
-                !["mine =", "connect =", "network_secret ="].iter().any(|key| line.starts_with(key))
+                !["mine =", "connect =", "network_secret =", "ready_peers ="]
+                    .iter()
+                    .any(|key| line.starts_with(key))
             })
             .map(|line| format!("{line}\n"))
             .collect();

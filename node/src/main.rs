@@ -15,6 +15,7 @@ mod cores;
 mod datadir;
 mod disk;
 mod driver;
+mod health;
 mod init;
 mod lanes;
 mod logging;
@@ -47,6 +48,8 @@ enum Command {
     Init(init::InitArguments),
     /// Call a method of a running node and print the answer.
     Rpc(remote::RpcArguments),
+    /// Ask a running node whether it works, for watchers: the exit status says it.
+    Health(health::HealthArguments),
     /// Compare everything that a stopped node has stored; changes nothing.
     Check(care::CheckArguments),
     /// Make everything anew from stored blocks; goes on where it was interrupted.
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Init(arguments) => init::init(&arguments),
         Command::Rpc(arguments) => remote::call(&arguments),
+        Command::Health(arguments) => health::ask(&arguments),
         Command::Check(arguments) => care::check(&arguments),
         Command::Reindex(arguments) => care::reindex(&arguments),
         Command::Export(arguments) => care::export(&arguments),

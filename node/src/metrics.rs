@@ -5,7 +5,10 @@
 //! [`Metrics::note_cut`]); what *is* stands in [`Readings`], asked for at each scrape. A new
 //! metric is one field and one line in [`Metrics::new`].
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use ashlar_engine::{
     Event, Notice, Offence,
@@ -13,8 +16,8 @@ use ashlar_engine::{
 };
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
-    registry::Registry,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
 };
 
 /// Of `ashlar_peers`.
@@ -28,6 +31,17 @@ struct PeerLabels {
 struct CutLabels {
     offence: String,
 }
+
+/// Of `ashlar_rpc_calls_total`: the server's methods and `unknown`, each with and without a result.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    method: String,
+    outcome: &'static str,
+}
+
+/// Bounds of the buckets of a call's time, in seconds: from an answer out of memory to the longest
+/// that a call may run.
+const CALL_SECONDS: [f64; 10] = [0.000_5, 0.001, 0.002_5, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0];
 
 /// What is true at the moment of a scrape.
 #[derive(Clone, Debug)]
@@ -62,13 +76,24 @@ pub(crate) struct Metrics {
     mempool_limit_bytes: Gauge,
     mempool_orphans: Gauge,
     transactions_accepted: Counter,
+    rpc_calls: Family<CallLabels, Counter>,
+    rpc_call_duration: Histogram,
 }
 
 impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("ashlar");
         let r = &mut registry;
+        let rpc_call_duration = Histogram::new(CALL_SECONDS);
+        r.register_with_unit(
+            "rpc_call_duration",
+            "How long calls took, to their answer",
+            Unit::Seconds,
+            rpc_call_duration.clone(),
+        );
         Self {
+            rpc_calls: registered(r, "rpc_calls", "Calls of JSON-RPC that ended"),
+            rpc_call_duration,
             tip_height: gauge(r, "tip_height", "Height of the best block"),
             header_height: gauge(r, "header_height", "Height of the best known header"),
             syncing: gauge(r, "syncing", "1 while the node is catching up, else 0"),
@@ -141,6 +166,13 @@ impl Metrics {
     /// Counts a peer that the engine cuts.
     pub(crate) fn note_cut(&self, offence: Offence) {
         self.peers_cut.get_or_create(&CutLabels { offence: format!("{offence:?}") }).inc();
+    }
+
+    /// Counts a call that ended; `method` is none that a caller made up.
+    pub(crate) fn note_call(&self, method: &str, is_ok: bool, took: Duration) {
+        let outcome = if is_ok { "result" } else { "error" };
+        self.rpc_calls.get_or_create(&CallLabels { method: method.to_owned(), outcome }).inc();
+        self.rpc_call_duration.observe(took.as_secs_f64());
     }
 
     /// The text of one scrape.

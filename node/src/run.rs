@@ -30,14 +30,14 @@ use tracing::{info, warn};
 
 use crate::{
     Failure,
-    backend::NodeBackend,
+    backend::{Handles, NodeBackend},
     clock::Clock,
     config::{Config, Profile, RunArguments},
     datadir::{self, Datadir},
     disk::{Room, Watch},
     driver::{Driver, DriverError},
     lanes::Lanes,
-    logging,
+    logging::{self, LogFilter},
     metrics::Metrics,
     mining,
     progress::{Display, Interrupt},
@@ -89,9 +89,9 @@ enum RunError {
 /// Runs until stopped.
 pub(crate) fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let config = Config::load(arguments)?;
-    logging::start(&config)?;
+    let log = Arc::new(logging::start(&config)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(serve(config));
+    let outcome = runtime.block_on(serve(config, log));
     // What still runs lets go of the database, which must be closed before the process's last
     // breath: its threads would meet locks that are gone.
     runtime.shutdown_timeout(LET_GO_TIMEOUT);
@@ -103,7 +103,7 @@ pub(crate) fn lower_priority() {
     ashlar_miner::lower_thread_priority();
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
+async fn serve(config: Config, log: Arc<LogFilter>) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let directory = Datadir::open(&config.datadir)?;
     let room = Room::new(&config.datadir, config.min_free);
@@ -125,7 +125,8 @@ async fn serve(config: Config) -> Result<(), Failure> {
     };
     info!(height = ledger.view().tip().height, tip = %ledger.view().tip().id, "ledger opened");
     tell_history(&ledger, &config);
-    let parts = start(&config, &directory, &params, ledger, store, room, pay_to).await?;
+    let opened = Opened { ledger, store, room, log, pay_to };
+    let parts = start(&config, &directory, &params, opened).await?;
     watch_over(parts, &directory, signals).await
 }
 
@@ -262,15 +263,23 @@ struct Parts {
     miner_task: Option<JoinHandle<()>>,
 }
 
+/// What is there before anything runs.
+struct Opened {
+    ledger: Ledger<RocksStore>,
+    store: Arc<RocksStore>,
+    room: Room,
+    log: Arc<LogFilter>,
+    /// Where this node mines.
+    pay_to: Option<Lock>,
+}
+
 async fn start(
     config: &Config,
     directory: &Datadir,
     params: &Arc<Params>,
-    ledger: Ledger<RocksStore>,
-    store: Arc<RocksStore>,
-    room: Room,
-    pay_to: Option<Lock>,
+    opened: Opened,
 ) -> Result<Parts, Failure> {
+    let Opened { ledger, store, room, log, pay_to } = opened;
     let clock = Arc::new(Clock::new(config.dev_clock));
     let lanes = Arc::new(Lanes::default());
     let (network, swarm) = {
@@ -301,18 +310,20 @@ async fn start(
     let engine_ended = driver.spawn()?;
 
     let stop = Arc::new(Notify::new());
-    let backend = Arc::new(NodeBackend::new(
-        Arc::clone(&lanes),
-        view.clone(),
+    let backend = Arc::new(NodeBackend::new(Handles {
+        lanes: Arc::clone(&lanes),
+        views: view.clone(),
         events,
-        network.clone(),
+        network: network.clone(),
         clock,
         room,
-        Arc::clone(&stop),
+        stop: Arc::clone(&stop),
         metrics,
         store,
-        directory.path(),
-    ));
+        datadir: directory.path().to_owned(),
+        log,
+        ready_marks: config.ready_marks(),
+    }));
     let rpc = start_server(rpc_config(config, directory), Arc::clone(&backend)).await?;
     let miner_task =
         pay_to.map(|lock| tokio::spawn(mining::mine(backend, view, lock, config.mine_threads)));

@@ -49,19 +49,26 @@ impl Doors {
     /// Judges the headers of a request, of HTTP and of a WebSocket's upgrade alike. First what a
     /// browser can be made to send, so that a page learns nothing of whether a password is right.
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), RpcError> {
-        if !self.knows_host(headers) {
-            return Err(RpcError::HostRefused);
-        }
-        if !self.knows_origin(headers) {
-            return Err(RpcError::OriginRefused);
-        }
+        self.check_place(headers)?;
         if !self.knows_caller(headers) {
             return Err(RpcError::Unauthorised);
         }
         Ok(())
     }
 
-    /// The same for `/metrics`, which shows counts and heights alone: where only this machine
+    /// From where a request comes, whoever sends it: enough for `/healthy` and `/ready`, which
+    /// the watchers of machines ask without a password.
+    pub(super) fn check_place(&self, headers: &HeaderMap) -> Result<(), RpcError> {
+        if !self.knows_host(headers) {
+            return Err(RpcError::HostRefused);
+        }
+        if !self.knows_origin(headers) {
+            return Err(RpcError::OriginRefused);
+        }
+        Ok(())
+    }
+
+    /// [`Self::check`] for `/metrics`, which shows counts and heights alone: where only this machine
     /// reaches the port, a caller by one of its own names needs no password. One by a name that
     /// the operator allowed may come through a proxy, and does.
     pub(super) fn check_metrics(&self, headers: &HeaderMap) -> Result<(), RpcError> {

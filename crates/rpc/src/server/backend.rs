@@ -1,6 +1,6 @@
 //! What the server needs of a node: one trait, implemented by the driver.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use ashlar_engine::{Answer, Call, CallError, Event};
 use ashlar_ledger::View;
@@ -79,6 +79,21 @@ pub trait Backend: Send + Sync + 'static {
     /// What is measured now, in OpenMetrics text, for `GET /metrics`.
     fn metrics(&self) -> impl Future<Output = Result<String, CallError>> + Send;
 
+    /// How the node is, for `GET /healthy` and `GET /ready`; the server asks once a second at
+    /// most and takes an answer that does not come for an unhealthy node.
+    fn health(&self) -> impl Future<Output = Health> + Send;
+
+    /// A call has ended: `method` is one of the server's or `unknown`. For metrics; must be
+    /// quick.
+    fn note_call(&self, method: &str, is_ok: bool, took: Duration);
+
+    /// The directives by which the node logs now: `info,ashlar_network=debug`.
+    fn log_filter(&self) -> String;
+
+    /// Logs by other directives from now on, until the node ends.
+    /// [`BackendError::BadLogFilter`].
+    fn set_log_filter(&self, directives: &str) -> Result<(), BackendError>;
+
     /// Asks the node to end. Returns at once; the node stops its RPC server among the rest.
     fn stop(&self);
 }
@@ -132,6 +147,16 @@ impl ChainEvent {
             Event::View(_) | Event::Notice(_) => None,
         }
     }
+}
+
+/// How a node is. The reasons are for people, and may be read by whoever reaches the port: no
+/// paths, addresses or names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Why it does not work, so that it should be started anew; empty while it does.
+    pub unhealthy: Vec<String>,
+    /// Why others should be asked for now, though it works; empty where it is as good as any.
+    pub unready: Vec<String>,
 }
 
 /// For `getnetworkinfo`.
@@ -210,6 +235,14 @@ pub enum BackendError {
     #[error("the backup failed: {reason}")]
     BackupFailed {
         /// In their words.
+        reason: String,
+    },
+    /// Not directives of a log.
+    #[error("the log filter {directives:?} can't be used: {reason}")]
+    BadLogFilter {
+        /// As given.
+        directives: String,
+        /// What is wrong with them.
         reason: String,
     },
     /// The clock is the machine's and can't be set.

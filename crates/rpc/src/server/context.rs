@@ -217,6 +217,9 @@ impl From<BackendError> for RpcError {
                 Self::InvalidParameter { name: "directory", reason }
             }
             BackendError::BackupFailed { reason } => Self::BackupFailed { reason },
+            BackendError::BadLogFilter { .. } => {
+                Self::InvalidParameter { name: "filter", reason: error.to_string() }
+            }
             BackendError::RealClock => Self::RealClock,
             BackendError::Stopping => Self::Stopping,
         }

@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use futures::{FutureExt as _, future::BoxFuture};
-use http::{HeaderValue, Method, StatusCode, header};
+use futures::FutureExt as _;
+use http::{HeaderValue, StatusCode, header};
 use jsonrpsee::{
     core::{
         BoxError,
@@ -24,7 +24,11 @@ use serde_json::{Value, json};
 use tokio::time::{self, Instant};
 use tower::{Layer, Service};
 
-use super::{auth::Doors, config::Limits};
+use super::{
+    auth::Doors,
+    config::Limits,
+    probes::{Probe, Probes},
+};
 use crate::{error::RpcError, scope::is_long};
 
 /// How long a wrong password waits for its answer, which makes guessing slow.
@@ -36,60 +40,30 @@ const MINING_TIMEOUT_FACTOR: u64 = 12;
 /// How long the body of a request may take to arrive, beyond the time of its longest call.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Where metrics are, beside JSON-RPC on every other path.
-const METRICS_PATH: &str = "/metrics";
-
-/// What the text of metrics is.
-const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// Asks the node for the text of its metrics.
-pub(super) type Scrape =
-    Arc<dyn Fn() -> BoxFuture<'static, Result<String, RpcError>> + Send + Sync>;
-
 /// Puts [`Door`] before each connection's service.
 #[derive(Clone)]
 pub(super) struct DoorLayer {
     doors: Arc<Doors>,
     request_timeout: Duration,
-    call_timeout: Duration,
-    scrape: Scrape,
+    probes: Probes,
 }
 
 impl DoorLayer {
-    pub(super) fn new(doors: Doors, limits: &Limits, scrape: Scrape) -> Self {
+    pub(super) fn new(doors: Doors, limits: &Limits, probes: Probes) -> Self {
         let longest = Duration::from_millis(mining_timeout_ms(limits));
         Self {
             doors: Arc::new(doors),
             request_timeout: longest.saturating_add(BODY_TIMEOUT),
-            call_timeout: Duration::from_millis(limits.call_timeout_ms),
-            scrape,
+            probes,
         }
     }
 
     fn check<B>(&self, request: &HttpRequest<B>) -> Result<(), RpcError> {
-        match request.uri().path() {
-            METRICS_PATH => self.doors.check_metrics(request.headers()),
-            _ => self.doors.check(request.headers()),
+        match Probe::of(request.uri().path()) {
+            Some(Probe::Metrics) => self.doors.check_metrics(request.headers()),
+            Some(Probe::Healthy | Probe::Ready) => self.doors.check_place(request.headers()),
+            None => self.doors.check(request.headers()),
         }
-    }
-}
-
-async fn metrics(layer: DoorLayer, method: Method) -> HttpResponse {
-    if method != Method::GET {
-        let mut response = HttpResponse::new(HttpBody::from("use GET\n"));
-        *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
-        return response;
-    }
-    match time::timeout(layer.call_timeout, (layer.scrape)()).await {
-        Ok(Ok(text)) => {
-            let mut response = HttpResponse::new(HttpBody::from(text));
-            let kind = HeaderValue::from_static(METRICS_TYPE);
-            response.headers_mut().insert(header::CONTENT_TYPE, kind);
-            response
-        }
-        Ok(Err(error)) => refusal(&error),
-        Err(_) => refusal(&timed_out(layer.call_timeout)),
     }
 }
 
@@ -131,9 +105,12 @@ where
                 Ok(refusal(&error))
             });
         }
-        if request.uri().path() == METRICS_PATH {
-            let answer = metrics(self.layer.clone(), request.method().clone());
-            return Box::pin(answer.map(Ok));
+        if let Some(probe) = Probe::of(request.uri().path()) {
+            let (method, headers) = (request.method().clone(), request.headers().clone());
+            let answer = self.layer.probes.clone().answer(probe, method, headers);
+            return Box::pin(
+                answer.map(|answer| Ok(answer.unwrap_or_else(|error| refusal(&error)))),
+            );
         }
         let limit = self.layer.request_timeout;
         let answer = self.inner.call(request);
@@ -172,14 +149,22 @@ fn refusal(error: &RpcError) -> HttpResponse {
     response
 }
 
+/// Is told of each call that ended: the method (`unknown` where there is none of that name),
+/// whether it brought a result, and how long it took.
+pub(super) type NoteCall = Arc<dyn Fn(&str, bool, Duration) + Send + Sync>;
+
 /// Puts [`Guard`] round the methods.
-#[derive(Clone, Debug)]
-pub(super) struct GuardLayer(pub(super) Limits);
+#[derive(Clone)]
+pub(super) struct GuardLayer {
+    pub(super) limits: Limits,
+    pub(super) note_call: NoteCall,
+}
 
 impl<S> Layer<S> for GuardLayer {
     type Service = Guard<S>;
     fn layer(&self, inner: S) -> Guard<S> {
-        Guard { inner, limits: self.0.clone() }
+        let Self { limits, note_call } = self.clone();
+        Guard { inner, limits, note_call }
     }
 }
 
@@ -189,6 +174,7 @@ impl<S> Layer<S> for GuardLayer {
 pub(super) struct Guard<S> {
     inner: S,
     limits: Limits,
+    note_call: NoteCall,
 }
 
 fn mining_timeout_ms(limits: &Limits) -> u64 {
@@ -217,20 +203,26 @@ where
         } else {
             self.limits.call_timeout_ms
         };
+        let note_call = Arc::clone(&self.note_call);
         async move {
+            let started = Instant::now();
             let id = request.id().into_owned();
             let method = request.method_name().to_owned();
             // Unwind safety: what a handler shares is behind channels, locks of Tokio (which do
             // not poison, and guard no invariant here) and values that never change.
             let call = AssertUnwindSafe(async move { inner.call(request).await }).catch_unwind();
-            match time::timeout(Duration::from_millis(limit_ms), call).await {
+            let response = match time::timeout(Duration::from_millis(limit_ms), call).await {
                 Ok(Ok(response)) => reshape(response, id),
                 Ok(Err(_)) => {
                     tracing::error!(?method, "an RPC method panicked");
                     MethodResponse::error(id, RpcError::Internal)
                 }
                 Err(_) => MethodResponse::error(id, RpcError::TimedOut { limit_ms }),
-            }
+            };
+            let is_unknown = response.as_error_code() == Some(RpcError::UnknownMethod.number());
+            let name = if is_unknown { "unknown" } else { &method };
+            note_call(name, response.is_success(), started.elapsed());
+            response
         }
     }
 

@@ -10,7 +10,7 @@
 //! server.stop().await;
 //! ```
 //!
-//! `GET /metrics` is answered at the door.
+//! `GET /metrics`, `/healthy` and `/ready` are answered at the door (`probes`).
 //!
 //! A request goes `listen` (sockets, bounded) → `middleware::Door` (`auth`: Host, Origin,
 //! password) → jsonrpsee (sizes, batches, parsing) → `middleware::Guard` (time, panics) →
@@ -31,11 +31,11 @@ mod mempool;
 mod middleware;
 mod mining;
 mod network;
+mod probes;
 mod subscriptions;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use futures::FutureExt as _;
 use jsonrpsee::{
     core::middleware::RpcServiceBuilder,
     server::{BatchRequestConfig, PingConfig, Server, stop_channel},
@@ -45,13 +45,15 @@ use tokio::{net::TcpListener, sync::watch, time};
 use tower::ServiceBuilder;
 
 pub use backend::{
-    Backend, BackendError, ChainEvent, EVENT_CAPACITY, MiningState, NetworkState, PeerTraffic,
+    Backend, BackendError, ChainEvent, EVENT_CAPACITY, Health, MiningState, NetworkState,
+    PeerTraffic,
 };
 pub use config::{Limits, ServerConfig};
 
 use auth::Doors;
 use context::Context;
 use cookie::Cookie;
+use probes::Probes;
 
 /// Messages that may wait to be written to one WebSocket.
 const WEBSOCKET_BUFFER: u32 = 64;
@@ -169,17 +171,18 @@ pub async fn start_server<B: Backend>(
         .set_message_buffer_capacity(WEBSOCKET_BUFFER)
         .enable_ws_ping(PingConfig::new().ping_interval(PING_INTERVAL).inactive_limit(PING_LIMIT))
         .build();
-    let scraped = Arc::clone(&backend);
-    let scrape: middleware::Scrape = Arc::new(move || {
-        let backend = Arc::clone(&scraped);
-        async move { Ok(backend.metrics().await?) }.boxed()
-    });
+    let probes = Probes::new(&backend, Duration::from_millis(limits.call_timeout_ms));
+    let noted = Arc::clone(&backend);
+    let guard = middleware::GuardLayer {
+        limits: limits.clone(),
+        note_call: Arc::new(move |method, is_ok, took| noted.note_call(method, is_ok, took)),
+    };
     let services = Server::builder()
         .set_config(settings)
         .set_http_middleware(
-            ServiceBuilder::new().layer(middleware::DoorLayer::new(doors, limits, scrape)),
+            ServiceBuilder::new().layer(middleware::DoorLayer::new(doors, limits, probes)),
         )
-        .set_rpc_middleware(RpcServiceBuilder::new().layer(middleware::GuardLayer(limits.clone())))
+        .set_rpc_middleware(RpcServiceBuilder::new().layer(guard))
         .to_service_builder();
     let methods = handlers::methods(Arc::new(Context::new(backend, &config)));
 

@@ -1,6 +1,10 @@
 //! Who may come in, on the real port: requests written byte by byte.
 
-use std::{fs, sync::atomic::Ordering};
+use std::{
+    fs,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use ashlar_rpc::{
     Client, ClientError, Credentials, UserPassword,
@@ -217,10 +221,55 @@ async fn metrics_are_open_to_this_machine_by_its_own_names_and_to_a_get_alone() 
     ] {
         let (found, body) = request(&at, &head, "").await;
         assert_eq!(found, status, "{head:?}");
-        assert_eq!(body == "ashlar_tip_height 0\n# EOF\n", status == 200, "{body}");
+        assert_eq!(body == "ashlar_tip_height 0\n", status == 200, "{body}");
     }
+    // Prometheus names the format that it would rather have.
+    let accepts = "Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5";
+    let (_, body) = request(&at, &[get, "Host: localhost", accepts], "").await;
+    assert_eq!(body, "ashlar_tip_height 0\n# EOF\n");
     // A node that does not answer does not keep the scraper.
     running.node.stuck.store(true, Ordering::Relaxed);
     let (status, body) = request(&at, &[get, "Host: localhost"], "").await;
     assert!(status == 408 && body.contains("timed-out"), "{status} {body}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_is_told_to_whoever_may_reach_the_port_with_reasons_and_once_a_second() {
+    let running = start_with(Fake::new(), |config| config.limits.call_timeout_ms = 300).await;
+    let at = running.at();
+    let (healthy, ready) = ("GET /healthy HTTP/1.1", "GET /ready HTTP/1.1");
+    for (head, status, told) in [
+        (vec![healthy, "Host: localhost"], 200, "{\"healthy\":true,\"reasons\":[]}"),
+        (vec![ready, "Host: localhost"], 503, "\"reasons\":[\"it is catching up"),
+        (vec![healthy, "Host: evil.example"], 403, "host-refused"),
+        (vec![healthy, "Host: localhost", "Origin: https://evil.example"], 403, "origin-refused"),
+        (vec!["POST /healthy HTTP/1.1", "Host: localhost"], 405, "use GET"),
+    ] {
+        let (found, body) = request(&at, &head, "").await;
+        assert!(found == status && body.contains(told), "{head:?}: {found} {body}");
+    }
+    running.node.stuck.store(true, Ordering::Relaxed);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let (status, body) = loop {
+        // What was seen holds for a second, then the node is asked again, in vain.
+        let (status, body) = request(&at, &[healthy, "Host: localhost"], "").await;
+        if status != 200 || Instant::now() > deadline {
+            break (status, body);
+        }
+    };
+    assert!(status == 503 && body.contains("did not answer within"), "{status} {body}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_call_is_noted_by_a_name_that_callers_cannot_make_up() {
+    let running = start().await;
+    for method in ["getblockcount", "stop-the-world", "getblockhash"] {
+        let call =
+            format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"{method}\",\"params\":[]}}");
+        let head = ["POST / HTTP/1.1", JSON, "Host: localhost", AUTHORIZATION];
+        assert_eq!(request(&running.at(), &head, &call).await.0, 200);
+    }
+    let noted = running.node.calls.lock().unwrap().clone();
+    let expected = [("getblockcount", true), ("unknown", false), ("getblockhash", false)];
+    assert_eq!(noted, expected.map(|(method, is_ok)| (method.to_owned(), is_ok)));
 }

@@ -7,6 +7,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use ashlar_consensus::{CheckedTransaction, TxError, judge_transaction};
@@ -25,8 +26,8 @@ use ashlar_primitives::{
 use ashlar_rpc::{
     Client, Credentials, UserPassword,
     server::{
-        Backend, BackendError, ChainEvent, EVENT_CAPACITY, Limits, MiningState, NetworkState,
-        PeerTraffic, ServerConfig, ServerHandle, start_server,
+        Backend, BackendError, ChainEvent, EVENT_CAPACITY, Health, Limits, MiningState,
+        NetworkState, PeerTraffic, ServerConfig, ServerHandle, start_server,
     },
     types::BannedPeer,
 };
@@ -53,6 +54,9 @@ pub(crate) struct Fake {
     pub(crate) stopped: Notify,
     /// What the engine warns of.
     pub(crate) warnings: Mutex<Vec<Warning>>,
+    /// What it was told of calls that ended: the method, and whether it brought a result.
+    pub(crate) calls: Mutex<Vec<(String, bool)>>,
+    pub(crate) log_filter: Mutex<String>,
 }
 
 struct World {
@@ -82,6 +86,8 @@ impl Fake {
             syncing: AtomicBool::new(false),
             broken: AtomicBool::new(false),
             stuck: AtomicBool::new(false),
+            calls: Mutex::default(),
+            log_filter: Mutex::new("info".to_owned()),
             stopped: Notify::new(),
             warnings: Mutex::default(),
         })
@@ -424,6 +430,31 @@ impl Backend for Fake {
             std::future::pending::<()>().await;
         }
         Ok(format!("ashlar_tip_height {}\n# EOF\n", self.view().tip().height))
+    }
+
+    async fn health(&self) -> Health {
+        if self.stuck.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        let unready = vec!["it is catching up: at block 0 of 9".to_owned()];
+        Health { unhealthy: Vec::new(), unready }
+    }
+
+    fn note_call(&self, method: &str, is_ok: bool, _: Duration) {
+        self.calls.lock().unwrap().push((method.to_owned(), is_ok));
+    }
+
+    fn log_filter(&self) -> String {
+        self.log_filter.lock().unwrap().clone()
+    }
+
+    fn set_log_filter(&self, directives: &str) -> Result<(), BackendError> {
+        if directives.contains(' ') {
+            let (directives, reason) = (directives.to_owned(), "a space".to_owned());
+            return Err(BackendError::BadLogFilter { directives, reason });
+        }
+        *self.log_filter.lock().unwrap() = directives.to_owned();
+        Ok(())
     }
 
     fn warnings(&self) -> Vec<String> {
