@@ -8,8 +8,8 @@ use serde_json::json;
 use thiserror::Error;
 
 use crate::{
-    keystore::KeystoreError, node::NodeError, password::SecretError, payment::PaymentError,
-    wallets::WalletsError,
+    amount::AmountError, journal::JournalError, keystore::KeystoreError, node::NodeError,
+    password::SecretError, payment::PaymentError, uri::UriError, wallets::WalletsError,
 };
 
 /// What a script can tell apart. The exit code is the number; 2 is the parser's own.
@@ -30,6 +30,8 @@ pub(crate) enum Kind {
     Node = 6,
     /// The node refused the transaction.
     Rejected = 7,
+    /// It did not happen in time.
+    Waiting = 8,
     /// The node says what can't be true, or is of another chain.
     Trust = 9,
 }
@@ -44,6 +46,7 @@ impl Kind {
             Self::Money => "money",
             Self::Node => "node",
             Self::Rejected => "rejected",
+            Self::Waiting => "waiting",
             Self::Trust => "trust",
         }
     }
@@ -75,6 +78,10 @@ pub(crate) enum Failure {
     Key(#[from] KeyError),
     #[error(transparent)]
     Genesis(#[from] GenesisError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Uri(#[from] UriError),
     #[error("name the chain: --genesis FILE, or a node (--datadir DIR)")]
     NoChain,
     #[error("{path} can't be read: {error}")]
@@ -85,25 +92,88 @@ pub(crate) enum Failure {
     NobodyToAsk { what: &'static str },
     #[error("not done")]
     SaidNo,
-    #[error("the payment waits already ({txid}); nothing new was sent")]
-    NothingNew { txid: String },
+    #[error("the node refuses the payment: {reason}")]
+    Rejected { reason: String },
+    #[error(
+        "the node did not answer ({error}): the payment {txid} is signed and written down; `rebroadcast` sends it, `show {txid}` tells where it is"
+    )]
+    Unanswered { txid: String, error: NodeError },
+    #[error(
+        "the same was being paid when something went wrong, and it is sent now ({txid}); say --again to pay it once more"
+    )]
+    PaidBefore { txid: String },
+    #[error("{text:?} is no transaction's id: 64 hex digits")]
+    NoTxid { text: String },
+    #[error("{text:?} is no coin: TXID:N, as `coins` shows them")]
+    NoCoin { text: String },
+    #[error("this wallet has no such coin that could be spent now: {coin}")]
+    UnknownCoin { coin: String },
+    #[error("this wallet made no payment {txid}")]
+    NotOurs { txid: String },
+    #[error("the payment {txid} can't be replaced: {why}")]
+    NotReplaceable { txid: String, why: &'static str },
+    #[error("its change is spent by {child}, which would die with it; replace that one instead")]
+    HasChild { child: String },
+    #[error("{form:?} is no recipient: ADDRESS=AMOUNT")]
+    NoRecipient { form: String },
+    #[error("how much? Give an amount in ASH, or --max")]
+    NoAmount,
+    #[error("an amount is given twice, {request} by the request and {typed} by hand")]
+    TwoAmounts { request: String, typed: String },
+    #[error("recipient {form:?}: {error}")]
+    RecipientAmount { form: String, error: AmountError },
+    #[error("{txid} has {confirmations} confirmations after {seconds} s")]
+    NotInTime { txid: String, confirmations: u32, seconds: u64 },
+    #[error("{txid} can't be confirmed any more: {why}")]
+    Never { txid: String, why: String },
+    #[error("the node knows nothing of {txid}, and this wallet made no such payment")]
+    NoSuchTransaction { txid: String },
+    #[error("{path} exists already; nothing was written over it")]
+    Occupied { path: PathBuf },
+    #[error("{path} is no backup of a wallet: {error}")]
+    NoBackup { path: PathBuf, error: serde_json::Error },
+    #[error("line {line} of {path}: {error}")]
+    WatchList { path: PathBuf, line: usize, error: AddressError },
+    #[error("{what} can't be written to {path}: {error}")]
+    Unwritable { what: &'static str, path: PathBuf, error: io::Error },
+    #[error("no QR code holds that much")]
+    TooMuchForQr,
 }
 
 impl Failure {
     pub(crate) const fn kind(&self) -> Kind {
         match self {
-            Self::Keystore(_) | Self::Secret(_) => Kind::Wallet,
+            Self::Keystore(_)
+            | Self::Secret(_)
+            | Self::Journal(_)
+            | Self::Occupied { .. }
+            | Self::NoBackup { .. } => Kind::Wallet,
             Self::Wallets(error) => error.kind(),
             Self::Payment(_) => Kind::Money,
             Self::Node(error) => error.kind(),
             Self::Address(_)
             | Self::Key(_)
             | Self::Genesis(_)
+            | Self::Uri(_)
             | Self::NoChain
+            | Self::NoTxid { .. }
+            | Self::NoCoin { .. }
+            | Self::NoRecipient { .. }
+            | Self::NoAmount
+            | Self::TwoAmounts { .. }
+            | Self::RecipientAmount { .. }
+            | Self::WatchList { .. }
+            | Self::TooMuchForQr
             | Self::Unreadable { .. } => Kind::Usage,
-            Self::Terminal(_) => Kind::System,
-            Self::NobodyToAsk { .. } | Self::SaidNo => Kind::Refused,
-            Self::NothingNew { .. } => Kind::Rejected,
+            Self::Terminal(_) | Self::Unwritable { .. } => Kind::System,
+            Self::NobodyToAsk { .. } | Self::SaidNo | Self::PaidBefore { .. } => Kind::Refused,
+            Self::UnknownCoin { .. }
+            | Self::NotOurs { .. }
+            | Self::NotReplaceable { .. }
+            | Self::HasChild { .. } => Kind::Money,
+            Self::Rejected { .. } => Kind::Rejected,
+            Self::Unanswered { .. } | Self::NoSuchTransaction { .. } => Kind::Node,
+            Self::NotInTime { .. } | Self::Never { .. } => Kind::Waiting,
         }
     }
 

@@ -1,18 +1,26 @@
 //! `ashlar-wallet`: keys in a file, payments through a node's JSON-RPC.
 //!
 //! It knows no ledger and no engine: what it needs of the chain it asks a node, and signs only
-//! for the chain that its file names. Reading order: [`wallets`] and [`keystore`] (what is kept
-//! and how), [`payment`] (coins → a signed transaction, without IO), [`node`] (what is asked),
-//! [`cli`] (what can be typed), then [`commands`], a file for each family.
+//! for the chain that its file names. Reading order: [`wallets`], [`keystore`] and [`journal`]
+//! (what is kept and how), [`select`] and [`payment`] (coins → a signed transaction, without IO),
+//! [`node`] (what is asked), [`track`] (where payments stand), [`cli`] (what can be typed), then
+//! [`commands`], a file for each family.
 
 mod amount;
+mod backup;
 mod cli;
 mod commands;
+mod date;
 mod failure;
+mod files;
+mod journal;
 mod keystore;
 mod node;
 mod password;
 mod payment;
+mod select;
+mod track;
+mod uri;
 mod wallets;
 
 use std::process::ExitCode;
@@ -20,6 +28,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    keep_memory_private();
     let arguments = cli::Arguments::parse();
     match commands::run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -28,4 +37,12 @@ fn main() -> ExitCode {
             failure.kind().into()
         }
     }
+}
+
+/// No core dumps and no debugger of the same user: secrets stay where they are. Where the system
+/// does not know how, it goes on without.
+fn keep_memory_private() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    drop(set_dumpable_behavior(DumpableBehavior::NotDumpable));
+    drop(setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }));
 }

@@ -1,12 +1,15 @@
 //! What the wallet asks of a node.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
-use ashlar_primitives::{Address, Amount, Encode, OutPoint, Output, Transaction};
+use ashlar_primitives::{Address, Amount, Encode, Lock, OutPoint, Output, Transaction, Txid};
 use ashlar_rpc::{
     Client, ClientError, Credentials, RunFile, RunFileError,
     prelude::*,
-    types::{AddressHistoryEntry, AddressUtxo, BlockchainInfo},
+    types::{AddressHistoryEntry, AddressUtxo, BlockchainInfo, Text, TransactionStatus},
 };
 use thiserror::Error;
 
@@ -21,8 +24,6 @@ use crate::{
 const ADDRESSES_PER_CALL: usize = 1_000;
 /// How often a list is read anew because the tip moved between two pages.
 const MAX_READS: usize = 10;
-/// How soon a payment should be confirmed, in blocks.
-const FEE_TARGET_BLOCKS: u32 = 2;
 
 /// Why the node is of no help.
 #[derive(Debug, Error)]
@@ -60,14 +61,25 @@ pub(crate) struct Node {
     address: String,
 }
 
-/// What the wallet holds, by what can be done with it.
+/// An unspent confirmed coin of the wallet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HeldCoin {
+    pub(crate) outpoint: OutPoint,
+    pub(crate) output: Output,
+    pub(crate) address: String,
+    /// Row and index of its key; `None` where the wallet only watches.
+    pub(crate) key: Option<(u32, u32)>,
+    pub(crate) confirmations: u32,
+    /// Whether the next block may spend it: coinbases wait.
+    pub(crate) mature: bool,
+    /// The waiting transaction that spends it already.
+    pub(crate) spent_by: Option<String>,
+}
+
+/// The coins of a wallet at one tip.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Holdings {
-    pub(crate) spendable: Vec<OwnCoin>,
-    /// Coinbase coins that wait for their maturity.
-    pub(crate) immature: Amount,
-    /// Coins that waiting transactions spend already.
-    pub(crate) leaving: Amount,
+    pub(crate) coins: Vec<HeldCoin>,
 }
 
 impl Node {
@@ -118,10 +130,13 @@ impl Node {
 
     /// All coins of the wallet at one tip.
     pub(crate) async fn holdings(&self, keystore: &Keystore) -> Result<Holdings, NodeError> {
+        let addresses = keystore.addresses()?;
+        let locks: BTreeMap<String, Lock> =
+            addresses.iter().map(|address| (address.to_string(), address.lock)).collect();
         'reads: for _ in 0..MAX_READS {
             let mut holdings = Holdings::default();
             let mut tip = None;
-            for addresses in chunks(&keystore.addresses()?) {
+            for addresses in chunks(&addresses) {
                 let mut cursor = None;
                 loop {
                     let page = self
@@ -133,7 +148,8 @@ impl Node {
                         continue 'reads;
                     }
                     for coin in page.utxos {
-                        holdings.add(keystore, &coin)?;
+                        let lock = locks.get(&coin.address).ok_or(NodeError::ForeignCoin)?;
+                        holdings.coins.push(HeldCoin::new(keystore, *lock, coin)?);
                     }
                     match page.next {
                         Some(next) => cursor = Some(next),
@@ -197,53 +213,111 @@ impl Node {
         Err(NodeError::Moving)
     }
 
-    /// Grains for 1,000 bytes, by the node's estimate.
-    pub(crate) async fn feerate_per_kb(&self) -> Result<u64, NodeError> {
+    /// Grains for 1,000 bytes to be confirmed within so many blocks, by the node's estimate.
+    pub(crate) async fn feerate_per_kb(&self, target_blocks: u32) -> Result<u64, NodeError> {
         let estimate =
-            self.client.estimatesmartfee(FEE_TARGET_BLOCKS).await.map_err(ClientError::from)?;
+            self.client.estimatesmartfee(target_blocks).await.map_err(ClientError::from)?;
         Ok(estimate.feerate)
     }
 
-    pub(crate) async fn submit(&self, transaction: &Transaction) -> Result<String, NodeError> {
+    /// Hands a transaction in. The node's refusal is [`Submitted::Refused`]; everything else that
+    /// goes wrong leaves open whether it got there.
+    pub(crate) async fn submit(&self, transaction: &Transaction) -> Result<Submitted, NodeError> {
         let hex = hex::encode(transaction.to_bytes());
-        let txid = self.client.sendrawtransaction(hex).await.map_err(ClientError::from)?;
-        Ok(txid.to_string())
+        match self.client.sendrawtransaction(hex).await.map_err(ClientError::from) {
+            Ok(_) => Ok(Submitted::Taken),
+            Err(error) => match error.code() {
+                Some("tx-already-known" | "tx-already-confirmed") => Ok(Submitted::Taken),
+                Some(code) if code.starts_with("tx-") => Ok(Submitted::Refused {
+                    for_now: FOR_NOW.contains(&code),
+                    reason: error.to_string(),
+                }),
+                _ => Err(error.into()),
+            },
+        }
+    }
+
+    /// Where a transaction stands; `None` where the node knows of none.
+    pub(crate) async fn transaction(
+        &self,
+        txid: &Txid,
+    ) -> Result<Option<TransactionStatus>, NodeError> {
+        match self.client.gettransaction(Text(*txid)).await.map_err(ClientError::from) {
+            Ok(status) => Ok(Some(status)),
+            Err(error) if error.code() == Some("not-found") => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether a coin is unspent, by blocks alone or by waiting transactions too.
+    pub(crate) async fn is_unspent(
+        &self,
+        coin: &OutPoint,
+        with_mempool: bool,
+    ) -> Result<bool, NodeError> {
+        let found = self.client.gettxout(Text(coin.txid), coin.index, Some(with_mempool));
+        Ok(found.await.map_err(ClientError::from)?.is_some())
+    }
+}
+
+/// What a node did with a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Submitted {
+    /// It has it, now or since before.
+    Taken,
+    /// A rule or the node's policy is against it.
+    Refused {
+        /// Whether another tip may change that (PROTOCOL.md §8).
+        for_now: bool,
+        /// In the node's words.
+        reason: String,
+    },
+}
+
+/// Refusals that depend on the tip.
+const FOR_NOW: &[&str] =
+    &["tx-not-yet-valid", "tx-missing-input", "tx-immature-coinbase", "tx-mempool-full"];
+
+impl HeldCoin {
+    fn new(keystore: &Keystore, lock: Lock, coin: AddressUtxo) -> Result<Self, NodeError> {
+        let value = Amount::from_grains(coin.value);
+        if !value.is_in_range() {
+            return Err(NodeError::ForeignCoin);
+        }
+        Ok(Self {
+            outpoint: OutPoint { txid: *coin.txid, index: coin.vout },
+            output: Output { value, lock },
+            key: keystore.key_of(&lock).map(|key| (key.change, key.index)),
+            address: coin.address,
+            confirmations: coin.confirmations,
+            mature: coin.mature,
+            spent_by: coin.spent_by.map(|txid| txid.to_string()),
+        })
+    }
+
+    /// Whether a block could spend it now, if it has a key.
+    pub(crate) const fn is_free(&self) -> bool {
+        self.mature && self.spent_by.is_none()
     }
 }
 
 impl Holdings {
-    fn add(&mut self, keystore: &Keystore, coin: &AddressUtxo) -> Result<(), NodeError> {
-        let value = Amount::from_grains(coin.value);
-        let add = |sum: Amount| sum.checked_add(value).ok_or(NodeError::ForeignCoin);
-        if coin.spent_by.is_some() {
-            self.leaving = add(self.leaving)?;
-            return Ok(());
-        }
-        if !coin.mature {
-            self.immature = add(self.immature)?;
-            return Ok(());
-        }
-        for key in keystore.keys() {
-            let address = keystore.address(key)?;
-            if address.to_string() == coin.address {
-                self.spendable.push(OwnCoin {
-                    outpoint: OutPoint { txid: *coin.txid, index: coin.vout },
-                    output: Output { value, lock: address.lock },
-                    change: key.change,
-                    index: key.index,
-                });
-                return Ok(());
-            }
-        }
-        Err(NodeError::ForeignCoin)
+    /// The sum of the coins that a test holds for.
+    pub(crate) fn sum(&self, holds: impl Fn(&HeldCoin) -> bool) -> Amount {
+        let values = self.coins.iter().filter(|coin| holds(coin)).map(|coin| coin.output.value);
+        // Each is in range; a lying node can only make the sum look smaller.
+        Amount::checked_sum(values).unwrap_or(Amount::MAX_MONEY)
     }
 
-    /// The sum of what can be spent now.
-    pub(crate) fn spendable_total(&self) -> Amount {
-        // Answers over MAX_MONEY were refused coin by coin; a lying node can only make the sum
-        // look smaller.
-        Amount::checked_sum(self.spendable.iter().map(|coin| coin.output.value))
-            .unwrap_or(Amount::MAX_MONEY)
+    /// What can be signed and spent now, without these.
+    pub(crate) fn spendable(&self, reserved: &BTreeSet<OutPoint>) -> Vec<OwnCoin> {
+        let free = self.coins.iter().filter(|coin| coin.is_free());
+        free.filter(|coin| !reserved.contains(&coin.outpoint))
+            .filter_map(|coin| {
+                let (change, index) = coin.key?;
+                Some(OwnCoin { outpoint: coin.outpoint, output: coin.output, change, index })
+            })
+            .collect()
     }
 }
 

@@ -9,9 +9,13 @@ use std::{
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::cli::PasswordArguments;
+use crate::cli::{ChangePasswordArguments, CostArguments, PassphraseArguments, PasswordArguments};
 
 const PASSWORD_VARIABLE: &str = "ASHLAR_WALLET_PASSWORD";
+const NEW_PASSWORD_VARIABLE: &str = "ASHLAR_WALLET_NEW_PASSWORD";
+const PASSPHRASE_VARIABLE: &str = "ASHLAR_WALLET_PASSPHRASE";
+/// Shorter passwords fall to guessing, however dear each guess is made.
+const MIN_PASSWORD_CHARS: usize = 12;
 const MNEMONIC_VARIABLE: &str = "ASHLAR_WALLET_MNEMONIC";
 
 /// Why there is no secret.
@@ -23,10 +27,14 @@ pub(crate) enum SecretError {
     Unreadable { path: PathBuf, error: io::Error },
     #[error("can't read the {what} from the terminal: {error}")]
     Terminal { what: &'static str, error: io::Error },
-    #[error("the two passwords differ")]
+    #[error("what was typed differs")]
     Differ,
     #[error("an empty password protects nothing")]
     Empty,
+    #[error(
+        "a password of fewer than {MIN_PASSWORD_CHARS} characters is soon guessed: take a longer one, or say --allow-short-password"
+    )]
+    Short,
 }
 
 /// The password of a wallet that exists.
@@ -38,18 +46,57 @@ pub(crate) fn existing(arguments: &PasswordArguments) -> Result<Zeroizing<String
 }
 
 /// A password for a new wallet; asked twice on a terminal.
-pub(crate) fn new(arguments: &PasswordArguments) -> Result<Zeroizing<String>, SecretError> {
-    let password = match given(arguments)? {
-        Some(password) => password,
-        None => {
-            let first = prompt("new password", "--password-file or ASHLAR_WALLET_PASSWORD")?;
-            if *prompt("same password again", "--password-file")? != *first {
-                return Err(SecretError::Differ);
-            }
-            first
-        }
+pub(crate) fn new(
+    arguments: &PasswordArguments,
+    cost: &CostArguments,
+) -> Result<Zeroizing<String>, SecretError> {
+    fresh(given(arguments)?, "--password-file or ASHLAR_WALLET_PASSWORD", cost)
+}
+
+/// The password that replaces another.
+pub(crate) fn changed(
+    arguments: &ChangePasswordArguments,
+) -> Result<Zeroizing<String>, SecretError> {
+    let given = match &arguments.new_password_file {
+        Some(path) => Some(first_line(path)?),
+        None => env::var(NEW_PASSWORD_VARIABLE).ok().map(Zeroizing::new),
     };
-    if password.is_empty() { Err(SecretError::Empty) } else { Ok(password) }
+    fresh(given, "--new-password-file or ASHLAR_WALLET_NEW_PASSWORD", &arguments.cost)
+}
+
+fn fresh(
+    given: Option<Zeroizing<String>>,
+    instead: &'static str,
+    cost: &CostArguments,
+) -> Result<Zeroizing<String>, SecretError> {
+    let password = match given {
+        Some(password) => password,
+        None => twice("new password", "same password again", instead)?,
+    };
+    // A wallet of --light-kdf holds nothing of worth.
+    let short_is_fine = cost.allow_short_password || cost.light_kdf;
+    match password.chars().count() {
+        0 => Err(SecretError::Empty),
+        1..MIN_PASSWORD_CHARS if !short_is_fine => Err(SecretError::Short),
+        _ => Ok(password),
+    }
+}
+
+/// The passphrase of the words, where the user says that there is one; else empty.
+pub(crate) fn passphrase(
+    arguments: &PassphraseArguments,
+) -> Result<Zeroizing<String>, SecretError> {
+    match (&arguments.passphrase_file, env::var(PASSPHRASE_VARIABLE), arguments.passphrase) {
+        (Some(path), ..) => first_line(path),
+        (None, Ok(passphrase), true) => Ok(Zeroizing::new(passphrase)),
+        // A typing error here would silently be another wallet.
+        (None, Err(_), true) => twice(
+            "passphrase",
+            "same passphrase again",
+            "--passphrase-file or ASHLAR_WALLET_PASSPHRASE",
+        ),
+        (None, _, false) => Ok(Zeroizing::default()),
+    }
 }
 
 /// The words of a wallet to restore.
@@ -76,6 +123,15 @@ fn first_line(path: &Path) -> Result<Zeroizing<String>, SecretError> {
             .map_err(|error| SecretError::Unreadable { path: path.to_owned(), error })?,
     );
     Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
+}
+
+fn twice(
+    what: &'static str,
+    again: &'static str,
+    instead: &'static str,
+) -> Result<Zeroizing<String>, SecretError> {
+    let first = prompt(what, instead)?;
+    if *prompt(again, instead)? == *first { Ok(first) } else { Err(SecretError::Differ) }
 }
 
 fn prompt(what: &'static str, instead: &'static str) -> Result<Zeroizing<String>, SecretError> {

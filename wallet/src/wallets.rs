@@ -10,7 +10,7 @@ use std::{
 
 use thiserror::Error;
 
-use crate::{cli::Arguments, failure::Kind, keystore};
+use crate::{cli::Arguments, failure::Kind, files};
 
 /// The file that names the default wallet.
 const DEFAULT_FILE: &str = "default";
@@ -128,7 +128,7 @@ impl Wallets {
             return Err(WalletsError::Unknown { name: name.to_owned(), known: names.join(", ") });
         }
         let path = self.directory.join(DEFAULT_FILE);
-        keystore::replace(&path, format!("{name}\n").as_bytes())
+        files::replace(&path, format!("{name}\n").as_bytes())
             .map_err(|error| WalletsError::Io { path, error })
     }
 }

@@ -1,10 +1,16 @@
 //! The commands, a file for each family: ask, decide, tell.
 
 mod create;
+mod follow;
 mod pay;
 mod receive;
 
-use std::path::PathBuf;
+use std::{
+    io::{self, BufRead, IsTerminal, Write},
+    path::{Path, PathBuf},
+};
+
+use clap::CommandFactory;
 
 use serde_json::Value;
 
@@ -24,22 +30,63 @@ pub(crate) struct Context<'a> {
     pub(crate) wallet: PathBuf,
 }
 
+/// An answer typed on a terminal is not longer.
+const MAX_ANSWER_BYTES: u64 = 1_024;
+
 /// Carries out one command.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    match &arguments.command {
+        Command::Completions { shell } => return completions(*shell),
+        Command::Man { directory } => return manual(directory),
+        _ => {}
+    }
     let context = Context { arguments, wallet: Wallets::chosen(arguments)? };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        match &arguments.command {
-            Command::Create(new) => create::create(&context, new).await,
-            Command::Restore(new) => create::restore(&context, new).await,
-            Command::Address { new } => receive::address(&context, *new),
-            Command::Balance => receive::balance(&context).await,
-            Command::Send(order) => pay::send(&context, order).await,
-            Command::History => receive::history(&context).await,
-            Command::Status => receive::status(&context).await,
-            Command::Wallets => create::list(&context),
-            Command::Use { name } => create::choose(&context, name),
+    runtime.block_on(carry_out(&context))
+}
+
+async fn carry_out(context: &Context<'_>) -> Result<(), Failure> {
+    match &context.arguments.command {
+        Command::Create(new) => create::create(context, new).await,
+        Command::Restore(old) => create::restore(context, old).await,
+        Command::Watch(list) => create::watch(context, list).await,
+        Command::Wallets => create::list(context),
+        Command::Use { name } => create::choose(context, name),
+        Command::Backup { file } => create::backup(context, file),
+        Command::ChangePassword(change) => create::change_password(context, change),
+        Command::ShowMnemonic { yes } => create::show_mnemonic(context, *yes),
+        Command::Address(wanted) => receive::address(context, wanted),
+        Command::Addresses => receive::addresses(context),
+        Command::Label { address, label } => receive::label(context, address, label),
+        Command::Balance => receive::balance(context).await,
+        Command::Coins => receive::coins(context).await,
+        Command::Freeze { coin } => receive::freeze(context, coin, true),
+        Command::Unfreeze { coin } => receive::freeze(context, coin, false),
+        Command::Send(order) => pay::send(context, order).await,
+        Command::List => follow::list(context).await,
+        Command::Show { txid } => follow::show_payment(context, txid).await,
+        Command::Bump(bump) => pay::bump(context, bump).await,
+        Command::Cancel(cancel) => pay::cancel(context, cancel).await,
+        Command::Wait { txid, confirmations, timeout } => {
+            follow::wait(context, txid, *confirmations, *timeout).await
         }
+        Command::Rebroadcast => follow::rebroadcast(context).await,
+        Command::History { csv } => follow::history(context, *csv).await,
+        Command::Status => receive::status(context).await,
+        // They need no wallet.
+        Command::Completions { .. } | Command::Man { .. } => Ok(()),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "ashlar-wallet", &mut script);
+    Ok(io::stdout().write_all(&script)?)
+}
+
+fn manual(directory: &Path) -> Result<(), Failure> {
+    clap_mangen::generate_to(Arguments::command(), directory).map_err(|error| {
+        Failure::Unwritable { what: "the manual", path: directory.to_owned(), error }
     })
 }
 
@@ -66,6 +113,31 @@ impl Context<'_> {
         let keystore = self.keystore()?;
         let password = password::existing(&self.arguments.password)?;
         Ok(keystore.unlock(&password)?)
+    }
+
+    /// Shows what will happen and waits for a yes. Never asks where no terminal is.
+    pub(crate) fn confirm(
+        &self,
+        what: &'static str,
+        lines: &[String],
+        question: &str,
+    ) -> Result<(), Failure> {
+        let input = io::stdin();
+        if !input.is_terminal() {
+            return Err(Failure::NobodyToAsk { what });
+        }
+        // What a script reads from standard output stays clean.
+        for line in lines {
+            eprintln!("{line}");
+        }
+        eprint!("{question}");
+        io::stderr().flush()?;
+        let mut answer = String::new();
+        io::Read::take(input.lock(), MAX_ANSWER_BYTES).read_line(&mut answer)?;
+        match answer.trim() {
+            "y" | "Y" | "yes" => Ok(()),
+            _ => Err(Failure::SaidNo),
+        }
     }
 
     pub(crate) fn node(&self) -> Result<Node, Failure> {

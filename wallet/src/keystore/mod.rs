@@ -5,31 +5,28 @@
 //! data: whoever changes a parameter, the chain or an address without the password is found out
 //! at the next unlocking. Addresses are in clear so that a balance needs no password.
 
+mod seal;
+
 use std::{
-    fs::{self, File},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs::File,
+    io,
     path::{Path, PathBuf},
 };
 
-use argon2::{Algorithm, Argon2, Params, Version};
 use ashlar_primitives::{
     Address, BlockId, Lock, PublicKey,
-    keys::{ExtendedKey, KeyError, Mnemonic, SecretKey},
-};
-use chacha20poly1305::{
-    KeyInit, XChaCha20Poly1305, XNonce,
-    aead::{Aead, Payload},
+    keys::{ExtendedKey, KeyError, SecretKey},
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use zeroize::Zeroizing;
+
+use self::seal::{NONCE_LEN, SALT_LEN, SealKey};
+pub(crate) use self::seal::{Cost, Secret};
+use crate::files::replace;
 
 const FORMAT: &str = "ashlar-wallet";
-const VERSION: u32 = 1;
-const SALT_LEN: usize = 16;
-const NONCE_LEN: usize = 24;
-const KEY_LEN: usize = 32;
+/// Version 1, without passphrases and watched addresses, is read too.
+const VERSION: u32 = 2;
 /// No wallet file is longer: 100,000 addresses fit several times over.
 const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 /// The account of PROTOCOL.md §11 that this wallet uses.
@@ -39,31 +36,6 @@ const ACCOUNT: u32 = 0;
 pub(crate) const RECEIVE: u32 = 0;
 /// The row for change.
 pub(crate) const CHANGE: u32 = 1;
-
-/// The cost of trying one password. Bounded on reading, so that a file can neither be made cheap
-/// to break nor dear to open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Cost {
-    memory_kib: u32,
-    passes: u32,
-    lanes: u32,
-}
-
-impl Cost {
-    /// For people's wallets.
-    pub(crate) const STRONG: Self = Self { memory_kib: 256 * 1024, passes: 3, lanes: 1 };
-    /// The lowest allowed: for testnets.
-    pub(crate) const LIGHT: Self = Self { memory_kib: 64 * 1024, passes: 3, lanes: 1 };
-    const MOST: Self = Self { memory_kib: 1024 * 1024, passes: 10, lanes: 4 };
-
-    fn is_allowed(self) -> bool {
-        let between = |value: u32, least: u32, most: u32| (least..=most).contains(&value);
-        between(self.memory_kib, Self::LIGHT.memory_kib, Self::MOST.memory_kib)
-            && between(self.passes, Self::LIGHT.passes, Self::MOST.passes)
-            && between(self.lanes, Self::LIGHT.lanes, Self::MOST.lanes)
-    }
-}
 
 /// The chain that a wallet is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,11 +73,15 @@ struct Open {
     cost: Cost,
     salt: String,
     keys: Vec<OwnKey>,
+    /// Addresses of others that are looked at. A file with these and nothing sealed is a
+    /// watch-only wallet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    watched: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FileContent {
+pub(crate) struct FileContent {
     #[serde(flatten)]
     open: Open,
     nonce: String,
@@ -133,6 +109,8 @@ pub(crate) enum KeystoreError {
     Damaged { what: &'static str },
     #[error("wrong password, or the wallet's file was changed")]
     WrongPassword,
+    #[error("this wallet only watches: it has no keys")]
+    WatchOnly,
     #[error(transparent)]
     Key(#[from] KeyError),
 }
@@ -147,9 +125,9 @@ pub(crate) struct Keystore {
 /// A wallet with its secret: can sign and make addresses. Forgets all when dropped.
 pub(crate) struct Unlocked {
     keystore: Keystore,
-    key: Zeroizing<[u8; KEY_LEN]>,
-    mnemonic: Mnemonic,
-    account: ExtendedKey,
+    key: SealKey,
+    secret: Secret,
+    root: ExtendedKey,
 }
 
 impl Keystore {
@@ -161,9 +139,13 @@ impl Keystore {
         };
         let file = File::open(path).map_err(in_path)?;
         let text = io::read_to_string(io::Read::take(file, MAX_FILE_BYTES)).map_err(in_path)?;
-        let content: FileContent = serde_json::from_str(&text)
+        let content = serde_json::from_str(&text)
             .map_err(|error| KeystoreError::NotAWallet { path: path.to_owned(), error })?;
-        if content.open.format != FORMAT || content.open.version != VERSION {
+        Self::check(path, content)
+    }
+
+    fn check(path: &Path, content: FileContent) -> Result<Self, KeystoreError> {
+        if content.open.format != FORMAT || !(1..=VERSION).contains(&content.open.version) {
             return Err(KeystoreError::OtherVersion { found: content.open.version });
         }
         if !content.open.cost.is_allowed() {
@@ -184,9 +166,70 @@ impl Keystore {
         &self.path
     }
 
-    /// All addresses, oldest first.
+    /// Whether there is nothing to sign with.
+    pub(crate) fn is_watch_only(&self) -> bool {
+        self.content.sealed.is_empty()
+    }
+
+    /// All addresses, oldest first; those that are only watched last.
     pub(crate) fn addresses(&self) -> Result<Vec<Address>, KeystoreError> {
-        self.keys().iter().map(|key| self.address(key)).collect()
+        let own = self.keys().iter().map(|key| self.address(key));
+        own.chain(self.watched()).collect()
+    }
+
+    fn watched(&self) -> impl Iterator<Item = Result<Address, KeystoreError>> {
+        self.content.open.watched.iter().map(|text| {
+            Address::parse(text, &self.chain().address_prefix)
+                .map_err(|_| KeystoreError::Damaged { what: "a watched address" })
+        })
+    }
+
+    /// The key of an address of this wallet's own.
+    pub(crate) fn key_of(&self, lock: &Lock) -> Option<&OwnKey> {
+        let public_key = PublicKey(lock.program);
+        let text = (Lock::key(public_key) == *lock).then(|| public_key.to_string())?;
+        self.keys().iter().find(|key| key.public_key == text)
+    }
+
+    /// Refuses where a file is.
+    pub(crate) fn check_free(path: &Path) -> Result<(), KeystoreError> {
+        match path.exists() {
+            true => Err(KeystoreError::Exists { path: path.to_owned() }),
+            false => Ok(()),
+        }
+    }
+
+    /// What a backup keeps.
+    pub(crate) const fn content(&self) -> &FileContent {
+        &self.content
+    }
+
+    /// Writes what a backup kept; refuses to replace a file.
+    pub(crate) fn put(path: &Path, content: FileContent) -> Result<(), KeystoreError> {
+        Self::check_free(path)?;
+        Self::check(path, content)?.write()
+    }
+
+    /// A wallet that only watches these addresses; refuses to replace a file.
+    pub(crate) fn watch(
+        path: &Path,
+        chain: Chain,
+        addresses: &[Address],
+    ) -> Result<Self, KeystoreError> {
+        Self::check_free(path)?;
+        let mut open = Open::new(chain, Cost::LIGHT);
+        open.watched = addresses.iter().map(ToString::to_string).collect();
+        let content = FileContent { open, nonce: String::new(), sealed: String::new() };
+        let keystore = Self { path: path.to_owned(), content };
+        keystore.write()?;
+        Ok(keystore)
+    }
+
+    fn write(&self) -> Result<(), KeystoreError> {
+        let text = serde_json::to_string_pretty(&self.content)
+            .map_err(|error| KeystoreError::NotAWallet { path: self.path.clone(), error })?;
+        replace(&self.path, text.as_bytes())
+            .map_err(|error| KeystoreError::Io { path: self.path.clone(), error })
     }
 
     pub(crate) fn address(&self, key: &OwnKey) -> Result<Address, KeystoreError> {
@@ -202,26 +245,37 @@ impl Keystore {
             .keys()
             .iter()
             .filter(|key| key.change == RECEIVE)
-            .max_by_key(|key| key.index)
-            .ok_or(KeystoreError::Damaged { what: "it has no address" })?;
-        self.address(newest)
+            .max_by_key(|key| key.index);
+        match (newest, self.watched().last()) {
+            (Some(newest), _) => self.address(newest),
+            (None, Some(watched)) => watched,
+            (None, None) => Err(KeystoreError::Damaged { what: "it has no address" }),
+        }
     }
 
     /// Opens the seal, and so proves that nothing in the file was changed.
     pub(crate) fn unlock(self, password: &str) -> Result<Unlocked, KeystoreError> {
+        if self.is_watch_only() {
+            return Err(KeystoreError::WatchOnly);
+        }
         let open = &self.content.open;
         let salt = decode::<SALT_LEN>(&open.salt, "the salt")?;
         let nonce = decode::<NONCE_LEN>(&self.content.nonce, "the nonce")?;
         let sealed = hex::decode(&self.content.sealed)
             .map_err(|_| KeystoreError::Damaged { what: "the sealed secret" })?;
-        let key = derive(password, &salt, open.cost)?;
-        let entropy = XChaCha20Poly1305::new((&*key).into())
-            .decrypt(&XNonce::from(nonce), Payload { msg: &sealed, aad: &associated(open) })
-            .map(Zeroizing::new)
-            .map_err(|_| KeystoreError::WrongPassword)?;
-        let mnemonic = Mnemonic::from_entropy(&entropy)?;
-        let account = ExtendedKey::master(mnemonic.seed("").as_bytes());
-        Ok(Unlocked { keystore: self, key, mnemonic, account })
+        let key = SealKey::derive(password, &salt, open.cost)?;
+        let secret = key.open(nonce, &sealed, &associated(open))?;
+        let secret = Secret::from_bytes(&secret, open.version)?;
+        let root = secret.root();
+        Ok(Unlocked { keystore: self, key, secret, root })
+    }
+}
+
+impl Open {
+    fn new(chain: Chain, cost: Cost) -> Self {
+        let (format, version) = (FORMAT.to_owned(), VERSION);
+        let (keys, watched) = (Vec::new(), Vec::new());
+        Self { format, version, chain, cost, salt: String::new(), keys, watched }
     }
 }
 
@@ -230,44 +284,50 @@ impl Unlocked {
     pub(crate) fn create(
         path: &Path,
         chain: Chain,
-        mnemonic: Mnemonic,
+        secret: Secret,
         password: &str,
         cost: Cost,
     ) -> Result<Self, KeystoreError> {
-        if path.exists() {
-            return Err(KeystoreError::Exists { path: path.to_owned() });
-        }
+        Keystore::check_free(path)?;
         let salt: [u8; SALT_LEN] = rand::random();
-        let key = derive(password, &salt, cost)?;
-        let account = ExtendedKey::master(mnemonic.seed("").as_bytes());
-        let open = Open {
-            format: FORMAT.to_owned(),
-            version: VERSION,
-            chain,
-            cost,
-            salt: hex::encode(salt),
-            keys: Vec::new(),
-        };
+        let key = SealKey::derive(password, &salt, cost)?;
+        let root = secret.root();
+        let mut open = Open::new(chain, cost);
+        open.salt = hex::encode(salt);
         let content = FileContent { open, nonce: String::new(), sealed: String::new() };
         let keystore = Keystore { path: path.to_owned(), content };
-        let mut unlocked = Self { keystore, key, mnemonic, account };
+        let mut unlocked = Self { keystore, key, secret, root };
         unlocked.next_address(RECEIVE)?;
         Ok(unlocked)
+    }
+
+    /// Puts the secret under another password, under a fresh salt; [`Unlocked::save`] writes it.
+    pub(crate) fn change_password(&mut self, password: &str, cost: Cost) -> Result<(), KeystoreError> {
+        let salt: [u8; SALT_LEN] = rand::random();
+        self.key = SealKey::derive(password, &salt, cost)?;
+        let open = &mut self.keystore.content.open;
+        (open.salt, open.cost) = (hex::encode(salt), cost);
+        Ok(())
+    }
+
+    /// The cost of trying a password on this file.
+    pub(crate) const fn cost(&self) -> Cost {
+        self.keystore.content.open.cost
     }
 
     pub(crate) fn keystore(&self) -> &Keystore {
         &self.keystore
     }
 
-    /// The words, to be shown once.
-    pub(crate) fn words(&self) -> Zeroizing<String> {
-        self.mnemonic.words()
+    /// The words, and the passphrase that belongs to them.
+    pub(crate) const fn secret(&self) -> &Secret {
+        &self.secret
     }
 
     /// The key of an address of this wallet.
     pub(crate) fn secret_key(&self, change: u32, index: u32) -> Result<SecretKey, KeystoreError> {
         let path = ExtendedKey::wallet_path(ACCOUNT, change, index);
-        Ok(self.account.derive(&path)?.secret_key())
+        Ok(self.root.derive(&path)?.secret_key())
     }
 
     /// Adds the next address of a row, without writing the file yet.
@@ -276,7 +336,7 @@ impl Unlocked {
         let next = keys.iter().filter(|key| key.change == change).map(|key| key.index + 1).max();
         let index = next.unwrap_or(0);
         let path = ExtendedKey::wallet_path(ACCOUNT, change, index);
-        let public_key = self.account.derive(&path)?.secret_key().public_key();
+        let public_key = self.root.derive(&path)?.secret_key().public_key();
         let key = OwnKey { change, index, public_key: public_key.to_string() };
         keys.push(key.clone());
         self.keystore.address(&key)
@@ -293,20 +353,11 @@ impl Unlocked {
     pub(crate) fn save(&mut self) -> Result<(), KeystoreError> {
         let nonce: [u8; NONCE_LEN] = rand::random();
         let content = &mut self.keystore.content;
-        let entropy = self.mnemonic.entropy();
-        let sealed = XChaCha20Poly1305::new((&*self.key).into())
-            .encrypt(
-                &XNonce::from(nonce),
-                Payload { msg: &entropy, aad: &associated(&content.open) },
-            )
-            .map_err(|_| KeystoreError::Damaged { what: "it can't be sealed" })?;
+        content.open.version = VERSION;
+        let sealed = self.key.seal(nonce, &self.secret.to_bytes(), &associated(&content.open))?;
         content.nonce = hex::encode(nonce);
         content.sealed = hex::encode(sealed);
-        let text = serde_json::to_string_pretty(content).map_err(|error| {
-            KeystoreError::NotAWallet { path: self.keystore.path.clone(), error }
-        })?;
-        replace(&self.keystore.path, text.as_bytes())
-            .map_err(|error| KeystoreError::Io { path: self.keystore.path.clone(), error })
+        self.keystore.write()
     }
 }
 
@@ -316,47 +367,27 @@ fn associated(open: &Open) -> Vec<u8> {
     serde_json::to_vec(open).expect("strings and numbers serialise")
 }
 
-fn derive(
-    password: &str,
-    salt: &[u8],
-    cost: Cost,
-) -> Result<Zeroizing<[u8; KEY_LEN]>, KeystoreError> {
-    let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(KEY_LEN))
-        .map_err(|_| KeystoreError::CostOutOfBounds)?;
-    let mut key = Zeroizing::new([0; KEY_LEN]);
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(password.as_bytes(), salt, &mut *key)
-        .map_err(|_| KeystoreError::CostOutOfBounds)?;
-    Ok(key)
-}
-
 fn decode<const N: usize>(text: &str, what: &'static str) -> Result<[u8; N], KeystoreError> {
     let mut bytes = [0; N];
     hex::decode_to_slice(text, &mut bytes).map_err(|_| KeystoreError::Damaged { what })?;
     Ok(bytes)
 }
 
-/// Writes a file as a whole, for its owner alone: after a crash the old or the new one is there.
-pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
-    let mut file = fs::OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use ashlar_primitives::keys::Mnemonic;
+    use zeroize::Zeroizing;
+
     use super::*;
+
+    fn secret(byte: u8) -> Secret {
+        Secret {
+            mnemonic: Mnemonic::from_entropy(&[byte; 32]).unwrap(),
+            passphrase: Zeroizing::default(),
+        }
+    }
 
     fn chain() -> Chain {
         Chain { name: "test".into(), id: "00".repeat(32), address_prefix: "ash".into() }
@@ -364,9 +395,8 @@ mod tests {
 
     fn wallet(directory: &Path) -> PathBuf {
         let path = directory.join("wallet.json");
-        let mnemonic = Mnemonic::from_entropy(&[0; 32]).unwrap();
         let mut unlocked =
-            Unlocked::create(&path, chain(), mnemonic, "secret", Cost::LIGHT).unwrap();
+            Unlocked::create(&path, chain(), secret(0), "secret", Cost::LIGHT).unwrap();
         unlocked.save().unwrap();
         path
     }
@@ -385,7 +415,7 @@ mod tests {
             unlocked.keystore().receive_address().unwrap().to_string(),
             "ash1qkf30urakm486r0w9vdl4cty34ksyyy7jw09vh6mj2546nk7wj8vsagmf9p"
         );
-        assert!(unlocked.words().ends_with(" art"));
+        assert!(unlocked.secret().mnemonic.words().ends_with(" art"));
     }
 
     #[test]
@@ -429,8 +459,7 @@ mod tests {
     fn a_wallet_is_never_replaced_by_a_new_one() {
         let directory = tempfile::tempdir().unwrap();
         let path = wallet(directory.path());
-        let mnemonic = Mnemonic::from_entropy(&[1; 32]).unwrap();
-        let again = Unlocked::create(&path, chain(), mnemonic, "secret", Cost::LIGHT);
+        let again = Unlocked::create(&path, chain(), secret(1), "secret", Cost::LIGHT);
         assert!(matches!(again, Err(KeystoreError::Exists { .. })));
     }
 
@@ -441,5 +470,79 @@ mod tests {
         let path = wallet(directory.path());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(!fs::read_to_string(&path).unwrap().contains("abandon"));
+    }
+
+    #[test]
+    fn a_password_is_changed_and_a_passphrase_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("wallet.json");
+        let mut hidden = secret(0);
+        hidden.passphrase = Zeroizing::new("TREZOR ü".to_owned());
+        let mut unlocked = Unlocked::create(&path, chain(), hidden, "old", Cost::LIGHT).unwrap();
+        let address = unlocked.keystore().receive_address().unwrap();
+        assert!(!address.to_string().contains("qkf30urakm486r0w9vdl4cty34ksyyy7jw09vh6mj2546nk"));
+        unlocked.save().unwrap();
+        unlocked.change_password("new", Cost::LIGHT).unwrap();
+        unlocked.save().unwrap();
+        let opened = Keystore::read(&path).unwrap().unlock("old");
+        assert!(matches!(opened, Err(KeystoreError::WrongPassword)));
+        let mut opened = Keystore::read(&path).unwrap().unlock("new").unwrap();
+        assert_eq!(*opened.secret().passphrase, "TREZOR ü");
+        assert_eq!(opened.keystore().receive_address().unwrap(), address);
+        // The same key again, so the same words and passphrase gave it.
+        opened.keep(RECEIVE, 0);
+        assert_eq!(opened.next_address(RECEIVE).unwrap(), address);
+    }
+
+    /// Version 1 sealed the entropy by itself.
+    #[test]
+    fn a_file_of_version_1_opens_and_is_written_as_version_2() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = wallet(directory.path());
+        let mut keystore = Keystore::read(&path).unwrap();
+        let open = &mut keystore.content.open;
+        open.version = 1;
+        let salt = decode::<SALT_LEN>(&open.salt, "the salt").unwrap();
+        let nonce = decode::<NONCE_LEN>(&keystore.content.nonce, "the nonce").unwrap();
+        let key = SealKey::derive("secret", &salt, open.cost).unwrap();
+        let sealed = key.seal(nonce, &[0; 32], &associated(&keystore.content.open)).unwrap();
+        keystore.content.sealed = hex::encode(sealed);
+        keystore.write().unwrap();
+        let mut old = Keystore::read(&path).unwrap().unlock("secret").unwrap();
+        assert!(old.secret().mnemonic.words().ends_with(" art"));
+        old.save().unwrap();
+        let new = Keystore::read(&path).unwrap();
+        assert_eq!(new.content.open.version, 2);
+        assert!(new.unlock("secret").unwrap().secret().passphrase.is_empty());
+    }
+
+    #[test]
+    fn a_wallet_that_watches_has_addresses_and_no_keys() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("watch.json");
+        let address = Keystore::read(&wallet(directory.path())).unwrap().receive_address().unwrap();
+        Keystore::watch(&path, chain(), std::slice::from_ref(&address)).unwrap();
+        let watched = Keystore::read(&path).unwrap();
+        assert_eq!(watched.addresses().unwrap(), [address]);
+        assert!(watched.is_watch_only() && watched.keys().is_empty());
+        assert!(matches!(watched.unlock(""), Err(KeystoreError::WatchOnly)));
+    }
+
+    #[test]
+    fn torn_and_foreign_files_are_refused_without_a_panic() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = wallet(directory.path());
+        let text = fs::read(&path).unwrap();
+        for len in (0..text.len() - 1).step_by(7) {
+            fs::write(&path, &text[..len]).unwrap();
+            assert!(Keystore::read(&path).is_err(), "{len} bytes of it");
+        }
+        for place in 0..text.len() {
+            let mut flipped = text.clone();
+            flipped[place] ^= 1;
+            fs::write(&path, flipped).unwrap();
+            // What still reads is found out when it is unlocked, which costs too much here.
+            drop(Keystore::read(&path));
+        }
     }
 }
