@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ashlar_primitives::{Amount, Decode, OutPoint, Transaction};
+use ashlar_primitives::{Decode, OutPoint, Transaction};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -151,11 +151,6 @@ impl Payment {
     /// Whether its coins are kept for it: unless it was refused, or can never be.
     pub(crate) const fn keeps_its_coins(&self) -> bool {
         !matches!(self.stage, Stage::Refused | Stage::Dead)
-    }
-
-    /// Whether a node need not be asked about it any more.
-    pub(crate) const fn is_over(&self) -> bool {
-        matches!(self.stage, Stage::Settled | Stage::Dead)
     }
 
     /// Grains for 1,000 bytes, rounded down.
@@ -301,7 +296,8 @@ impl Journal {
     pub(crate) fn child(&self, payment: &Payment) -> Option<&Payment> {
         let change = payment.change.as_ref()?;
         self.payments().iter().find(|other| {
-            let spends = |coin: &JournalCoin| (&coin.txid, coin.vout) == (&change.txid, change.vout);
+            let spends =
+                |coin: &JournalCoin| (&coin.txid, coin.vout) == (&change.txid, change.vout);
             other.keeps_its_coins() && other.spends.iter().any(spends)
         })
     }
@@ -370,14 +366,9 @@ pub(crate) fn show_outpoint(outpoint: &OutPoint) -> String {
     format!("{}:{}", outpoint.txid, outpoint.index)
 }
 
-/// Grains as an amount, for showing.
-pub(crate) const fn grains(value: u64) -> Amount {
-    Amount::from_grains(value)
-}
-
 #[cfg(test)]
 mod tests {
-    use ashlar_primitives::{Encode, Lock, Output, PublicKey, Txid};
+    use ashlar_primitives::{Amount, Encode, Lock, Output, PublicKey, Txid};
 
     use super::*;
 
@@ -426,7 +417,7 @@ mod tests {
         journal.add(second.clone()).unwrap();
         drop(journal);
         let mut journal = Journal::lock(&wallet).unwrap();
-        assert_eq!(journal.payments(), [first.clone(), second.clone()]);
+        assert_eq!(journal.payments(), [first.clone(), second]);
         let coin = |number| OutPoint { txid: Txid([number; 32]), index: 0 };
         assert_eq!(journal.reserved(), BTreeSet::from([coin(1), coin(2)]));
         assert!(journal.set_stage(&first.txid, Stage::Refused));

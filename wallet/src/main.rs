@@ -43,6 +43,6 @@ fn main() -> ExitCode {
 /// does not know how, it goes on without.
 fn keep_memory_private() {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-    drop(set_dumpable_behavior(DumpableBehavior::NotDumpable));
-    drop(setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }));
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).ok();
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).ok();
 }

@@ -228,10 +228,9 @@ impl Node {
             Ok(_) => Ok(Submitted::Taken),
             Err(error) => match error.code() {
                 Some("tx-already-known" | "tx-already-confirmed") => Ok(Submitted::Taken),
-                Some(code) if code.starts_with("tx-") => Ok(Submitted::Refused {
-                    for_now: FOR_NOW.contains(&code),
-                    reason: error.to_string(),
-                }),
+                Some(code) if code.starts_with("tx-") => {
+                    Ok(Submitted::Refused { reason: error.to_string() })
+                }
                 _ => Err(error.into()),
             },
         }
@@ -267,16 +266,10 @@ pub(crate) enum Submitted {
     Taken,
     /// A rule or the node's policy is against it.
     Refused {
-        /// Whether another tip may change that (PROTOCOL.md §8).
-        for_now: bool,
         /// In the node's words.
         reason: String,
     },
 }
-
-/// Refusals that depend on the tip.
-const FOR_NOW: &[&str] =
-    &["tx-not-yet-valid", "tx-missing-input", "tx-immature-coinbase", "tx-mempool-full"];
 
 impl HeldCoin {
     fn new(keystore: &Keystore, lock: Lock, coin: AddressUtxo) -> Result<Self, NodeError> {

@@ -93,9 +93,9 @@ pub(crate) enum Coins {
 impl Order {
     /// Rounded up: never below the rate.
     fn fee(&self, size_bytes: u64) -> Amount {
-        let fee = rate_fee(size_bytes, self.feerate_per_kb);
+        let fee = fee_for(size_bytes, self.feerate_per_kb);
         let replaced = self.replaced_fee.map_or(Amount::ZERO, |replaced| {
-            let own = rate_fee(size_bytes, RELAY_RATE_PER_KB);
+            let own = fee_for(size_bytes, RELAY_RATE_PER_KB);
             replaced.checked_add(own).unwrap_or(Amount::MAX_MONEY)
         });
         fee.max(replaced)
@@ -108,7 +108,11 @@ impl Order {
 }
 
 /// Chooses coins, and what comes back.
-pub(crate) fn plan(order: &Order, coins: Coins, random: &mut impl Rng) -> Result<Plan, PaymentError> {
+pub(crate) fn plan(
+    order: &Order,
+    coins: Coins,
+    random: &mut impl Rng,
+) -> Result<Plan, PaymentError> {
     if order.memo.len() > 256 {
         return Err(PaymentError::MemoTooLong);
     }
@@ -128,13 +132,17 @@ pub(crate) fn plan(order: &Order, coins: Coins, random: &mut impl Rng) -> Result
         }
         Coins::Sweep(coins) => sweep(order, coins),
     }?;
-    let share = Amount::from_grains(plan.amount.grains() / HIGH_FEE_SHARE);
-    let rate = plan.fee.grains() / plan.size_bytes;
-    if !order.allow_high_fee && ((plan.fee > share && plan.fee > HIGH_FEE) || rate > HIGH_FEE_RATE)
-    {
+    if !order.allow_high_fee && is_high_fee(plan.fee, plan.amount, plan.size_bytes) {
         return Err(PaymentError::HighFee { fee: plan.fee });
     }
     Ok(plan)
+}
+
+/// Whether a fee looks like a mistake: by its share of what is paid, or by its rate.
+pub(crate) fn is_high_fee(fee: Amount, paid: Amount, size_bytes: u64) -> bool {
+    let share = Amount::from_grains(paid.grains() / HIGH_FEE_SHARE);
+    let rate = fee.grains() / size_bytes.max(1);
+    (fee > share && fee > HIGH_FEE) || rate > HIGH_FEE_RATE
 }
 
 fn choose(
@@ -157,7 +165,11 @@ fn choose(
     let needed = amount.checked_add(fee).ok_or(PaymentError::OutOfRange)?;
     // Where all coins together pay, it is their number that is too much; coins that cost more
     // than they hold do not help.
-    if spendable >= needed { Err(PaymentError::TooManyCoins) } else { Err(PaymentError::NotEnough { spendable, needed }) }
+    if spendable >= needed {
+        Err(PaymentError::TooManyCoins)
+    } else {
+        Err(PaymentError::NotEnough { spendable, needed })
+    }
 }
 
 /// Adds change where it is worth more than it costs to make and to spend; else it is fee.
@@ -173,7 +185,7 @@ fn finish(order: &Order, coins: Vec<OwnCoin>) -> Result<Plan, PaymentError> {
     }
     let rest = total.checked_sub(amount).ok_or(PaymentError::OutOfRange)?;
     let fee_with_change = order.fee(size_bytes + OUTPUT_BYTES);
-    let dust = rate_fee(INPUT_BYTES + WITNESS_BYTES, order.feerate_per_kb);
+    let dust = fee_for(INPUT_BYTES + WITNESS_BYTES, order.feerate_per_kb);
     match rest.checked_sub(fee_with_change).filter(|change| *change > dust) {
         Some(change) => {
             let (transaction, size_bytes) = draft(order, &coins, Some(change));
@@ -198,7 +210,7 @@ fn finish(order: &Order, coins: Vec<OwnCoin>) -> Result<Plan, PaymentError> {
 fn sweep(order: &Order, mut coins: Vec<OwnCoin>) -> Result<Plan, PaymentError> {
     coins.sort_by_key(|coin| (std::cmp::Reverse(coin.output.value), coin.outpoint));
     // The second coin of an owner costs an input alone.
-    let least = rate_fee(INPUT_BYTES, order.feerate_per_kb);
+    let least = fee_for(INPUT_BYTES, order.feerate_per_kb);
     coins.retain(|coin| coin.output.value > least);
     while draft(order, &coins, None).1 > MAX_BYTES {
         coins.pop();
@@ -236,7 +248,7 @@ fn draft(order: &Order, coins: &[OwnCoin], change: Option<Amount>) -> (Transacti
 }
 
 /// Rounded up.
-pub(crate) fn rate_fee(size_bytes: u64, feerate_per_kb: u64) -> Amount {
+pub(crate) fn fee_for(size_bytes: u64, feerate_per_kb: u64) -> Amount {
     Amount::from_grains(size_bytes.saturating_mul(feerate_per_kb).div_ceil(1000))
 }
 

@@ -118,7 +118,9 @@ pub(crate) fn select(
     // A coin that costs more than it is worth only helps others.
     let mut worth: Vec<&OwnCoin> =
         coins.iter().filter(|coin| coin.output.value.grains() > own_cost).collect();
-    worth.sort_by_key(|coin| (std::cmp::Reverse(coin.output.value), coin.output.lock, coin.outpoint));
+    worth.sort_by_key(|coin| {
+        (std::cmp::Reverse(coin.output.value), coin.output.lock, coin.outpoint)
+    });
     let draws = [
         branch_and_bound(&worth, target),
         random_draw(&worth, target, random),
@@ -256,7 +258,9 @@ mod tests {
         let mut random = StdRng::seed_from_u64(7);
         for round in 0..300 {
             let coins: Vec<OwnCoin> = (0..random.random_range(1..60))
-                .map(|number| coin(number, 1 << random.random_range(5..30), random.random_range(0..8)))
+                .map(|number| {
+                    coin(number, 1 << random.random_range(5..30), random.random_range(0..8))
+                })
                 .collect();
             let mut target =
                 target(random.random_range(1..200_000_000), random.random_range(0..20_000));
@@ -280,7 +284,8 @@ mod tests {
                 // Nothing was missed: all coins together do not pay, or are too large.
                 None => assert!(
                     everything.sum < target.needed(&everything)
-                        || target.base_bytes + OUTPUT_BYTES + everything.bytes() > target.most_bytes,
+                        || target.base_bytes + OUTPUT_BYTES + everything.bytes()
+                            > target.most_bytes,
                     "round {round}"
                 ),
             }

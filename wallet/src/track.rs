@@ -18,12 +18,7 @@ const SETTLED_CONFIRMATIONS: u32 = 100;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// In a block.
-    Confirmed {
-        confirmations: u32,
-        height: u32,
-        blockhash: String,
-        time: u32,
-    },
+    Confirmed { confirmations: u32, height: u32, blockhash: String, time: u32 },
     /// In a block so deep that the node was not asked.
     Settled,
     /// The node has it, no block yet.
@@ -104,7 +99,10 @@ async fn absent_fate(
     known: &Fates,
 ) -> Result<Fate, Failure> {
     let taken = |other: &&Payment| {
-        matches!(known.get(&other.txid), Some(Fate::Confirmed { .. } | Fate::Settled | Fate::Waiting))
+        matches!(
+            known.get(&other.txid),
+            Some(Fate::Confirmed { .. } | Fate::Settled | Fate::Waiting)
+        )
     };
     if let Some(rival) = journal.rivals(payment).find(taken) {
         return Ok(Fate::Replaced { by: rival.txid.clone() });
@@ -118,7 +116,9 @@ async fn absent_fate(
             if journal.payment(&coin.txid.to_string()).is_some() {
                 match known.get(&coin.txid.to_string()) {
                     Some(Fate::Waiting) | None => continue,
-                    Some(Fate::Replaced { by }) => return Ok(Fate::Conflicted { by: Some(by.clone()) }),
+                    Some(Fate::Replaced { by }) => {
+                        return Ok(Fate::Conflicted { by: Some(by.clone()) });
+                    }
                     Some(_) => {}
                 }
             }
@@ -184,7 +184,7 @@ pub(crate) async fn resend(
                 fates.insert(payment.txid.clone(), Fate::Waiting);
                 None
             }
-            Submitted::Refused { reason, .. } => Some(reason),
+            Submitted::Refused { reason } => Some(reason),
         };
         resent.push(Resent { txid: payment.txid, refused });
     }

@@ -34,7 +34,9 @@ pub(crate) enum UriError {
     Text { field: String },
     #[error("the request names {field:?} twice")]
     Twice { field: String },
-    #[error("the request demands {field:?}, which this wallet does not know: do not pay it with this wallet")]
+    #[error(
+        "the request demands {field:?}, which this wallet does not know: do not pay it with this wallet"
+    )]
     Required { field: String },
 }
 
@@ -52,10 +54,13 @@ impl Request {
         };
         let address = Address::parse(address, prefix)?;
         let mut request = Self { address, amount: None, label: None, message: None };
-        for (field, value) in
-            query.split('&').filter(|part| !part.is_empty()).map(|part| part.split_once('=').unwrap_or((part, "")))
+        for (field, value) in query
+            .split('&')
+            .filter(|part| !part.is_empty())
+            .map(|part| part.split_once('=').unwrap_or((part, "")))
         {
-            let value = unescape(value).ok_or_else(|| UriError::Text { field: field.to_owned() })?;
+            let value =
+                unescape(value).ok_or_else(|| UriError::Text { field: field.to_owned() })?;
             let news = match field {
                 "amount" => request.amount.replace(amount::parse(&value)?).is_none(),
                 "label" => request.label.replace(value).is_none(),
@@ -137,7 +142,11 @@ mod tests {
     #[test]
     fn what_was_asked_is_what_is_read() {
         let text = request().to_string();
-        assert!(text.ends_with("?amount=1.5&label=Bob%20%26%20S%C3%B6hne&message=50%20%25%20of%20tea%3F"));
+        assert!(
+            text.ends_with(
+                "?amount=1.5&label=Bob%20%26%20S%C3%B6hne&message=50%20%25%20of%20tea%3F"
+            )
+        );
         assert_eq!(Request::parse(&text, "ash"), Ok(request()));
         let bare = Request { amount: None, label: None, message: None, ..request() };
         assert_eq!(Request::parse(&bare.to_string(), "ash"), Ok(bare.clone()));

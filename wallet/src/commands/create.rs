@@ -78,8 +78,7 @@ pub(super) async fn create(context: &Context<'_>, new: &NewArguments) -> Result<
     let mnemonic = Mnemonic::from_entropy(&entropy[..length])?;
     let has_passphrase = !passphrase.is_empty();
     let secret = Secret { mnemonic, passphrase };
-    let mut wallet =
-        Unlocked::create(&context.wallet, chain, secret, &password, cost(&new.cost))?;
+    let mut wallet = Unlocked::create(&context.wallet, chain, secret, &password, cost(&new.cost))?;
     wallet.save()?;
     let address = wallet.keystore().receive_address()?.to_string();
     let words = wallet.secret().mnemonic.words();
@@ -123,8 +122,7 @@ pub(super) async fn restore(context: &Context<'_>, old: &RestoreArguments) -> Re
     let passphrase = password::passphrase(&old.passphrase)?;
     let password = password::new(&context.arguments.password, &old.cost)?;
     let secret = Secret { mnemonic, passphrase };
-    let mut wallet =
-        Unlocked::create(&context.wallet, chain, secret, &password, cost(&old.cost))?;
+    let mut wallet = Unlocked::create(&context.wallet, chain, secret, &password, cost(&old.cost))?;
     if context.has_node() {
         let node = context.node()?;
         node.check_chain(wallet.keystore().chain()).await?;
@@ -299,19 +297,17 @@ pub(super) fn change_password(
     wallet.save()?;
     context.tell(
         &json!({ "wallet": context.wallet, "changed": true }),
-        &[
-            "The password is changed. Backups made before still open with the old one.".to_owned(),
-        ],
+        &["The password is changed. Backups made before still open with the old one.".to_owned()],
     );
     Ok(())
 }
 
 pub(super) fn show_mnemonic(context: &Context<'_>, yes: bool) -> Result<(), Failure> {
     if !yes {
-        context.confirm(
+        super::ask(
             "show the words",
             &["Whoever sees the words has the money, for ever.".to_owned()],
-            "Is nobody looking? [y/N] ",
+            "Is nobody looking?",
         )?;
     }
     let wallet = context.unlock()?;

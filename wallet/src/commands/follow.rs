@@ -96,7 +96,11 @@ pub(super) async fn list(context: &Context<'_>) -> Result<(), Failure> {
             let fate = fates.get(&payment.txid).map_or("unknown", Fate::word);
             let amount = show(Amount::from_grains(payment.amount()));
             let what = purpose(payment);
-            format!("{}  {fate:<10}  {what:<7}  {amount:>22}  {}", date::show(payment.time), payment.txid)
+            format!(
+                "{}  {fate:<10}  {what:<7}  {amount:>22}  {}",
+                date::show(payment.time),
+                payment.txid
+            )
         })
         .collect();
     if lines.is_empty() {
@@ -135,7 +139,8 @@ pub(super) async fn show_payment(context: &Context<'_>, txid: &str) -> Result<()
         let value = show(Amount::from_grains(change.value));
         lines.push(format!("change   {value} to {}", change.address));
     }
-    for (what, value) in [("replaces", payment.replaces.as_deref()), ("id", payment.id.as_deref())] {
+    for (what, value) in [("replaces", payment.replaces.as_deref()), ("id", payment.id.as_deref())]
+    {
         lines.extend(value.map(|value| format!("{what:<8} {value}")));
     }
     for rival in journal.rivals(payment) {
@@ -331,7 +336,8 @@ pub(super) async fn history(context: &Context<'_>, csv: bool) -> Result<(), Fail
     let own = |txid: &str| journal.payment(txid);
     let words = |txid: &str| {
         own(txid).map_or_else(String::new, |payment| {
-            let names = payment.recipients.iter().filter_map(|to| journal.labels().get(&to.address));
+            let names =
+                payment.recipients.iter().filter_map(|to| journal.labels().get(&to.address));
             let mut words: Vec<&str> = names.map(String::as_str).collect();
             words.extend(Some(payment.note.as_str()).filter(|note| !note.is_empty()));
             words.join(", ")

@@ -85,8 +85,10 @@ fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
 }
 
 fn manual(directory: &Path) -> Result<(), Failure> {
-    clap_mangen::generate_to(Arguments::command(), directory).map_err(|error| {
-        Failure::Unwritable { what: "the manual", path: directory.to_owned(), error }
+    clap_mangen::generate_to(Arguments::command(), directory).map_err(|error| Failure::Unwritable {
+        what: "the manual",
+        path: directory.to_owned(),
+        error,
     })
 }
 
@@ -115,31 +117,6 @@ impl Context<'_> {
         Ok(keystore.unlock(&password)?)
     }
 
-    /// Shows what will happen and waits for a yes. Never asks where no terminal is.
-    pub(crate) fn confirm(
-        &self,
-        what: &'static str,
-        lines: &[String],
-        question: &str,
-    ) -> Result<(), Failure> {
-        let input = io::stdin();
-        if !input.is_terminal() {
-            return Err(Failure::NobodyToAsk { what });
-        }
-        // What a script reads from standard output stays clean.
-        for line in lines {
-            eprintln!("{line}");
-        }
-        eprint!("{question}");
-        io::stderr().flush()?;
-        let mut answer = String::new();
-        io::Read::take(input.lock(), MAX_ANSWER_BYTES).read_line(&mut answer)?;
-        match answer.trim() {
-            "y" | "Y" | "yes" => Ok(()),
-            _ => Err(Failure::SaidNo),
-        }
-    }
-
     pub(crate) fn node(&self) -> Result<Node, Failure> {
         Ok(Node::find(&self.arguments.node)?)
     }
@@ -147,5 +124,25 @@ impl Context<'_> {
     /// Whether the user named a node.
     pub(crate) const fn has_node(&self) -> bool {
         self.arguments.node.datadir.is_some() || self.arguments.node.rpc.is_some()
+    }
+}
+
+/// Shows what will happen and waits for a yes; `what` is said where there is nobody to ask.
+fn ask(what: &'static str, lines: &[String], question: &str) -> Result<(), Failure> {
+    let input = io::stdin();
+    if !input.is_terminal() {
+        return Err(Failure::NobodyToAsk { what });
+    }
+    // What a script reads from standard output stays clean.
+    for line in lines {
+        eprintln!("{line}");
+    }
+    eprint!("{question} [y/N] ");
+    io::stderr().flush()?;
+    let mut answer = String::new();
+    io::Read::take(input.lock(), MAX_ANSWER_BYTES).read_line(&mut answer)?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Failure::SaidNo),
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     journal::{self, Journal, JournalCoin, Payment, Purpose, Recipient, Stage},
     keystore::{CHANGE, Keystore, Unlocked},
     node::{Node, Submitted},
-    payment::{self, Coins, Order, OwnCoin, Plan, rate_fee},
+    payment::{self, Coins, Order, OwnCoin, Plan, fee_for},
     select::{INPUT_BYTES, LONG_TERM_RATE_PER_KB, WITNESS_BYTES},
     track::{self, Fate, Fates},
     uri::Request,
@@ -96,7 +96,7 @@ impl Desk {
                 self.journal.save()?;
                 Ok(payment)
             }
-            Ok(Submitted::Refused { reason, .. }) => {
+            Ok(Submitted::Refused { reason }) => {
                 self.journal.set_stage(&payment.txid, Stage::Refused);
                 self.journal.save()?;
                 Err(Failure::Rejected { reason })
@@ -204,8 +204,8 @@ fn recipients(order: &SendArguments, prefix: &str) -> Result<Vec<(Address, Amoun
 fn named_coins(desk: &Desk, names: &[String], free: &[OwnCoin]) -> Result<Vec<OwnCoin>, Failure> {
     let mut named = Vec::new();
     for text in names {
-        let coin = journal::parse_outpoint(text)
-            .ok_or_else(|| Failure::NoCoin { text: text.clone() })?;
+        let coin =
+            journal::parse_outpoint(text).ok_or_else(|| Failure::NoCoin { text: text.clone() })?;
         let own = free
             .iter()
             .chain(&desk.coins)
@@ -292,7 +292,7 @@ pub(super) async fn send(context: &Context<'_>, order: &SendArguments) -> Result
         return Ok(());
     }
     if !order.yes {
-        context.confirm("pay", &plan_lines(&plan, &asked), "Send it? [y/N] ")?;
+        super::ask("pay", &plan_lines(&plan, &asked), "Send it?")?;
     }
     let purposes = Purposes {
         purpose: Purpose::Payment,
@@ -322,7 +322,7 @@ fn consolidation_hint(coins: &[OwnCoin], plan: &Plan, feerate_per_kb: u64) -> Op
         return None;
     }
     let count = u64::try_from(most).unwrap_or(u64::MAX);
-    let fee = rate_fee(count.saturating_mul(INPUT_BYTES) + WITNESS_BYTES, feerate_per_kb);
+    let fee = fee_for(count.saturating_mul(INPUT_BYTES) + WITNESS_BYTES, feerate_per_kb);
     Some(format!(
         "{most} coins lie at one address, and fees are low: one signature brings them together \
          for about {fee} grains (`send --max` to an address of your own)."
@@ -386,7 +386,12 @@ fn tell_sent(context: &Context<'_>, payment: &Payment, before: bool) {
             "sent_before": before,
         }),
         &[
-            format!("{word} {} to {to}, fee {} grains ({}).", show(amount), fee, share(fee, amount)),
+            format!(
+                "{word} {} to {to}, fee {} grains ({}).",
+                show(amount),
+                fee,
+                share(fee, amount)
+            ),
             format!("  {}", payment.txid),
         ],
     );
@@ -490,7 +495,7 @@ async fn replace(
     if !arguments.yes {
         let mut lines = vec![format!("In place of {} (fee {} grains):", old.txid, old.fee)];
         lines.extend(plan_lines(&plan, &recipients));
-        context.confirm("replace the payment", &lines, "Send it? [y/N] ")?;
+        super::ask("replace the payment", &lines, "Send it?")?;
     }
     let purposes = Purposes {
         purpose: if to_oneself { Purpose::Cancel } else { Purpose::Bump },

@@ -106,7 +106,8 @@ pub(super) async fn balance(context: &Context<'_>) -> Result<(), Failure> {
     let info = node.check_chain(keystore.chain()).await?;
     let holdings = node.holdings(&keystore).await?;
     let journal = Journal::read(&context.wallet)?;
-    let frozen = |coin: &HeldCoin| journal.frozen().contains(&journal::show_outpoint(&coin.outpoint));
+    let frozen =
+        |coin: &HeldCoin| journal.frozen().contains(&journal::show_outpoint(&coin.outpoint));
     // Coins of a payment that was signed and did not reach the node are promised all the same.
     let promised = journal.reserved();
     let leaves = |coin: &HeldCoin| {

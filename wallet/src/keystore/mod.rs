@@ -20,8 +20,8 @@ use ashlar_primitives::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use self::seal::{NONCE_LEN, SALT_LEN, SealKey};
 pub(crate) use self::seal::{Cost, Secret};
+use self::seal::{NONCE_LEN, SALT_LEN, SealKey};
 use crate::files::replace;
 
 const FORMAT: &str = "ashlar-wallet";
@@ -241,11 +241,8 @@ impl Keystore {
 
     /// The newest address for receiving.
     pub(crate) fn receive_address(&self) -> Result<Address, KeystoreError> {
-        let newest = self
-            .keys()
-            .iter()
-            .filter(|key| key.change == RECEIVE)
-            .max_by_key(|key| key.index);
+        let newest =
+            self.keys().iter().filter(|key| key.change == RECEIVE).max_by_key(|key| key.index);
         match (newest, self.watched().last()) {
             (Some(newest), _) => self.address(newest),
             (None, Some(watched)) => watched,
@@ -302,7 +299,11 @@ impl Unlocked {
     }
 
     /// Puts the secret under another password, under a fresh salt; [`Unlocked::save`] writes it.
-    pub(crate) fn change_password(&mut self, password: &str, cost: Cost) -> Result<(), KeystoreError> {
+    pub(crate) fn change_password(
+        &mut self,
+        password: &str,
+        cost: Cost,
+    ) -> Result<(), KeystoreError> {
         let salt: [u8; SALT_LEN] = rand::random();
         self.key = SealKey::derive(password, &salt, cost)?;
         let open = &mut self.keystore.content.open;
