@@ -4,6 +4,7 @@
 //! never handed out, it is an error to read it. What no checksum sees is not modelled.
 
 use std::{
+    collections::BTreeSet,
     ops::{ControlFlow, RangeBounds as _},
     path::Path,
     sync::{
@@ -27,6 +28,8 @@ use crate::random::Random;
 
 /// Entries from which one is chosen to be damaged.
 const DAMAGEABLE: usize = 4_096;
+/// Neighbours that share a checksum.
+const SHARE_A_CHECKSUM: usize = 32;
 /// A reindex begins again so often at most: it goes on each time, or the bodies are torn.
 const MAX_REINDEX_ROUNDS: usize = 8;
 
@@ -37,11 +40,11 @@ pub enum DiskFault {
     Unreadable,
     /// Nothing can be written: there is no room.
     Full,
-    /// A bit flipped in some value.
+    /// A bit flipped in a file: none of the entries that share its checksum can be read.
     Damaged {
         /// Of this family.
         family: Family,
-        /// Which of its entries, counted round.
+        /// The first of them, counted round.
         place: usize,
     },
 }
@@ -68,7 +71,7 @@ struct Trouble {
 struct Details {
     unreadable: bool,
     full: bool,
-    damaged: Option<(Family, Vec<u8>)>,
+    damaged: BTreeSet<(Family, Vec<u8>)>,
 }
 
 impl Trouble {
@@ -90,11 +93,13 @@ impl Trouble {
         if details.unreadable {
             return Err(io("reading", "the device does not answer"));
         }
-        match &details.damaged {
-            Some((of, key)) if *of == family && touches(key) => {
-                Err(StoreError::Corrupt { what: format!("checksum mismatch in {}", family.name()) })
+        let mut damaged = details.damaged.iter();
+        match damaged.any(|(of, key)| *of == family && touches(key)) {
+            true => {
+                let what = format!("checksum mismatch in {}", family.name());
+                Err(StoreError::Corrupt { what })
             }
-            _ => Ok(()),
+            false => Ok(()),
         }
     }
 
@@ -108,8 +113,7 @@ impl Trouble {
     /// What is written anew is whole again.
     fn heal(&self, is_gone: impl Fn(Family, &[u8]) -> bool) {
         if self.is_any.load(Relaxed) {
-            let mut details = self.details();
-            details.damaged = details.damaged.take().filter(|(family, key)| !is_gone(*family, key));
+            self.details().damaged.retain(|(family, key)| !is_gone(*family, key));
         }
     }
 }
@@ -145,16 +149,20 @@ impl Disk {
                 let all = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
                 let entries = self.store.scan(family, all, DAMAGEABLE, Direction::Forward)?;
                 let place = place.checked_rem(entries.len());
-                let entry = place.and_then(|place| entries.into_iter().nth(place));
-                details.damaged = entry.map(|(key, _)| (family, key));
+                let hit = entries.into_iter().skip(place.unwrap_or(0)).take(SHARE_A_CHECKSUM);
+                details.damaged = hit.map(|(key, _)| (family, key)).collect();
             }
         }
         self.trouble.set(details);
         Ok(())
     }
 
-    /// The operator has given it room, or another cable; damage that nobody met is found by his
-    /// backup's comparison, and made good.
+    /// Whether there is damage that nobody has met, or that nothing was done about.
+    pub fn is_damaged(&self) -> bool {
+        !self.trouble.details().damaged.is_empty()
+    }
+
+    /// It has room again, or another cable.
     pub fn recovers(&self) {
         self.trouble.set(Details::default());
     }
@@ -328,7 +336,7 @@ impl Store for Disk {
 mod tests {
     use super::*;
 
-    const KEYS: u8 = 5;
+    const KEYS: u8 = 4;
 
     fn disk() -> Disk {
         let disk = Disk::default();
@@ -367,8 +375,10 @@ mod tests {
     #[test]
     fn damage_is_met_by_whoever_reads_it_and_by_nobody_else() {
         let disk = disk();
+        // The last of them, which shares its checksum with nobody.
         let fault = DiskFault::Damaged { family: Family::Coins, place: 3 + usize::from(KEYS) };
         disk.fails(fault).unwrap();
+        assert!(disk.is_damaged());
         let error = disk.get(Family::Coins, &[3]).unwrap_err();
         assert!(fault.explains(&error) && !DiskFault::Full.explains(&error), "{error}");
         assert!(disk.get_many(Family::Coins, &[vec![2], vec![3]]).is_err());
@@ -381,5 +391,6 @@ mod tests {
         assert!(page(&disk, 2, Direction::Backward).is_err());
         put(&disk, 3).unwrap();
         assert_eq!(disk.get(Family::Coins, &[3]).unwrap(), Some(vec![3]));
+        assert!(!disk.is_damaged());
     }
 }

@@ -17,7 +17,7 @@
 //! sees to it that they could), [`node`] (one
 //! engine and the promises open around it), [`disk`] (what it keeps), [`people`] and [`purse`] (miners and wallets), [`villain`] and
 //! [`craft`] (who does not keep the rules, and what he makes), [`invariants`],
-//! [`trace`], [`report`], and [`swarm`] (many worlds).
+//! [`trace`], [`report`], [`scripts`] (one world for each kind of trouble), and [`swarm`] (many worlds).
 
 pub mod craft;
 pub mod disk;
@@ -34,6 +34,7 @@ pub mod random;
 pub mod readable;
 pub mod report;
 pub mod scenario;
+pub mod scripts;
 pub mod swarm;
 pub mod trace;
 pub mod villain;

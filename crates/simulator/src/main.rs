@@ -4,6 +4,7 @@ use std::{ops::Range, process::ExitCode, time::Instant};
 
 use ashlar_simulator::{
     Class, Scenario,
+    scripts::{SCRIPTS, Script},
     swarm::{Ending, Plan, run},
 };
 use clap::{Parser, Subcommand};
@@ -40,6 +41,17 @@ enum Command {
         minutes: Option<u64>,
         /// Prints every event.
         #[arg(long)]
+        trace: bool,
+    },
+    /// Runs a scripted world and says whether what must come of it did; without a name, lists them.
+    Scenario {
+        /// Which.
+        name: Option<String>,
+        /// Shows what happens in it, with a diagram of the forks, and runs nothing.
+        #[arg(long, requires = "name")]
+        explain: bool,
+        /// Prints every event.
+        #[arg(long, requires = "name")]
         trace: bool,
     },
     /// Runs the worlds of many seeds, one line each, up to the first that fails; totals at the end.
@@ -148,6 +160,34 @@ fn swarm(plan: &Plan, part: Option<u32>) -> ExitCode {
     }
 }
 
+/// One scripted world, or the list of them.
+fn scenario(name: Option<&str>, explain: bool, trace: bool) -> ExitCode {
+    let Some(name) = name else {
+        for script in &SCRIPTS {
+            println!("{:<28}{}", script.name, script.summary());
+        }
+        return ExitCode::SUCCESS;
+    };
+    let Some(script) = Script::named(name) else {
+        eprintln!("there is no scenario {name}; `ashlar-sim scenario` lists them");
+        return ExitCode::FAILURE;
+    };
+    if explain {
+        print!("{}", script.explanation);
+        return ExitCode::SUCCESS;
+    }
+    let ending = run((script.scenario)(), trace);
+    let Ending::Kept(report) = ending else { return conclude(ending) };
+    print!("{report}");
+    match script.judge(&report) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(missing) => {
+            println!("{name}: {missing}");
+            ExitCode::from(EXIT_SAFETY)
+        }
+    }
+}
+
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { seed, nodes, minutes, trace } => {
@@ -159,6 +199,7 @@ fn main() -> ExitCode {
             }
             conclude(ending)
         }
+        Command::Scenario { name, explain, trace } => scenario(name.as_deref(), explain, trace),
         #[cfg(feature = "canaries")]
         Command::Canaries { seeds, minutes, threads } => canaries(&seeds, minutes, threads),
         Command::Swarm { seeds, nodes, minutes, threads, twice, coverage } => {

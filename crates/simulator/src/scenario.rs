@@ -161,9 +161,8 @@ impl Scenario {
             Some(minutes) => Duration::from_secs(60 * minutes.max(MIN_MINUTES)),
             None => chain.block_interval * DEFAULT_BLOCKS,
         };
-        let quiet = end - QUIET;
-        let settle = quiet - chain.block_interval * SETTLING_BLOCKS;
-        let timeline = Timeline { truce: settle - RECOVERY, settle, quiet, end };
+        let timeline = Timeline::of(end, chain.block_interval);
+        let settle = timeline.settle;
         let max_future = Duration::from_secs(chain.max_future_seconds());
         let mut faults = faults::draw(random, nodes, timeline.truce, max_future);
         let villains = draw_villains(random, nodes, timeline.truce, &mut faults);
@@ -268,6 +267,15 @@ impl Scenario {
             seed = self.seed,
             allocations = allocations.join(", "),
         )
+    }
+}
+
+impl Timeline {
+    /// Of a world that ends at a time, which is not before [`MIN_MINUTES`].
+    pub fn of(end: Duration, block_interval: Duration) -> Self {
+        let quiet = end - QUIET;
+        let settle = quiet - block_interval * SETTLING_BLOCKS;
+        Self { truce: settle - RECOVERY, settle, quiet, end }
     }
 }
 

@@ -137,11 +137,17 @@ impl World {
         self.node(node).stop(End::Killed).map_err(|error| Violation::Store { node, error })
     }
 
-    /// The operator has done what there is to do. A node that never met what was wrong runs on.
+    /// The operator has done what there is to do. Damage that the node never met he finds himself
+    /// (`ashlar-node check`); of anything else that it never met it runs on.
     fn disk_is_mended(&mut self, id: NodeId, fault: DiskFault) -> Result<(), Violation> {
-        if self.nodes.get(id.0).is_some_and(crate::node::Node::is_up) {
-            self.node(id).disk().recovers();
-            return Ok(());
+        if self.node(id).is_up() {
+            if !self.node(id).disk().is_damaged() {
+                self.node(id).disk().recovers();
+                return Ok(());
+            }
+            self.close_all(id, End::Killed);
+            let stopped = self.node(id).stop(End::Killed);
+            stopped.map_err(|error| Violation::Store { node: id, error })?;
         }
         let Some(node) = self.nodes.get_mut(id.0) else { return Ok(()) };
         let repair = node.repair(fault, &self.genesis, &mut self.node_random);
