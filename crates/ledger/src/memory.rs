@@ -124,7 +124,7 @@ impl Read for Families {
 }
 
 /// Whether no key lies between the bounds; ordered maps may panic on such a range.
-pub(crate) fn is_empty_range((start, end): KeyRange<'_>) -> bool {
+pub fn is_empty_range((start, end): KeyRange<'_>) -> bool {
     match (start, end) {
         (Bound::Included(start), Bound::Included(end)) => start > end,
         (Bound::Included(start) | Bound::Excluded(start), Bound::Excluded(end))

@@ -33,6 +33,7 @@ pub mod queue;
 pub mod random;
 pub mod readable;
 pub mod report;
+pub mod scale;
 pub mod scenario;
 pub mod scripts;
 pub mod swarm;

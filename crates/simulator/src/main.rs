@@ -1,9 +1,10 @@
 //! `ashlar-sim`: runs simulated worlds from seeds.
 
-use std::{ops::Range, process::ExitCode, time::Instant};
+use std::{num::NonZeroUsize, ops::Range, path::PathBuf, process::ExitCode, time::Instant};
 
 use ashlar_simulator::{
     Class, Scenario,
+    scale::report,
     scripts::{SCRIPTS, Script},
     swarm::{Ending, Plan, run},
 };
@@ -74,6 +75,28 @@ enum Command {
         /// Fails where fewer of the causes of refusal were reached, in percent.
         #[arg(long)]
         coverage: Option<u32>,
+    },
+    /// Runs nets of thousands of homes and writes how blocks spread in them: report.csv, report.md,
+    /// spreading.svg.
+    Report {
+        /// The directory, made where it is not there.
+        #[arg(long)]
+        out: PathBuf,
+        /// The number that the worlds come from.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// How many nodes each world has.
+        #[arg(long, default_value_t = 10_000)]
+        nodes: usize,
+        /// How many blocks are found in each world.
+        #[arg(long, default_value_t = 15)]
+        blocks: usize,
+        /// How many worlds side by side; each takes the memory of its nodes.
+        #[arg(long, default_value = "1")]
+        threads: NonZeroUsize,
+        /// Only the world of this number, from 0.
+        #[arg(long)]
+        only: Option<usize>,
     },
     /// Plants one bug after the other in all nodes; each must be found within these seeds.
     #[cfg(feature = "canaries")]
@@ -200,6 +223,16 @@ fn main() -> ExitCode {
             conclude(ending)
         }
         Command::Scenario { name, explain, trace } => scenario(name.as_deref(), explain, trace),
+        Command::Report { out, seed, nodes, blocks, threads, only } => {
+            let options = report::Options { seed, nodes, blocks, threads, only };
+            match report::write(&options, &out) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("{error}");
+                    ExitCode::from(EXIT_SAFETY)
+                }
+            }
+        }
         #[cfg(feature = "canaries")]
         Command::Canaries { seeds, minutes, threads } => canaries(&seeds, minutes, threads),
         Command::Swarm { seeds, nodes, minutes, threads, twice, coverage } => {
