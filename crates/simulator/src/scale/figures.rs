@@ -17,8 +17,6 @@ pub struct Found {
     pub at: Duration,
     /// Fillers in it.
     pub fillers: usize,
-    /// By the smaller side while the net was cut.
-    pub is_far: bool,
     /// For each node, after how many milliseconds it had the block, checked; `None`: never.
     pub delays: Vec<Option<u32>>,
     /// For each node, after how many milliseconds the block was part of its chain.
@@ -136,12 +134,15 @@ impl Figures {
 
     /// The same as it follows from how blocks spread: the chance that while a block is on its way
     /// somebody finds another who has not heard of it, every home mining as fast as any other.
-    /// Many more draws stand behind it than behind the count.
-    pub fn stale_expected(&self) -> f64 {
+    /// Many more draws stand behind it than behind the count. `None` where the net was cut.
+    pub fn stale_expected(&self) -> Option<f64> {
+        if self.experiment.cut.is_some() {
+            return None;
+        }
         let interval = self.experiment.interval.as_secs_f64();
         let missing = |delay: &u32| seconds(*delay);
         let mean = self.delays.iter().map(missing).sum::<f64>() / self.delays.len().max(1) as f64;
-        1.0 - (-mean / interval).exp()
+        Some(1.0 - (-mean / interval).exp())
     }
 
     /// Kilobytes that an average home uploads in a second.
@@ -208,7 +209,6 @@ mod tests {
             height: 1,
             at,
             fillers: 4,
-            is_far: false,
             delays: delays.to_vec(),
             joined: delays.to_vec(),
         };

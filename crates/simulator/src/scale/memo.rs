@@ -164,3 +164,62 @@ fn is_body(opened: &CheckedBlock, block: &Block) -> bool {
         && transactions.len() == block.transactions.len()
         && transactions.iter().zip(&block.transactions).all(|(a, b)| a.transaction() == b)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use ashlar_primitives::{SigHash, keys::SecretKey};
+
+    use super::*;
+    use crate::random::{Purpose, stream};
+
+    /// A job about one signature, which is good or not.
+    fn job(is_good: bool) -> Job {
+        let key = SecretKey::from_bytes(&[7; 32]);
+        let (wtxid, digest) = (Wtxid([1; 32]), SigHash([2; 32]));
+        let signed = if is_good { digest } else { SigHash([3; 32]) };
+        let check = SignatureCheck {
+            place: Place { transaction: 0, witness: 0, signature: 0 },
+            wtxid,
+            key: key.public_key(),
+            signature: key.sign(&signed),
+            digest,
+        };
+        Job::VerifyTransactions { checks: vec![(wtxid, vec![check])] }
+    }
+
+    fn is_good(result: JobResult) -> bool {
+        let JobResult::VerifyTransactions(verdicts) = result else { return false };
+        verdicts.len() == 1 && verdicts.iter().all(Result::is_ok)
+    }
+
+    #[test]
+    fn what_was_computed_once_is_recalled_and_compared() {
+        let (mut memo, random) = (Memo::default(), &mut stream(1, Purpose::Jobs));
+        for is_witness in [false, false, true] {
+            assert!(is_good(memo.run(job(true), is_witness, random).unwrap()));
+        }
+        assert_eq!((memo.recalled, memo.compared), (1, 1));
+    }
+
+    #[test]
+    fn what_is_bad_is_not_remembered() {
+        let (mut memo, random) = (Memo::default(), &mut stream(1, Purpose::Jobs));
+        for is_witness in [false, true, false] {
+            assert!(!is_good(memo.run(job(false), is_witness, random).unwrap()));
+        }
+        assert_eq!((memo.recalled, memo.compared), (0, 0));
+    }
+
+    /// The job that the memo can't tell from another: only who computes for itself notices.
+    #[test]
+    fn a_witness_that_finds_something_else_ends_the_world() {
+        let (mut memo, random) = (Memo::default(), &mut stream(1, Purpose::Jobs));
+        assert!(is_good(memo.run(job(true), false, random).unwrap()));
+        assert!(is_good(memo.run(job(false), false, random).unwrap()));
+        let wtxid = Wtxid([1; 32]);
+        let found = memo.run(job(false), true, random).unwrap_err();
+        assert_eq!(found, Disagreement::Signatures { wtxid });
+    }
+}

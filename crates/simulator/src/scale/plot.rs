@@ -79,7 +79,7 @@ pub fn spreading(all: &[Figures]) -> String {
             line + 4.0,
             figures.experiment.block_bytes / 1_000,
             figures.experiment.interval.as_secs(),
-            figures.stale_expected() * 100.0,
+            figures.stale_expected().unwrap_or_default() * 100.0,
         ));
     }
     out.push_str("</svg>\n");

@@ -22,7 +22,7 @@ pub fn csv(all: &[Figures]) -> String {
             outcome.found.to_string(),
             outcome.chain.len().to_string(),
             format!("{:.4}", figures.stale()),
-            format!("{:.4}", figures.stale_expected()),
+            figures.stale_expected().map(|it| format!("{it:.4}")).unwrap_or_default(),
             format!("{:.3}", figures.spread_seconds(50)),
             format!("{:.3}", figures.spread_seconds(95)),
             format!("{:.3}", figures.spread_seconds(99)),
@@ -53,20 +53,25 @@ fn percent(share: f64) -> String {
 /// One line about a world, for whoever waits.
 pub fn line(figures: &Figures) -> String {
     let experiment = &figures.experiment;
-    format!(
-        "{} nodes, {} s, {} kB: median {:.2} s, 95 % {:.2} s, 99 % {:.2} s, {} of {} blocks stay, \
-         expected stale {}, {:.0} kB/s up",
+    let about = format!(
+        "{} nodes, {} s, {} kB: {} of {} blocks stay",
         experiment.nodes,
         experiment.interval.as_secs(),
         experiment.block_bytes / 1_000,
-        figures.spread_seconds(50),
-        figures.spread_seconds(95),
-        figures.spread_seconds(99),
         figures.outcome.chain.len(),
         figures.outcome.found,
-        percent(figures.stale_expected()),
-        figures.upload_kilobytes(),
-    )
+    );
+    match figures.stale_expected() {
+        None => format!("{about} of a net that was cut"),
+        Some(stale) => format!(
+            "{about}; median {:.2} s, 95 % {:.2} s, 99 % {:.2} s, expected stale {}, {:.0} kB/s up",
+            figures.spread_seconds(50),
+            figures.spread_seconds(95),
+            figures.spread_seconds(99),
+            percent(stale),
+            figures.upload_kilobytes(),
+        ),
+    }
 }
 
 /// The table for people. `footing` tells what the run cost.
@@ -93,7 +98,7 @@ pub fn markdown(all: &[Figures], footing: &str) -> String {
             percent(figures.coverage()),
             figures.outcome.found - figures.outcome.chain.len(),
             figures.outcome.found,
-            percent(figures.stale_expected()),
+            figures.stale_expected().map(percent).unwrap_or_default(),
             figures.upload_kilobytes(),
             percent(figures.incomplete()),
         ));
