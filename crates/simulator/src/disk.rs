@@ -387,6 +387,7 @@ mod tests {
         assert_eq!(disk.get(Family::Undo, &[3]).unwrap(), None);
         assert_eq!(page(&disk, 3, Direction::Forward).unwrap(), 3);
         assert!(page(&disk, 4, Direction::Forward).is_err());
+        put(&disk, 9).unwrap();
         assert_eq!(page(&disk, 1, Direction::Backward).unwrap(), 1);
         assert!(page(&disk, 2, Direction::Backward).is_err());
         put(&disk, 3).unwrap();

@@ -16,11 +16,12 @@
 //! what it does with each output), [`links`] and [`mesh`] (how messages travel; [`readable`]
 //! sees to it that they could), [`node`] (one
 //! engine and the promises open around it), [`disk`] (what it keeps), [`people`] and [`purse`] (miners and wallets), [`villain`] and
-//! [`craft`] (who does not keep the rules, and what he makes), [`invariants`],
+//! [`craft`] (who does not keep the rules, and what he makes), [`invariants`] and [`excuses`],
 //! [`trace`], [`report`], [`scripts`] (one world for each kind of trouble), and [`swarm`] (many worlds).
 
 pub mod craft;
 pub mod disk;
+pub mod excuses;
 pub mod faults;
 pub mod invariants;
 pub mod judge;

@@ -7,8 +7,7 @@ use ashlar_primitives::{Address, Amount, Lock};
 use rand::{RngExt, seq::IndexedRandom};
 
 use crate::{
-    disk::DiskFault,
-    faults::{self, End, Fault, FaultKind, Way},
+    faults::{self, Fault, FaultKind, Way},
     node::NodeId,
     random::{Purpose, Random, between, once_in, stream},
     villain::Kind,
@@ -203,22 +202,6 @@ impl Scenario {
     /// When a node begins to dial and to listen.
     pub fn start_of(&self, node: NodeId) -> Duration {
         self.late.filter(|late| late.node == node).map_or(Duration::ZERO, |late| late.at)
-    }
-
-    /// Whether a node's wall clock is ever so wrong that others may not accept its blocks.
-    pub fn has_wrong_clocks(&self) -> bool {
-        self.faults
-            .iter()
-            .any(|fault| matches!(fault.kind, FaultKind::Clock { .. } | FaultKind::Frozen { .. }))
-    }
-
-    /// Whether a node may ever find an empty disk.
-    pub fn is_wiped(&self, wiped: NodeId) -> bool {
-        self.faults.iter().any(|fault| match fault.kind {
-            FaultKind::Down { node, end } => node == wiped && end == End::Wiped,
-            FaultKind::Disk { node, fault: DiskFault::Damaged { .. } } => node == wiped,
-            _ => false,
-        })
     }
 
     /// The genesis of this world, with allocations to these locks.

@@ -9,6 +9,8 @@
 mod audit;
 mod errands;
 mod outputs;
+#[cfg(test)]
+mod tests;
 mod transport;
 mod trouble;
 mod villainy;

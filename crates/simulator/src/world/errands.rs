@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use ashlar_consensus::{TxError, check_transaction, error::WitnessFault};
+use ashlar_consensus::{TxError, check_transaction};
 use ashlar_engine::{
     Answer, Call, CallError, CallId,
     call::{AnswerBody, BlockVerdict},
 };
 use ashlar_ledger::View;
-use ashlar_mempool::{Limits, PolicyError, Refusal};
+use ashlar_mempool::{Limits, Refusal};
 use ashlar_primitives::{Block, BlockId, Encode, Lock, Txid};
 use ashlar_testkit::model::{body, difficulty, state};
 use rand::seq::IndexedRandom as _;
@@ -16,6 +16,7 @@ use rand::seq::IndexedRandom as _;
 use super::{Event, World};
 use crate::{
     craft::{self, Draft},
+    excuses::{Circumstances, MALFORMED, TOO_NEW, is_nobodys_fault},
     invariants::Violation,
     node::{CALL_DEADLINE, Node, NodeId},
     people::{Errand, MinerId, Payment, WalletId, solve},
@@ -35,10 +36,6 @@ const LONG_CHAIN_ONCE_IN: u32 = 60;
 const MUCH_TOO_NEW_SECONDS: u32 = 4 * 3_600;
 /// Between a wrong block and the next on it.
 const STUBBORN: Duration = Duration::from_secs(1);
-/// Not a verdict: the clock is behind.
-const TOO_NEW: &str = "time-too-new";
-/// Of bytes that are no block.
-const MALFORMED: &str = "malformed";
 /// Nothing is known of a coin by the tip alone.
 const MISSING_INPUT: &str = "tx-missing-input";
 /// The miner of the last phase.
@@ -272,6 +269,11 @@ impl World {
         Ok(())
     }
 
+    /// What can make a node refuse a good block by now.
+    fn circumstances(&self, node: NodeId) -> Circumstances {
+        Circumstances::of(&self.scenario, node, self.now)
+    }
+
     pub(super) fn call(
         &mut self,
         node: NodeId,
@@ -303,7 +305,9 @@ impl World {
         let answer = match result {
             Ok(answer) => answer,
             // No block can follow the tip by this clock.
-            Err(CallError::NoTemplate { code: TOO_NEW }) if self.scenario.has_wrong_clocks() => {
+            Err(CallError::NoTemplate { code })
+                if self.circumstances(node).excuse_no_template(code) =>
+            {
                 return Ok(());
             }
             Err(error) => return Err(Violation::CallRefused { node, error }),
@@ -421,16 +425,7 @@ impl World {
             },
             BlockVerdict::Refused { code, .. } => {
                 self.tally.codes.insert(code);
-                let is_excused = match *code {
-                    // Headers are judged before bodies, and this node may be behind.
-                    TOO_NEW | "unknown-parent" if model == Some(MALFORMED) => true,
-                    TOO_NEW => self.scenario.has_wrong_clocks(),
-                    // It may have been down or stopped when the parent was handed in.
-                    "unknown-parent" => {
-                        self.scenario.is_wiped(node) || model == Some("invalid-parent")
-                    }
-                    _ => false,
-                };
+                let is_excused = self.circumstances(node).excuse_other_reason(code, model);
                 match model {
                     Some(model) if model == *code => Ok(()),
                     _ if is_excused => Ok(()),
@@ -452,14 +447,7 @@ impl World {
             }
             // Every template has an `extra` of its own.
             BlockVerdict::Known(_) => Err(Violation::OtherReply { node }),
-            // By a clock that is behind, no block can follow the tip.
-            BlockVerdict::Refused { code: TOO_NEW, .. } if self.scenario.has_wrong_clocks() => {
-                Ok(())
-            }
-            // The node lost its chain between the template and the block.
-            BlockVerdict::Refused { code: "unknown-parent", .. }
-                if self.scenario.is_wiped(node) =>
-            {
+            BlockVerdict::Refused { code, .. } if self.circumstances(node).excuse_refusal(code) => {
                 Ok(())
             }
             BlockVerdict::Refused { code, message } => {
@@ -468,8 +456,8 @@ impl World {
         }
     }
 
-    /// The wallet saw its coins in a published view; between that and the verdict a
-    /// reorganisation may have undone them. Nothing else excuses a refusal.
+    /// The wallet saw its coins in a published view, and keeps the rules; for the payment that must
+    /// be confirmed everywhere nothing excuses a refusal.
     fn payment_refused(
         &mut self,
         node: NodeId,
@@ -477,21 +465,7 @@ impl World {
         refusal: &Refusal,
     ) -> Result<(), Violation> {
         self.tally.codes.insert(refusal.code());
-        // A lower tip can be the better one, and an age short again.
-        let excused = matches!(
-            refusal,
-            Refusal::Invalid(
-                TxError::MissingInput { .. }
-                    | TxError::ImmatureCoinbase { .. }
-                    | TxError::BadWitness { fault: WitnessFault::NotYet, .. }
-            ) | Refusal::Policy(
-                PolicyError::ClusterTooLarge { .. }
-                    | PolicyError::MempoolFull { .. }
-                    | PolicyError::Conflict(_)
-                    | PolicyError::AlreadyKnown
-                    | PolicyError::AlreadyConfirmed
-            )
-        );
+        let excused = is_nobodys_fault(refusal);
         match errand {
             Errand::Payment(_) if excused => {
                 self.tally.payments_refused += 1;

@@ -15,6 +15,7 @@ use super::{
     transport::{answer_kind, request_kind},
 };
 use crate::{
+    excuses::is_silence,
     invariants::Violation,
     links::Message,
     mesh::GossipMessage,
@@ -160,11 +161,7 @@ impl World {
         self.note(Some(node), "cut off", Subject::Number(peer.0));
         let Some(other) = self.links.other_end(peer, node) else { return Ok(()) };
         self.tally.offences.insert(offence);
-        let is_silence = matches!(
-            offence,
-            Offence::NoStatus | Offence::Unresponsive | Offence::WithheldBlock | Offence::Stalling
-        );
-        if !self.is_villain(other) && (!is_silence || !self.was_troubled_lately(peer)) {
+        if !self.is_villain(other) && (!is_silence(offence) || !self.was_troubled_lately(peer)) {
             return Err(Violation::HonestPeerCut { node, other, offence, reason });
         }
         self.close(peer, [self.now; 2]);
@@ -172,7 +169,7 @@ impl World {
     }
 
     /// Whether something was wrong between the ends of a connection in the last minute.
-    fn was_troubled_lately(&self, peer: Peer) -> bool {
+    pub(super) fn was_troubled_lately(&self, peer: Peer) -> bool {
         let since = self.now.saturating_sub(EXCUSED);
         let pair = self.links.pair_of(peer);
         pair.is_some_and(|pair| self.links.was_troubled(pair, since, self.now))

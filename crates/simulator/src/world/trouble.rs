@@ -172,7 +172,7 @@ impl World {
         self.node(id).stop(end).map_err(|error| Violation::Store { node: id, error })
     }
 
-    fn close_all(&mut self, id: NodeId, end: End) {
+    pub(super) fn close_all(&mut self, id: NodeId, end: End) {
         for peer in self.links.of(id) {
             let now = self.now;
             let learns = match end {
@@ -189,7 +189,7 @@ impl World {
 
     /// The state that it finds is one that it was in, and not older than what it told others,
     /// unless its disk is known to have less.
-    fn comes_up(&mut self, id: NodeId, has_less: bool) -> Result<(), Violation> {
+    pub(super) fn comes_up(&mut self, id: NodeId, has_less: bool) -> Result<(), Violation> {
         self.tally.restarts += 1;
         let node = self.nodes.get_mut(id.0).filter(|node| !node.is_up());
         let Some(node) = node else { return Ok(()) };
