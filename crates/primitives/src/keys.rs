@@ -5,7 +5,7 @@
 
 use core::fmt;
 
-use ed25519_dalek::{Signer, SigningKey};
+use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha512;
 use thiserror::Error;
@@ -211,6 +211,13 @@ impl SecretKey {
     }
 }
 
+/// Whether a signature under this key says that its owner signed: it is a point (else nothing ever
+/// verifies, and what is paid to it is lost), and not of small order (else anyone signs under it).
+/// No rule asks for it (PROTOCOL.md §3, ZIP-215): it is for those who are about to trust a key.
+pub fn is_sound_key(key: &PublicKey) -> bool {
+    VerifyingKey::from_bytes(&key.0).is_ok_and(|key| !key.is_weak())
+}
+
 // `SigningKey` wipes itself on drop.
 impl ZeroizeOnDrop for SecretKey {}
 
@@ -264,6 +271,18 @@ mod tests {
         assert_eq!(key(master.derive(&path).unwrap()), key(steps));
         let index = 1 << 31;
         assert_eq!(master.derive(&[0, index]).unwrap_err(), KeyError::Index { index });
+    }
+
+    #[test]
+    fn keys_that_nobody_or_everybody_owns_are_not_sound() {
+        assert!(is_sound_key(&SecretKey::from_bytes(&[7; 32]).public_key()));
+        let mut identity = [0; 32];
+        identity[0] = 1;
+        let mut no_point = [0; 32];
+        no_point[0] = 2;
+        for key in [identity, [0; 32], no_point] {
+            assert!(!is_sound_key(&PublicKey(key)), "{key:?}");
+        }
     }
 
     #[test]
