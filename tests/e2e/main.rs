@@ -17,6 +17,7 @@ mod network;
 mod operations;
 mod partition;
 mod payments;
+mod policies;
 mod pruned;
 mod refusals;
 mod reorganisation;

@@ -1,4 +1,4 @@
-//! A wallet in one file: what is sealed stays sealed, and the journal goes along.
+//! A wallet in one file: what is sealed stays sealed, the journal and the policies go along.
 
 use std::{
     fs::{self, File},
@@ -13,6 +13,7 @@ use crate::{
     failure::Failure,
     journal::{self, Journal},
     keystore::{self, Keystore},
+    policy::book::{self, Book},
 };
 
 const FORMAT: &str = "ashlar-wallet-backup";
@@ -28,15 +29,20 @@ pub(crate) struct Backup {
     version: u32,
     keystore: keystore::FileContent,
     journal: journal::Content,
+    /// Without it coins of several owners could never be spent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    policies: Option<book::FileContent>,
 }
 
 impl Backup {
-    pub(crate) fn new(keystore: &Keystore, journal: &Journal) -> Self {
+    pub(crate) fn new(keystore: &Keystore, journal: &Journal, policies: &Book) -> Self {
+        let is_empty = policies.watched().is_empty();
         Self {
             format: FORMAT.to_owned(),
             version: VERSION,
             keystore: keystore.content().clone(),
             journal: journal.content().clone(),
+            policies: (!is_empty).then(|| policies.content()),
         }
     }
 
@@ -73,11 +79,14 @@ impl Backup {
         Ok(backup)
     }
 
-    /// Puts both files in place, the journal first: a wallet without its journal could spend coins
+    /// Puts all files in place, the journal first: a wallet without its journal could spend coins
     /// twice. Answers the number of payments.
     pub(crate) fn restore(self, wallet: &Path, journal: &mut Journal) -> Result<usize, Failure> {
         journal.set_content(self.journal);
         journal.save()?;
+        if let Some(policies) = &self.policies {
+            book::put(wallet, policies)?;
+        }
         Keystore::put(wallet, self.keystore)?;
         Ok(journal.payments().len())
     }

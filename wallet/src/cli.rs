@@ -1,5 +1,7 @@
 //! What can be typed: one definition for the parser, the help, the completions and the man page.
 
+pub(crate) mod shared;
+
 use std::path::PathBuf;
 
 use ashlar_primitives::Amount;
@@ -140,6 +142,28 @@ pub(crate) enum Command {
     },
     /// The wallet, its chain and its node.
     Status,
+    /// Coins that more than one signature spends.
+    #[command(subcommand)]
+    Policy(shared::PolicyCommand),
+    /// Transactions that are signed apart: by several wallets, or offline.
+    #[command(subcommand)]
+    Tx(shared::TxCommand),
+    /// Prove by a signature that a text is by the owner of an address.
+    SignMessage {
+        /// One of this wallet's addresses.
+        address: String,
+        /// The text.
+        text: String,
+    },
+    /// Check such a proof; fails where it is none.
+    VerifyMessage {
+        /// Whose it should be.
+        address: String,
+        /// As `sign-message` printed it.
+        signature: String,
+        /// The text.
+        text: String,
+    },
     /// Print the completions of a shell.
     Completions {
         /// Which one.

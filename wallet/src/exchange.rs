@@ -10,7 +10,7 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
-use crate::keystore;
+use crate::files;
 
 /// Why a file is of no use.
 #[derive(Debug, Error)]
@@ -25,6 +25,8 @@ pub(crate) enum FileError {
     TooLong { path: PathBuf, most_bytes: u64 },
     #[error("{path} is no {what}: {error}")]
     Malformed { path: PathBuf, what: &'static str, error: serde_json::Error },
+    #[error("this can't be written as JSON: {0}")]
+    Unwritable(serde_json::Error),
 }
 
 impl FileError {
@@ -58,17 +60,23 @@ pub(crate) fn read_json<T: DeserializeOwned>(
     what: &'static str,
 ) -> Result<T, FileError> {
     let text = read(path, most_bytes)?;
-    serde_json::from_str(&text)
-        .map_err(|error| FileError::Malformed { path: path.to_owned(), what, error })
+    serde_json::from_str(&text).map_err(|error| FileError::Malformed {
+        path: path.to_owned(),
+        what,
+        error,
+    })
+}
+
+/// JSON as it is written to files.
+pub(crate) fn to_text(content: &impl Serialize) -> Result<String, FileError> {
+    let text = serde_json::to_string_pretty(content).map_err(FileError::Unwritable)?;
+    Ok(text + "\n")
 }
 
 /// Replaces a file as a whole: after a crash the old or the new one is there.
 pub(crate) fn replace_json(path: &Path, content: &impl Serialize) -> Result<(), FileError> {
-    let mut text = serde_json::to_string_pretty(content).map_err(|error| {
-        FileError::Malformed { path: path.to_owned(), what: "JSON", error }
-    })?;
-    text.push('\n');
-    keystore::replace(path, text.as_bytes()).map_err(|error| FileError::of(path, error))
+    let text = to_text(content)?;
+    files::replace(path, text.as_bytes()).map_err(|error| FileError::of(path, error))
 }
 
 /// Makes a file that is not there yet, for its owner alone.

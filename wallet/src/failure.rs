@@ -8,8 +8,9 @@ use serde_json::json;
 use thiserror::Error;
 
 use crate::{
-    amount::AmountError, journal::JournalError, keystore::KeystoreError, node::NodeError,
-    password::SecretError, payment::PaymentError, uri::UriError, wallets::WalletsError,
+    amount::AmountError, exchange::FileError, journal::JournalError, keystore::KeystoreError,
+    message::MessageError, node::NodeError, offline::OfflineError, password::SecretError,
+    payment::PaymentError, policy::PolicyError, uri::UriError, wallets::WalletsError,
 };
 
 /// What a script can tell apart. The exit code is the number; 2 is the parser's own.
@@ -82,6 +83,16 @@ pub(crate) enum Failure {
     Journal(#[from] JournalError),
     #[error(transparent)]
     Uri(#[from] UriError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    #[error(transparent)]
+    Offline(#[from] OfflineError),
+    #[error(transparent)]
+    Message(#[from] MessageError),
+    #[error("{address} is not an address of this wallet")]
+    ForeignAddress { address: String },
     #[error("name the chain: --genesis FILE, or a node (--datadir DIR)")]
     NoChain,
     #[error("{path} can't be read: {error}")]
@@ -151,7 +162,12 @@ impl Failure {
             Self::Wallets(error) => error.kind(),
             Self::Payment(_) => Kind::Money,
             Self::Node(error) => error.kind(),
+            Self::Offline(error) => error.kind(),
+            Self::Message(_) => Kind::Trust,
             Self::Address(_)
+            | Self::File(_)
+            | Self::Policy(_)
+            | Self::ForeignAddress { .. }
             | Self::Key(_)
             | Self::Genesis(_)
             | Self::Uri(_)

@@ -3,21 +3,26 @@
 //! It knows no ledger and no engine: what it needs of the chain it asks a node, and signs only
 //! for the chain that its file names. Reading order: [`wallets`], [`keystore`] and [`journal`]
 //! (what is kept and how), [`select`] and [`payment`] (coins → a signed transaction, without IO),
-//! [`node`] (what is asked), [`track`] (where payments stand), [`cli`] (what can be typed), then
-//! [`commands`], a file for each family.
+//! [`node`] (what is asked), [`track`] (where payments stand), [`policy`], [`offline`] and
+//! [`message`] (coins of several owners, transactions signed apart, signed texts), [`cli`] (what can
+//! be typed), then [`commands`], a file for each family.
 
 mod amount;
 mod backup;
 mod cli;
 mod commands;
 mod date;
+mod exchange;
 mod failure;
 mod files;
 mod journal;
 mod keystore;
+mod message;
 mod node;
+mod offline;
 mod password;
 mod payment;
+mod policy;
 mod select;
 mod track;
 mod uri;

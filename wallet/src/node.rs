@@ -5,11 +5,16 @@ use std::{
     path::PathBuf,
 };
 
-use ashlar_primitives::{Address, Amount, Encode, Lock, OutPoint, Output, Transaction, Txid};
+use ashlar_primitives::{
+    Address, Amount, BlockId, Decode, Encode, Lock, OutPoint, Output, Transaction, Txid,
+};
 use ashlar_rpc::{
     Client, ClientError, Credentials, RunFile, RunFileError,
     prelude::*,
-    types::{AddressHistoryEntry, AddressUtxo, BlockchainInfo, Text, TransactionStatus},
+    types::{
+        AddressHistoryEntry, AddressUtxo, BlockchainInfo, RawTransactionResult, Text,
+        TransactionStatus,
+    },
 };
 use thiserror::Error;
 
@@ -17,6 +22,7 @@ use crate::{
     cli::NodeArguments,
     failure::Kind,
     keystore::{Chain, Keystore, KeystoreError},
+    offline::SpentCoin,
     payment::OwnCoin,
 };
 
@@ -42,12 +48,14 @@ pub(crate) enum NodeError {
     Keystore(#[from] KeystoreError),
     #[error("the node answered with coins of another address")]
     ForeignCoin,
+    #[error("the node answered with another transaction than {txid}; don't trust it")]
+    OtherTransaction { txid: Txid },
 }
 
 impl NodeError {
     pub(crate) const fn kind(&self) -> Kind {
         match self {
-            Self::OtherChain { .. } | Self::ForeignCoin => Kind::Trust,
+            Self::OtherChain { .. } | Self::ForeignCoin | Self::OtherTransaction { .. } => Kind::Trust,
             Self::Keystore(_) => Kind::Wallet,
             Self::Client(ClientError::Call { .. }) => Kind::Rejected,
             Self::NoNode | Self::RunFile(_) | Self::Client(_) | Self::Moving => Kind::Node,
@@ -133,10 +141,71 @@ impl Node {
         let addresses = keystore.addresses()?;
         let locks: BTreeMap<String, Lock> =
             addresses.iter().map(|address| (address.to_string(), address.lock)).collect();
+        let mut holdings = Holdings::default();
+        for coin in self.utxos(&addresses).await? {
+            let lock = locks.get(&coin.address).ok_or(NodeError::ForeignCoin)?;
+            holdings.coins.push(HeldCoin::new(keystore, *lock, coin)?);
+        }
+        Ok(holdings)
+    }
+
+    /// The coins of these addresses that the next block may spend and nothing spends yet.
+    pub(crate) async fn coins(&self, addresses: &[Address]) -> Result<Vec<SpentCoin>, NodeError> {
+        let mut coins = Vec::new();
+        for coin in self.utxos(addresses).await? {
+            let of = addresses.iter().find(|address| address.to_string() == coin.address);
+            let lock = of.ok_or(NodeError::ForeignCoin)?.lock;
+            if coin.mature && coin.spent_by.is_none() {
+                coins.push(SpentCoin {
+                    outpoint: OutPoint { txid: *coin.txid, index: coin.vout },
+                    output: Output { value: Amount::from_grains(coin.value), lock },
+                    height: Some(coin.height),
+                });
+            }
+        }
+        Ok(coins)
+    }
+
+    /// Everything known that spends coins of an address: waiting transactions, then confirmed
+    /// ones, newest first. Each is the one with its id, whatever the node says.
+    pub(crate) async fn spenders(&self, address: &Address) -> Result<Vec<Transaction>, NodeError> {
+        let address = std::slice::from_ref(address);
+        let waiting = self.utxos(address).await?.into_iter().filter_map(|coin| coin.spent_by);
+        let mut spenders: Vec<(Txid, Option<BlockId>)> =
+            waiting.map(|txid| (*txid, None)).collect();
+        let history = self.history(address).await?;
+        let spent = history.iter().filter(|entry| entry.spent > 0);
+        spenders.extend(spent.map(|entry| (*entry.txid, Some(*entry.blockhash))));
+        let mut transactions = Vec::new();
+        for (txid, block) in spenders {
+            let bytes = self.raw_transaction(txid, block).await?;
+            let transaction = Transaction::from_bytes(&bytes).ok();
+            let genuine = transaction.filter(|transaction| transaction.txid() == txid);
+            transactions.push(genuine.ok_or(NodeError::OtherTransaction { txid })?);
+        }
+        Ok(transactions)
+    }
+
+    /// What the node gives for a transaction or coinbase, unchecked; from its block where one is
+    /// named.
+    async fn raw_transaction(
+        &self,
+        txid: Txid,
+        block: Option<BlockId>,
+    ) -> Result<Vec<u8>, NodeError> {
+        let raw = self.client.getrawtransaction(Text(txid), None, block.map(Text));
+        match raw.await.map_err(ClientError::from)? {
+            RawTransactionResult::Raw(hex) => Ok(hex.0),
+            RawTransactionResult::Detail(_) => Err(NodeError::OtherTransaction { txid }),
+        }
+    }
+
+    /// All coins of these addresses at one tip.
+    async fn utxos(&self, addresses: &[Address]) -> Result<Vec<AddressUtxo>, NodeError> {
         'reads: for _ in 0..MAX_READS {
-            let mut holdings = Holdings::default();
+            let mut coins = Vec::new();
             let mut tip = None;
-            for addresses in chunks(&addresses) {
+            for addresses in chunks(addresses) {
                 let mut cursor = None;
                 loop {
                     let page = self
@@ -147,17 +216,14 @@ impl Node {
                     if *tip.get_or_insert(page.at) != page.at {
                         continue 'reads;
                     }
-                    for coin in page.utxos {
-                        let lock = locks.get(&coin.address).ok_or(NodeError::ForeignCoin)?;
-                        holdings.coins.push(HeldCoin::new(keystore, *lock, coin)?);
-                    }
+                    coins.extend(page.utxos);
                     match page.next {
                         Some(next) => cursor = Some(next),
                         None => break,
                     }
                 }
             }
-            return Ok(holdings);
+            return Ok(coins);
         }
         Err(NodeError::Moving)
     }

@@ -6,10 +6,11 @@
 //! to every input and output and to the amounts spent: whoever lies about an amount gets a
 //! signature that is good for nothing, so a signer knows the fee without trusting anybody.
 //!
-//! Reading order: this file (what there is, and how it grows), [`file`] (how it is written),
-//! [`outline`] (how it is shown).
+//! Reading order: this file (what there is, and how it grows), [`fund`] (how it begins), [`file`]
+//! (how it is written), [`outline`] (how it is shown).
 
 pub(crate) mod file;
+pub(crate) mod fund;
 pub(crate) mod outline;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,9 @@ use ashlar_primitives::{
 use thiserror::Error;
 
 use crate::{
+    amount::show,
     exchange::FileError,
+    failure::Kind,
     keystore::{Chain, KeystoreError},
     policy::{
         PolicyError,
@@ -52,6 +55,20 @@ pub(crate) enum OfflineError {
     Invalid(#[from] TxError),
     #[error("the transaction pays out more than its coins hold")]
     Overspends,
+    #[error("not enough: the coins hold {}, and the fee comes on top of what is paid", show(*.available))]
+    NotEnough { available: Amount },
+    #[error("the fee of {} looks like a mistake; say --allow-high-fee if it is meant", show(*.fee))]
+    HighFee { fee: Amount },
+    #[error("only one can get all that is left: write `max` once")]
+    TwiceMax,
+    #[error(
+        "{what} holds no transaction: neither what `tx create` writes nor hex of `tx finalize`"
+    )]
+    NoTransaction { what: String },
+    #[error("nobody showed the secret yet: nothing that spends from {address} is known")]
+    NotRevealed { address: String },
+    #[error("a secret is 64 hex digits, as `policy secret` writes it")]
+    NotASecret,
     #[error("no coin of the transaction is under the policy {address}")]
     ForeignPolicy { address: String },
     #[error("the policy of {address} is not in the file; it can't be spent without")]
@@ -70,6 +87,18 @@ pub(crate) enum OfflineError {
     NothingToSign,
     #[error("the transaction is for the chain {file}, this wallet for {wallet}")]
     OtherChain { file: String, wallet: String },
+}
+
+impl OfflineError {
+    pub(crate) const fn kind(&self) -> Kind {
+        match self {
+            Self::Keystore(_) | Self::NothingToSign => Kind::Wallet,
+            Self::NotEnough { .. } | Self::HighFee { .. } | Self::Overspends => Kind::Money,
+            Self::BadSignature { .. } | Self::OtherChain { .. } => Kind::Trust,
+            Self::Unsatisfied { .. } | Self::NotRevealed { .. } => Kind::Waiting,
+            _ => Kind::Usage,
+        }
+    }
 }
 
 /// A coin that is spent.
@@ -191,6 +220,11 @@ impl Partial {
         wanted
     }
 
+    /// Those who signed.
+    pub(crate) fn signed_keys(&self) -> Vec<PublicKey> {
+        self.signatures.keys().copied().collect()
+    }
+
     /// Signs with every key that `key_of` has; how many that were.
     pub(crate) fn sign<E: From<OfflineError>>(
         &mut self,
@@ -300,7 +334,7 @@ impl Partial {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use ashlar_consensus::witness;
     use ashlar_primitives::Txid;
 
@@ -319,7 +353,7 @@ mod tests {
         Chain { name: "test".into(), id: "07".repeat(32), address_prefix: "ash".into() }
     }
 
-    fn coin(number: u8, lock: Lock) -> SpentCoin {
+    pub(crate) fn coin(number: u8, lock: Lock) -> SpentCoin {
         SpentCoin {
             outpoint: OutPoint { txid: Txid([number; 32]), index: 0 },
             output: Output { value: Amount::from_grains(10_000), lock },
@@ -400,10 +434,7 @@ mod tests {
         let other = rebuilt(&coins, &policies, 5).unwrap();
         assert!(matches!(partial.combine(other), Err(OfflineError::Different { .. })));
         assert!(matches!(rebuilt(&coins, &[], 0), Err(OfflineError::NoPolicy { .. })));
-        assert!(matches!(
-            rebuilt(&coins[1..2], &policies, 0),
-            Err(OfflineError::Overspends)
-        ));
+        assert!(matches!(rebuilt(&coins[1..2], &policies, 0), Err(OfflineError::Overspends)));
         let mut cheap = coins.clone();
         cheap.retain(|coin| coin.output.lock.version == Lock::KEY);
         cheap[0].output.value = Amount::from_grains(50_000);

@@ -17,7 +17,9 @@ use crate::exchange::FileError;
 /// Why there is no such policy.
 #[derive(Debug, Error)]
 pub(crate) enum PolicyError {
-    #[error("{text:?} is no key: give the address of one of its owner's keys, or 64 hex digits ({error})")]
+    #[error(
+        "{text:?} is no key: give the address of one of its owner's keys, or 64 hex digits ({error})"
+    )]
     NotAKey { text: String, error: AddressError },
     #[error("{text} is the address of a policy; a key is needed, as `address --new` makes one")]
     AddressOfAPolicy { text: String },

@@ -10,7 +10,7 @@ use std::{
 
 use thiserror::Error;
 
-use crate::{cli::Arguments, failure::Kind, files};
+use crate::{cli::Arguments, failure::Kind, files, policy::book};
 
 /// The file that names the default wallet.
 const DEFAULT_FILE: &str = "default";
@@ -97,7 +97,7 @@ impl Wallets {
         let mut names = Vec::new();
         for entry in entries {
             let name = entry.map_err(in_directory)?.file_name();
-            let name = name.to_str().filter(|name| !name.ends_with(JOURNAL_SUFFIX));
+            let name = name.to_str().filter(|name| !name.ends_with(JOURNAL_SUFFIX) && !name.ends_with(book::SUFFIX));
             if let Some(name) = name.and_then(|name| name.strip_suffix(SUFFIX)) {
                 names.push(name.to_owned());
             }
@@ -159,6 +159,7 @@ mod tests {
         make_folder(&alice).unwrap();
         fs::write(&alice, "").unwrap();
         fs::write(alice.with_file_name("alice.journal.json"), "").unwrap();
+        fs::write(book::path_beside(&alice), "").unwrap();
         assert_eq!(wallets.default_name().unwrap(), "alice");
         fs::write(wallets.path("bob").unwrap(), "").unwrap();
         assert_eq!(wallets.names().unwrap(), ["alice", "bob"]);

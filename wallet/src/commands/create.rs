@@ -24,6 +24,7 @@ use crate::{
     keystore::{CHANGE, Chain, Cost, Keystore, RECEIVE, Secret, Unlocked},
     node::Node,
     password,
+    policy::book::Book,
     wallets::{self, Wallets},
 };
 
@@ -255,11 +256,12 @@ pub(super) fn choose(context: &Context<'_>, name: &str) -> Result<(), Failure> {
 pub(super) fn backup(context: &Context<'_>, file: &Path) -> Result<(), Failure> {
     let journal = Journal::lock(&context.wallet)?;
     let keystore = context.keystore()?;
-    Backup::new(&keystore, &journal).write(file)?;
+    let policies = Book::read(&context.wallet, keystore.chain())?;
+    Backup::new(&keystore, &journal, &policies).write(file)?;
     context.tell(
         &json!({ "backup": file, "payments": journal.payments().len() }),
         &[
-            format!("{} holds the wallet and its journal.", file.display()),
+            format!("{} holds the wallet, its journal and its policies.", file.display()),
             "It opens with the password of today; the words alone restore the money too.".into(),
         ],
     );

@@ -2,8 +2,11 @@
 
 mod create;
 mod follow;
+mod message;
 mod pay;
+mod policy;
 mod receive;
+mod tx;
 
 use std::{
     io::{self, BufRead, IsTerminal, Write},
@@ -73,6 +76,12 @@ async fn carry_out(context: &Context<'_>) -> Result<(), Failure> {
         Command::Rebroadcast => follow::rebroadcast(context).await,
         Command::History { csv } => follow::history(context, *csv).await,
         Command::Status => receive::status(context).await,
+        Command::Policy(command) => policy::run(context, command).await,
+        Command::Tx(command) => tx::run(context, command).await,
+        Command::SignMessage { address, text } => message::sign(context, address, text),
+        Command::VerifyMessage { address, signature, text } => {
+            message::verify(context, address, signature, text)
+        }
         // They need no wallet.
         Command::Completions { .. } | Command::Man { .. } => Ok(()),
     }

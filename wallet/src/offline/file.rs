@@ -169,7 +169,9 @@ mod tests {
         assert_eq!(read(&text(&partial)).unwrap(), partial);
         let key = SecretKey::from_bytes(&[2; 32]);
         let own = |wanted: &PublicKey| {
-            Ok::<_, OfflineError>((key.public_key() == *wanted).then(|| SecretKey::from_bytes(&[2; 32])))
+            Ok::<_, OfflineError>(
+                (key.public_key() == *wanted).then(|| SecretKey::from_bytes(&[2; 32])),
+            )
         };
         partial.sign(own).unwrap();
         let written = text(&partial);

@@ -5,10 +5,7 @@ use ashlar_primitives::{Lock, Policy};
 use super::Partial;
 use crate::{
     amount::show,
-    policy::{
-        satisfy::AtHand,
-        terms::key_text,
-    },
+    policy::{satisfy::AtHand, terms::key_text},
 };
 
 /// The tree of a policy, a line for each node; with `at_hand` each leaf says whether it holds.
@@ -98,7 +95,7 @@ impl Partial {
         }
         let state = match self.finalize(next_height) {
             Ok(_) => "complete: `tx finalize`, then `tx broadcast`",
-            Err(_) => "not complete: what has no [x] is missing, or not needed",
+            Err(_) => "not complete: what is not ticked is missing, or not needed",
         };
         lines.push(state.to_owned());
         lines
@@ -115,7 +112,14 @@ mod tests {
     fn an_outline_shows_amounts_fee_and_what_is_missing() {
         let mut partial = shared();
         let text = partial.outline(|_| false, None).join("\n");
-        for part in ["0.0001 ASH", "0.00029 ASH", "fee 1000 grains", "memo \"rent\"", "2 of these 3:", "not complete"] {
+        for part in [
+            "0.0001 ASH",
+            "0.00029 ASH",
+            "fee 1000 grains",
+            "memo \"rent\"",
+            "2 of these 3:",
+            "not complete",
+        ] {
             assert!(text.contains(part), "{part}:\n{text}");
         }
         assert!(!text.contains("[x]"), "{text}");

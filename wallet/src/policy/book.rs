@@ -20,16 +20,17 @@ const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 const MAX_POLICIES: usize = 1_000;
 const MAX_LABEL_BYTES: usize = 64;
 
-#[derive(Debug, Serialize, Deserialize)]
+/// What stands in the file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FileContent {
+pub(crate) struct FileContent {
     format: String,
     version: u32,
     chain_id: String,
     policies: Vec<FileEntry>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileEntry {
     label: String,
@@ -61,7 +62,8 @@ impl Book {
         if !book.path.exists() {
             return Ok(book);
         }
-        let content: FileContent = exchange::read_json(&book.path, MAX_FILE_BYTES, "list of policies")?;
+        let content: FileContent =
+            exchange::read_json(&book.path, MAX_FILE_BYTES, "list of policies")?;
         let known = content.format == FORMAT && content.version == VERSION;
         if !known || content.chain_id != chain.id || content.policies.len() > MAX_POLICIES {
             return Err(PolicyError::OtherBook { path: book.path });
@@ -140,19 +142,28 @@ impl Book {
     }
 
     fn write(&self) -> Result<(), PolicyError> {
+        Ok(exchange::replace_json(&self.path, &self.content())?)
+    }
+
+    /// As it is written.
+    pub(crate) fn content(&self) -> FileContent {
         let entry = |watched: &Watched| FileEntry {
             label: watched.label.clone(),
             address: watched.address.to_string(),
             policy: Terms::of(&watched.policy, &self.chain.address_prefix),
         };
-        let content = FileContent {
+        FileContent {
             format: FORMAT.to_owned(),
             version: VERSION,
             chain_id: self.chain.id.clone(),
             policies: self.watched.iter().map(entry).collect(),
-        };
-        Ok(exchange::replace_json(&self.path, &content)?)
+        }
     }
+}
+
+/// Writes what a backup kept.
+pub(crate) fn put(wallet: &Path, content: &FileContent) -> Result<(), PolicyError> {
+    Ok(exchange::replace_json(&path_beside(wallet), content)?)
 }
 
 /// `alice.policies.json` beside `alice.json`.

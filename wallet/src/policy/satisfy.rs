@@ -166,7 +166,8 @@ mod tests {
     /// Tries with these signatures and preimages at a height, the coins at height 100; what comes
     /// out is judged by the rules.
     fn attempt(policy: &Policy, keys: &[u8], preimages: &[[u8; 32]], height: u32) -> Option<Way> {
-        let (signatures, preimages) = (signed(keys), preimages.iter().map(|p| (sha256(p), *p)).collect());
+        let (signatures, preimages) =
+            (signed(keys), preimages.iter().map(|p| (sha256(p), *p)).collect());
         let at_hand =
             AtHand { signatures: &signatures, preimages: &preimages, height, youngest: Some(100) };
         let way = cheapest(policy, &at_hand)?;
@@ -208,8 +209,12 @@ mod tests {
         assert_eq!(attempt(&policy, &[1], &[], 109), None);
         let signatures = signed(&[1]);
         let preimages = BTreeMap::new();
-        let unknown =
-            AtHand { signatures: &signatures, preimages: &preimages, height: u32::MAX, youngest: None };
+        let unknown = AtHand {
+            signatures: &signatures,
+            preimages: &preimages,
+            height: u32::MAX,
+            youngest: None,
+        };
         assert_eq!(cheapest(&policy, &unknown), None);
     }
 

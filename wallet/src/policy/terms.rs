@@ -75,7 +75,8 @@ impl Terms {
             Self::After(height) => Policy::After(*height),
             Self::Older(blocks) => Policy::Older(*blocks),
             Self::Threshold(Threshold { k, of }) => {
-                let children = of.iter().map(|child| child.node(prefix)).collect::<Result<_, _>>()?;
+                let children =
+                    of.iter().map(|child| child.node(prefix)).collect::<Result<_, _>>()?;
                 Policy::Threshold { k: *k, children }
             }
         })
