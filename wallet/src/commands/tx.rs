@@ -236,13 +236,13 @@ async fn finalize(context: &Context<'_>, file: &Path, out: Option<&Path>) -> Res
     context.tell(
         &json!({
             "txid": transaction.txid().to_string(),
-            "hex": hex,
+            "hex": &hex,
             "fee": partial.fee()?.grains(),
             "size_bytes": transaction.encoded_len(),
         }),
         &match out {
             Some(out) => vec![format!("Whole; it is in {}.", out.display())],
-            None => vec![hex.clone()],
+            None => vec![hex],
         },
     );
     Ok(())

@@ -142,7 +142,7 @@ mod tests {
             let change = outputs.iter().find(|output| output.lock == Lock::key(key(8)));
             assert!(change.is_some() || fee < partial.most_bytes() + 400, "{grains:?} gave {fee}");
         }
-        let refused = fund(&chain(), &wish(&[40_000]), coins.clone(), &policies);
+        let refused = fund(&chain(), &wish(&[40_000]), coins, &policies);
         assert!(matches!(refused, Err(OfflineError::NotEnough { .. })));
         let refused = fund(&chain(), &wish(&[1]), Vec::new(), &policies);
         assert!(matches!(refused, Err(OfflineError::NotEnough { .. })));
