@@ -55,7 +55,9 @@ pub(crate) enum NodeError {
 impl NodeError {
     pub(crate) const fn kind(&self) -> Kind {
         match self {
-            Self::OtherChain { .. } | Self::ForeignCoin | Self::OtherTransaction { .. } => Kind::Trust,
+            Self::OtherChain { .. } | Self::ForeignCoin | Self::OtherTransaction { .. } => {
+                Kind::Trust
+            }
             Self::Keystore(_) => Kind::Wallet,
             Self::Client(ClientError::Call { .. }) => Kind::Rejected,
             Self::NoNode | Self::RunFile(_) | Self::Client(_) | Self::Moving => Kind::Node,

@@ -97,7 +97,9 @@ impl Wallets {
         let mut names = Vec::new();
         for entry in entries {
             let name = entry.map_err(in_directory)?.file_name();
-            let name = name.to_str().filter(|name| !name.ends_with(JOURNAL_SUFFIX) && !name.ends_with(book::SUFFIX));
+            let name = name
+                .to_str()
+                .filter(|name| !name.ends_with(JOURNAL_SUFFIX) && !name.ends_with(book::SUFFIX));
             if let Some(name) = name.and_then(|name| name.strip_suffix(SUFFIX)) {
                 names.push(name.to_owned());
             }
