@@ -30,6 +30,9 @@ pub(crate) enum Origin {
     Submitted(CallId),
     /// The same, and nothing is kept.
     Tested(CallId),
+    /// From a caller, of an earlier run, each with how long it had waited; a reply is due, and
+    /// nobody else is told.
+    Restored { call: CallId, waited_ms: BTreeMap<Wtxid, u64> },
     /// From blocks that were disconnected.
     Returned,
     /// From the orphan pool, each with who sent it.
@@ -40,7 +43,11 @@ impl Origin {
     pub(crate) const fn peer(&self) -> Option<Peer> {
         match self {
             Self::Gossip { peer } | Self::Answer { peer, .. } => Some(*peer),
-            Self::Submitted(_) | Self::Tested(_) | Self::Returned | Self::Orphans(_) => None,
+            Self::Submitted(_)
+            | Self::Tested(_)
+            | Self::Restored { .. }
+            | Self::Returned
+            | Self::Orphans(_) => None,
         }
     }
 }

@@ -1,9 +1,9 @@
 //! What RPC, wallet and miner ask of live state: one bounded call, one reply.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use ashlar_consensus::CheckedTransaction;
-use ashlar_mempool::Refusal;
+use ashlar_mempool::{MAX_PRIORITIES, Refusal};
 use ashlar_primitives::{Amount, Block, BlockId, Lock, OutPoint, Txid, Wtxid};
 use thiserror::Error;
 
@@ -26,6 +26,9 @@ pub enum Call {
     SubmitTransactions(Vec<Arc<CheckedTransaction>>),
     /// As `SubmitTransactions`, signatures included, but nothing is kept.
     TestTransactions(Vec<Arc<CheckedTransaction>>),
+    /// As `SubmitTransactions`, of transactions that waited in an earlier run: peers are not told of
+    /// them anew, they ask for what they lack. At most 1,000.
+    RestoreTransactions(Vec<Restored>),
     /// A whole block's bytes: judged, connected, published.
     SubmitBlock(Vec<u8>),
     /// A block to work on; checked before it is served.
@@ -46,8 +49,19 @@ pub enum Call {
     },
     /// One waiting transaction.
     MempoolTransaction(Txid),
+    /// One waiting transaction, and all that it hangs together with from above or from below.
+    MempoolKin(Txid),
     /// Which waiting transactions spend these; at most [`MAX_CALL_ENTRIES`].
     MempoolSpenders(Vec<OutPoint>),
+    /// Adds to a transaction's priority, or takes off it (`ashlar_mempool::Mempool::prioritise`).
+    Prioritise {
+        /// Waiting or not.
+        txid: Txid,
+        /// Added to what it has, in grains.
+        delta_grains: i64,
+    },
+    /// All priorities.
+    Priorities,
     /// Who is connected.
     Peers,
     /// How far the node is.
@@ -97,6 +111,12 @@ pub enum CallError {
         /// The bound.
         max: usize,
     },
+    /// No more transactions can have a priority.
+    #[error(
+        "{MAX_PRIORITIES} transactions have a priority, and no more can; take some back first, \
+         getprioritisedtransactions lists them"
+    )]
+    PrioritiesFull,
     /// No template can pay an output that the rules refuse.
     #[error("unknown lock version {version}; use an address of this chain")]
     UnknownLock {
@@ -133,7 +153,7 @@ pub struct Answer {
 /// One for each call.
 #[derive(Clone, Debug)]
 pub enum AnswerBody {
-    /// To `SubmitTransactions`, in its order.
+    /// To `SubmitTransactions` and `RestoreTransactions`, in their order.
     Submitted(Vec<Result<SubmittedTransaction, Refusal>>),
     /// To `TestTransactions`, in its order.
     Tested(Vec<Result<SubmittedTransaction, Refusal>>),
@@ -147,6 +167,12 @@ pub enum AnswerBody {
     MempoolPage(Vec<MempoolEntry>),
     /// To `MempoolTransaction`.
     MempoolTransaction(Option<MempoolEntry>),
+    /// To `MempoolKin`.
+    MempoolKin(Option<MempoolKin>),
+    /// To `Prioritise`: what it comes to, in grains.
+    Priority(i64),
+    /// To `Priorities`: in grains.
+    Priorities(BTreeMap<Txid, i64>),
     /// To `MempoolSpenders`, in its order.
     MempoolSpenders(Vec<Option<Txid>>),
     /// To `Peers`, in order of connection.
@@ -237,7 +263,9 @@ pub struct MempoolEntry {
     pub transaction: Arc<CheckedTransaction>,
     /// Inputs less outputs.
     pub fee: Amount,
-    /// Seconds since 1970.
+    /// What the operator added to it, in grains.
+    pub delta_grains: i64,
+    /// When it began to wait, in this run or an earlier one, seconds since 1970.
     pub entered_unix: u64,
     /// Rises with each entry.
     pub sequence: u64,
@@ -247,6 +275,35 @@ pub struct MempoolEntry {
     pub descendant_count: usize,
     /// Waiting transactions that it spends from directly.
     pub depends: Vec<Txid>,
+    /// Waiting transactions that spend from it directly.
+    pub spent_by: Vec<Txid>,
+}
+
+impl MempoolEntry {
+    /// What this node counts it for: its fee with the operator's priority, 0 at least.
+    pub const fn weighed_fee(&self) -> Amount {
+        Amount::from_grains(self.fee.grains().saturating_add_signed(self.delta_grains))
+    }
+}
+
+/// A waiting transaction among its own.
+#[derive(Clone, Debug)]
+pub struct MempoolKin {
+    /// Itself.
+    pub entry: MempoolEntry,
+    /// What it spends from, directly or not, parents first.
+    pub ancestors: Vec<MempoolEntry>,
+    /// What spends from it, directly or not, parents first.
+    pub descendants: Vec<MempoolEntry>,
+}
+
+/// A transaction that waited in an earlier run.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// Itself.
+    pub transaction: Arc<CheckedTransaction>,
+    /// For how long it had waited by now.
+    pub waited_ms: u64,
 }
 
 /// A connected peer.
@@ -423,6 +480,8 @@ pub struct FeeEstimate {
     pub feerate_per_kb: u64,
     /// What it was made from, for people.
     pub basis: &'static str,
+    /// What waited then, in bytes.
+    pub waiting_bytes: u64,
     /// The wait that it stands for, in blocks.
     pub target_blocks: u32,
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ashlar_consensus::{CheckedBlock, CheckedTransaction, OpenError};
 use ashlar_ledger::{HeaderAccepted, Store, StoreError};
-use ashlar_mempool::Entry;
+use ashlar_mempool::PrioritiesFull;
 use ashlar_primitives::{BlockId, Decode as _, Header, codec::Reader};
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
     batch::Origin,
     call::{
         Answer, AnswerBody, BlockVerdict, Call, CallError, CallId, MAX_CALL_ENTRIES,
-        MAX_CALL_TRANSACTIONS, MempoolEntry, MempoolInfo, PeerInfo, SyncStatus,
+        MAX_CALL_TRANSACTIONS, MempoolEntry, PeerInfo, SyncStatus,
     },
     input::Peer,
     job::Job,
@@ -58,6 +58,10 @@ impl<S: Store> Engine<S> {
                 self.judge_for(id, Origin::Submitted(id), transactions);
                 return Ok(());
             }
+            Call::RestoreTransactions(restored) => {
+                self.restore(id, restored);
+                return Ok(());
+            }
             Call::TestTransactions(transactions) => {
                 self.judge_for(id, Origin::Tested(id), transactions);
                 return Ok(());
@@ -86,6 +90,17 @@ impl<S: Store> Engine<S> {
             Call::MempoolTransaction(txid) => AnswerBody::MempoolTransaction(
                 self.mempool.get(&txid).map(|entry| self.mempool_entry(entry)),
             ),
+            Call::MempoolKin(txid) => AnswerBody::MempoolKin(self.mempool_kin(&txid)),
+            Call::Prioritise { txid, delta_grains } => {
+                match self.mempool.prioritise(txid, delta_grains) {
+                    Ok(sum) => AnswerBody::Priority(sum),
+                    Err(PrioritiesFull) => {
+                        self.refuse(id, CallError::PrioritiesFull);
+                        return Ok(());
+                    }
+                }
+            }
+            Call::Priorities => AnswerBody::Priorities(self.mempool.priorities().clone()),
             Call::MempoolSpenders(outpoints) => {
                 if outpoints.len() > MAX_CALL_ENTRIES {
                     self.refuse(id, CallError::TooMany { max: MAX_CALL_ENTRIES });
@@ -105,7 +120,7 @@ impl<S: Store> Engine<S> {
         Ok(())
     }
 
-    fn judge_for(
+    pub(crate) fn judge_for(
         &mut self,
         id: CallId,
         origin: Origin,
@@ -117,30 +132,6 @@ impl<S: Store> Engine<S> {
             self.add_checked(origin, transactions);
         } else {
             self.refuse(id, CallError::Overloaded);
-        }
-    }
-
-    fn mempool_info(&self) -> MempoolInfo {
-        MempoolInfo {
-            count: self.mempool.len(),
-            size_bytes: self.mempool.size_bytes(),
-            memory_bytes: self.mempool.memory_bytes(),
-            max_bytes: self.mempool.limits().max_bytes,
-            total_fee: self.mempool.total_fee(),
-            min_feerate_per_kb: self.floor_per_kb(),
-            orphans: self.orphans.len(),
-        }
-    }
-
-    fn mempool_entry(&self, entry: &Entry) -> MempoolEntry {
-        MempoolEntry {
-            transaction: entry.transaction.clone(),
-            fee: entry.fee,
-            entered_unix: self.now.unix_seconds_at(entry.entered_ms),
-            sequence: entry.sequence,
-            ancestor_count: entry.ancestor_count,
-            descendant_count: entry.descendant_count,
-            depends: self.mempool.parents(&entry.transaction).into_iter().collect(),
         }
     }
 

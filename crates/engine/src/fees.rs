@@ -9,11 +9,12 @@ use crate::{
     limits::{FEE_PICTURE_MS, MAX_FEE_TARGET_BLOCKS},
 };
 
-/// The mempool's feerates with sizes, best first, as they were a few seconds ago.
+/// The mempool's chunks as feerates with sizes, best first, as they were a few seconds ago.
 #[derive(Debug, Default)]
 pub(crate) struct FeePicture {
     made_ms: Option<u64>,
     rates: Vec<(u64, u64)>,
+    waiting_bytes: u64,
 }
 
 impl<S: Store> Engine<S> {
@@ -41,7 +42,8 @@ impl<S: Store> Engine<S> {
                 "what waits now fills these blocks: just above the first that does not fit",
             ),
         };
-        FeeEstimate { feerate_per_kb, basis, target_blocks }
+        let waiting_bytes = self.fee_picture.waiting_bytes;
+        FeeEstimate { feerate_per_kb, basis, waiting_bytes, target_blocks }
     }
 
     fn refresh_fee_picture(&mut self) {
@@ -53,15 +55,9 @@ impl<S: Store> Engine<S> {
         if is_fresh {
             return;
         }
-        let mut rates: Vec<(u64, u64)> = self
-            .mempool
-            .iter()
-            .map(|entry| {
-                let size_bytes = u64::from(entry.transaction.size_bytes());
-                (entry.feerate().per_kb(), size_bytes)
-            })
-            .collect();
-        rates.sort_unstable_by(|a, b| b.cmp(a));
-        self.fee_picture = FeePicture { made_ms: Some(now_ms), rates };
+        let chunks = self.mempool.chunk_feerates();
+        let rates: Vec<(u64, u64)> = chunks.map(|rate| (rate.per_kb(), rate.size_bytes)).collect();
+        let waiting_bytes = rates.iter().fold(0_u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
+        self.fee_picture = FeePicture { made_ms: Some(now_ms), rates, waiting_bytes };
     }
 }

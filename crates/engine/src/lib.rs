@@ -13,7 +13,7 @@
 //!   `chain` (driving the ledger there, and what follows), `progress` (how fast);
 //! - `relay_blocks`, `relay_transactions` with `batch`, `gather`, `orphans` and `reconcile` (what
 //!   travels by gossip), `recent` (what passed through lately);
-//! - `calls`, `templates`, `fees` (what RPC, wallet and miner want), `reorganisation` (what
+//! - `calls`, `mempool_calls`, `templates`, `fees` (what RPC, wallet and miner want), `reorganisation` (what
 //!   operators are told of and decide).
 //!
 //! Every file adds methods to the one [`Engine`] and owns a state of its own; `limits` bounds
@@ -47,6 +47,7 @@ pub mod job;
 mod jobs;
 mod limits;
 mod low_work;
+mod mempool_calls;
 mod offence;
 mod orphans;
 pub mod output;

@@ -482,6 +482,13 @@ impl<S: Store> Engine<S> {
                 self.pass_on(&items);
                 self.reply(call, AnswerBody::Submitted(items.iter().map(Item::reply).collect()));
             }
+            Origin::Restored { call, waited_ms } => {
+                for item in items.iter().filter(|item| matches!(item.fate, Fate::Accepted { .. })) {
+                    let waited_ms = waited_ms.get(&item.transaction.wtxid()).copied().unwrap_or(0);
+                    self.mempool.note_waited(&item.transaction.txid(), waited_ms);
+                }
+                self.reply(call, AnswerBody::Submitted(items.iter().map(Item::reply).collect()));
+            }
             Origin::Tested(call) => {
                 self.reply(call, AnswerBody::Tested(items.iter().map(Item::reply).collect()));
             }

@@ -17,6 +17,7 @@ use crate::{
     feerate::Feerate,
     limits::INCREMENTAL_FEERATE,
     pool::Mempool,
+    priority::weighed,
     tip::Tip,
 };
 
@@ -106,7 +107,7 @@ impl Mempool {
         confirmed: bool,
         now_ms: u64,
     ) -> Result<Accepted, Refusal> {
-        let wtxid = transaction.wtxid();
+        let (wtxid, txid) = (transaction.wtxid(), transaction.txid());
         assert_eq!(verified.wtxid(), wtxid, "the proof belongs to another transaction");
         let plan = self.plan(tip, &transaction, chain, confirmed, now_ms)?;
         let fee = plan.judged.fee;
@@ -115,7 +116,10 @@ impl Mempool {
         self.insert(Entry {
             transaction,
             fee,
+            delta_grains: self.priority(&txid),
             entered_ms: now_ms,
+            waited_ms: 0,
+            expires_ms: now_ms.saturating_add(self.limits.expiry_ms),
             sequence,
             ancestor_count: 1,
             descendant_count: 1,
@@ -145,12 +149,14 @@ impl Mempool {
                 error => Refusal::Invalid(error),
             })?;
         let judged = Examined { fee: judged.fee, checks: judged.checks };
-        self.check_alone(transaction, judged.fee, confirmed, now_ms)?;
-        let replaced = self.replaced_by(transaction, judged.fee).map_err(PolicyError::Conflict)?;
+        let txid = transaction.txid();
+        let fee = weighed(judged.fee, self.priority(&txid));
+        self.check_alone(transaction, fee, confirmed, now_ms)?;
+        let replaced = self.replaced_by(transaction, fee).map_err(PolicyError::Conflict)?;
         let newcomer = Member {
-            txid: transaction.txid(),
+            txid,
             sequence: self.next_sequence(),
-            rate: Feerate::new(judged.fee, u64::from(transaction.size_bytes())),
+            rate: Feerate::new(fee, u64::from(transaction.size_bytes())),
             inputs: &transaction.transaction().inputs,
         };
         let (touched, ordered) = self.join(transaction, newcomer, &replaced)?;

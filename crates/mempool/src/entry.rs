@@ -18,14 +18,20 @@ pub struct Entry {
     pub transaction: Arc<CheckedTransaction>,
     /// Inputs less outputs.
     pub fee: Amount,
+    /// What the operator adds to it, or takes off, see [`Mempool::prioritise`](crate::Mempool::prioritise).
+    pub delta_grains: i64,
     /// When it came in, on the caller's monotonic clock.
     pub entered_ms: u64,
+    /// For how long it had waited before, in an earlier run.
+    pub waited_ms: u64,
     /// Rises with each that comes in; never used twice in a run.
     pub sequence: u64,
     /// Waiting transactions that it spends from, directly or not, and itself.
     pub ancestor_count: usize,
     /// Waiting transactions that spend from it, directly or not, and itself.
     pub descendant_count: usize,
+    /// After this moment of the caller's monotonic clock it has waited for too long.
+    pub(crate) expires_ms: u64,
     pub(crate) cluster: ClusterId,
     /// A next block's height at which the contextual rules were seen to hold. They go on holding
     /// as the height rises: no rule turns against a transaction because time passes.
@@ -38,6 +44,16 @@ impl Entry {
         Feerate::new(self.fee, u64::from(self.transaction.size_bytes()))
     }
 
+    /// Its own, with the operator's priority.
+    pub(crate) fn weighed_feerate(&self) -> Feerate {
+        Feerate::new(self.weighed_fee(), u64::from(self.transaction.size_bytes()))
+    }
+
+    /// Sorts parents before children, for an ancestor always has fewer ancestors; then by entry.
+    pub(crate) const fn order(&self) -> (usize, u64) {
+        (self.ancestor_count, self.sequence)
+    }
+
     /// Heap bytes that the pool needs for it: an estimate, see [`crate::Mempool::memory_bytes`].
     pub fn memory_bytes(&self) -> usize {
         memory_bytes(&self.transaction)
@@ -47,7 +63,7 @@ impl Entry {
         Member {
             txid: self.transaction.txid(),
             sequence: self.sequence,
-            rate: self.feerate(),
+            rate: self.weighed_feerate(),
             inputs: &self.transaction.transaction().inputs,
         }
     }
@@ -78,7 +94,7 @@ pub(crate) fn memory_bytes(transaction: &CheckedTransaction) -> usize {
         witnesses,
         map_slots::<(Txid, Entry)>(1),
         map_slots::<(Wtxid, Txid)>(1),
-        map_slots::<(u64, Txid)>(1),
+        map_slots::<(u64, Txid)>(2),
         map_slots::<(OutPoint, Txid)>(body.inputs.len()),
         // As if it were a cluster by itself.
         map_slots::<(ClusterId, Cluster)>(1),

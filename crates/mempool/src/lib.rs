@@ -22,8 +22,8 @@
 //!    through [`Mempool::accept`], like anything new.
 //!
 //! Reading order: `limits.rs` and `error.rs` are the policy, `accept.rs` applies it, one rule of it
-//! is `replacement.rs`; `pool.rs` is what is kept, `cluster.rs` its order, `selection.rs` and
-//! `tip.rs` its use.
+//! is `replacement.rs`, and `priority.rs` what the operator adds to it; `pool.rs` is what is kept,
+//! `cluster.rs` its order, `selection.rs` and `tip.rs` its use.
 
 #![cfg_attr(
     not(test),
@@ -46,6 +46,7 @@ mod feerate;
 mod floor;
 mod limits;
 mod pool;
+mod priority;
 mod replacement;
 mod selection;
 mod tip;
@@ -57,5 +58,6 @@ pub use feerate::Feerate;
 pub use floor::FLOOR_HALF_LIFE_MS;
 pub use limits::{BLOCK_OVERHEAD_BYTES, INCREMENTAL_FEERATE, Limits, MAX_CLUSTER_TRANSACTIONS};
 pub use pool::Mempool;
+pub use priority::{MAX_PRIORITIES, PrioritiesFull};
 pub use selection::{FULL_ENOUGH_BYTES, MAX_MISSES};
 pub use tip::{MAX_EXPIRED_PER_CALL, Tip};

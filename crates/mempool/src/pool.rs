@@ -25,11 +25,15 @@ pub struct Mempool {
     pub(crate) entries: BTreeMap<Txid, Entry>,
     by_wtxid: BTreeMap<Wtxid, Txid>,
     pub(crate) by_sequence: BTreeMap<u64, Txid>,
+    /// By the last moment of each, see [`Entry::expires_ms`].
+    pub(crate) by_expiry: BTreeSet<(u64, Txid)>,
     /// Who spends an outpoint: no two do. Also the edges from parent to child.
     pub(crate) spenders: BTreeMap<OutPoint, Txid>,
     pub(crate) clusters: BTreeMap<ClusterId, Cluster>,
     /// All chunks of all clusters, best first.
     pub(crate) ranking: BTreeSet<Rank>,
+    /// Of transactions that wait, and of others.
+    pub(crate) priorities: BTreeMap<Txid, i64>,
     size_bytes: usize,
     memory_bytes: usize,
     total_fee: Amount,
@@ -55,9 +59,11 @@ impl Mempool {
             entries: BTreeMap::new(),
             by_wtxid: BTreeMap::new(),
             by_sequence: BTreeMap::new(),
+            by_expiry: BTreeSet::new(),
             spenders: BTreeMap::new(),
             clusters: BTreeMap::new(),
             ranking: BTreeSet::new(),
+            priorities: BTreeMap::new(),
             size_bytes: 0,
             memory_bytes: 0,
             total_fee: Amount::ZERO,
@@ -138,6 +144,32 @@ impl Mempool {
     pub fn children(&self, txid: &Txid) -> impl Iterator<Item = Txid> {
         let output = |index| OutPoint { txid: *txid, index };
         self.spenders.range(output(0)..=output(u16::MAX)).map(|(_, child)| *child)
+    }
+
+    /// The waiting transactions that `txid` spends from, directly or not, parents first, itself not
+    /// among them. At most a cluster.
+    pub fn ancestors(&self, txid: &Txid) -> Vec<&Entry> {
+        let mut found = BTreeSet::new();
+        let mut open: Vec<&Entry> = self.get(txid).into_iter().collect();
+        while let Some(entry) = open.pop() {
+            let new = self.parents(&entry.transaction).into_iter().filter(|t| found.insert(*t));
+            open.extend(new.filter_map(|parent| self.get(&parent)));
+        }
+        self.parents_first(&found)
+    }
+
+    /// The waiting transactions that spend from `txid`, directly or not, parents first, itself not
+    /// among them. At most a cluster.
+    pub fn descendants(&self, txid: &Txid) -> Vec<&Entry> {
+        let mut found = self.with_descendants([*txid]);
+        found.remove(txid);
+        self.parents_first(&found)
+    }
+
+    fn parents_first(&self, txids: &BTreeSet<Txid>) -> Vec<&Entry> {
+        let mut entries: Vec<&Entry> = txids.iter().filter_map(|txid| self.get(txid)).collect();
+        entries.sort_by_key(|entry| entry.order());
+        entries
     }
 
     /// How many wait.
@@ -247,6 +279,7 @@ impl Mempool {
         self.total_fee = plus(self.total_fee, entry.fee);
         self.by_wtxid.insert(entry.transaction.wtxid(), txid);
         self.by_sequence.insert(entry.sequence, txid);
+        self.by_expiry.insert((entry.expires_ms, txid));
         for input in &entry.transaction.transaction().inputs {
             self.spenders.insert(*input, txid);
         }
@@ -258,7 +291,7 @@ impl Mempool {
         let mut entries: Vec<Entry> =
             gone.iter().filter_map(|txid| self.entries.remove(txid)).collect();
         if !entries.is_empty() {
-            self.sequence = self.next_sequence();
+            self.note_change();
         }
         for entry in &entries {
             self.size_bytes = self.size_bytes.saturating_sub(size_of(entry));
@@ -266,11 +299,12 @@ impl Mempool {
             self.total_fee = self.total_fee.checked_sub(entry.fee).unwrap_or_default();
             self.by_wtxid.remove(&entry.transaction.wtxid());
             self.by_sequence.remove(&entry.sequence);
+            self.by_expiry.remove(&(entry.expires_ms, entry.transaction.txid()));
             for input in &entry.transaction.transaction().inputs {
                 self.spenders.remove(input);
             }
         }
-        entries.sort_by_key(|entry| (entry.ancestor_count, entry.sequence));
+        entries.sort_by_key(Entry::order);
         entries.into_iter().map(|entry| entry.transaction).collect()
     }
 
@@ -294,6 +328,11 @@ impl Mempool {
             self.ranking.extend(cluster.ranks(id));
             self.clusters.insert(id, cluster);
         }
+    }
+
+    /// See [`Mempool::sequence`].
+    pub(crate) const fn note_change(&mut self) {
+        self.sequence = self.next_sequence();
     }
 
     pub(crate) const fn next_sequence(&self) -> u64 {

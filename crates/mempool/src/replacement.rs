@@ -35,7 +35,8 @@ impl Mempool {
             return Err(ReplacementFault::NewUnconfirmedInput { input });
         }
         let size_bytes = u64::from(transaction.size_bytes());
-        let best = direct.iter().filter_map(|txid| self.get(txid)).map(Entry::feerate).max();
+        let best =
+            direct.iter().filter_map(|txid| self.get(txid)).map(Entry::weighed_feerate).max();
         let required = best.map_or(0, |best| best.fee_above(size_bytes));
         if fee.grains() < required {
             return Err(ReplacementFault::Feerate { required });
@@ -49,7 +50,7 @@ impl Mempool {
             .iter()
             .filter_map(|txid| self.get(txid))
             .fold(INCREMENTAL_FEERATE.fee_for(size_bytes), |sum, entry| {
-                sum.saturating_add(entry.fee.grains())
+                sum.saturating_add(entry.weighed_fee().grains())
             });
         if fee.grains() < required {
             return Err(ReplacementFault::Fee { fee: fee.grains(), required });

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use ashlar_primitives::Txid;
 
-use crate::{cluster::Rank, entry::Entry, pool::Mempool};
+use crate::{cluster::Rank, entry::Entry, feerate::Feerate, pool::Mempool};
 
 /// A block with less room left than this is as good as full.
 pub const FULL_ENOUGH_BYTES: usize = 4_000;
@@ -13,6 +13,12 @@ pub const FULL_ENOUGH_BYTES: usize = 4_000;
 pub const MAX_MISSES: usize = 1_000;
 
 impl Mempool {
+    /// What a miner is paid at each place of the ranking, best first: fee and bytes of a chunk, the
+    /// operator's priorities counted.
+    pub fn chunk_feerates(&self) -> impl Iterator<Item = Feerate> + '_ {
+        self.ranking.iter().map(|rank| rank.rate.0)
+    }
+
     /// All, best feerate first, parents before children.
     pub fn best_first(&self) -> impl Iterator<Item = &Entry> {
         self.ranking.iter().flat_map(|rank| self.chunk(rank))

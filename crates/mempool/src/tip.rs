@@ -41,6 +41,9 @@ impl Mempool {
             .copied()
             .collect();
         let conflicting = self.with_descendants(conflicting);
+        for transaction in transactions {
+            self.priorities.remove(&transaction.txid());
+        }
         // Children of what is confirmed now spend coins of this height, from the next one on.
         let from_height = block.coinbase().height.saturating_add(1);
         let children: BTreeSet<Txid> =
@@ -110,18 +113,25 @@ impl Mempool {
     /// Drops what waited longer than the limit, with its descendants. Returns what left, parents
     /// first. Bounded by [`MAX_EXPIRED_PER_CALL`]: what is left over goes at the next call.
     pub fn expire(&mut self, now_ms: u64) -> Vec<Arc<CheckedTransaction>> {
-        let age_ms = |entry: &Entry| now_ms.saturating_sub(entry.entered_ms);
         let expired: Vec<Txid> = self
-            .by_sequence
-            .values()
-            .take_while(|txid| {
-                self.get(txid).is_some_and(|entry| age_ms(entry) > self.limits.expiry_ms)
-            })
+            .by_expiry
+            .range(..(now_ms, Txid::ZERO))
             .take(MAX_EXPIRED_PER_CALL)
-            .copied()
+            .map(|(_, txid)| *txid)
             .collect();
         let gone = self.with_descendants(expired);
         self.take_out(&gone)
+    }
+
+    /// A waiting transaction had waited for so long before it came in, in an earlier run: that
+    /// counts towards its expiry.
+    pub fn note_waited(&mut self, txid: &Txid, waited_ms: u64) {
+        let Some(entry) = self.entries.get_mut(txid) else { return };
+        self.by_expiry.remove(&(entry.expires_ms, *txid));
+        let left_ms = self.limits.expiry_ms.saturating_sub(waited_ms);
+        entry.waited_ms = waited_ms;
+        entry.expires_ms = entry.entered_ms.saturating_add(left_ms);
+        self.by_expiry.insert((entry.expires_ms, *txid));
     }
 
     /// Those whose contextual rules were last seen to hold on blocks above `fork_height`.

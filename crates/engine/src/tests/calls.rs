@@ -8,7 +8,7 @@ use crate::{
     Call,
     call::{
         AnswerBody, BlockVerdict, CallError, InFlight, MAX_CALL_ENTRIES, MAX_CALL_TRANSACTIONS,
-        Template,
+        Restored, Template,
     },
 };
 
@@ -220,6 +220,62 @@ fn the_mempool_is_told_page_by_page() {
     let call = Call::EstimateFee { target_blocks: 1 };
     let Ok(AnswerBody::Fee(estimate)) = world.call(node, call) else { panic!() };
     assert_eq!((estimate.feerate_per_kb, estimate.target_blocks), (1_000, 1));
+}
+
+#[test]
+fn a_transaction_is_told_with_its_kin() {
+    let (mut world, mut chain, tip, node) = scene(1);
+    let parent = chain.pay(&tip, 1, lock(2), 50_000, 1_000);
+    let block = chain.extend(&tip, Plan { transactions: vec![parent.clone()], ..Plan::default() });
+    // Of a chain that this node does not follow: there the child can be signed.
+    let child = chain.pay(&block.id(), 2, lock(3), 40_000, 2_000);
+    assert_eq!(world.submit(node, &[parent.clone(), child.clone()]), ["ok", "ok"]);
+    let mut kin = |txid| match world.call(node, Call::MempoolKin(txid)) {
+        Ok(AnswerBody::MempoolKin(kin)) => kin,
+        other => panic!("{other:?}"),
+    };
+    let above = kin(parent.txid()).unwrap();
+    assert_eq!((above.ancestors.len(), above.descendants.len()), (0, 1));
+    assert_eq!(above.entry.spent_by, [child.txid()]);
+    let below = kin(child.txid()).unwrap();
+    assert_eq!((below.ancestors[0].fee.grains(), below.descendants.len()), (1_000, 0));
+    assert_eq!(below.entry.depends, [parent.txid()]);
+    assert!(kin(ashlar_primitives::Txid([0; 32])).is_none());
+}
+
+#[test]
+fn a_priority_makes_a_better_template() {
+    let (mut world, chain, tip, node) = scene(1);
+    let payment = chain.pay(&tip, 1, lock(2), 100, 1_000);
+    assert_eq!(world.submit(node, std::slice::from_ref(&payment)), ["ok"]);
+    let before = template(&mut world, node).mempool_sequence;
+    let call = Call::Prioritise { txid: payment.txid(), delta_grains: 500 };
+    let Ok(AnswerBody::Priority(500)) = world.call(node, call) else { panic!() };
+    let Ok(AnswerBody::Priorities(all)) = world.call(node, Call::Priorities) else { panic!() };
+    assert_eq!(all, [(payment.txid(), 500)].into());
+    world.advance(1_000);
+    let template = template(&mut world, node);
+    assert!(template.mempool_sequence > before);
+    assert_eq!(template.fees.grains(), 1_000, "a block pays what is really paid");
+}
+
+#[test]
+fn what_waited_before_a_restart_waits_again_and_is_told_to_nobody() {
+    let (mut world, chain, tip, node) = scene(1);
+    world.hand_at(node, &chain, &tip);
+    let payment = chain.pay(&tip, 1, lock(2), 100, 1_000);
+    let mut bad = payment.clone();
+    bad.outputs[0].value = Amount::from_grains(99);
+    let transactions = [&payment, &payment, &bad].map(checked);
+    let restored = transactions.map(|transaction| Restored { transaction, waited_ms: 60_000 });
+    let call = Call::RestoreTransactions(restored.to_vec());
+    let Ok(AnswerBody::Submitted(results)) = world.call(node, call) else { panic!() };
+    assert_eq!(super::world::codes(&results), ["ok", "tx-already-known", "tx-bad-signature"]);
+    let page = Call::MempoolPage { after: None, limit: 10 };
+    let Ok(AnswerBody::MempoolPage(page)) = world.call(node, page) else { panic!() };
+    assert_eq!(page[0].entered_unix, world.now.unix_seconds() - 60);
+    world.advance(5_000);
+    assert!(world.nodes[node].published.is_empty(), "peers ask for what they lack");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 mod model;
 mod policy;
+mod priority;
 mod replacement;
 mod room;
 mod selection;

@@ -16,6 +16,7 @@ const STEPS: usize = 250;
 #[derive(Clone, Default)]
 struct Model {
     waiting: BTreeMap<Txid, (Tx, u64)>,
+    priorities: BTreeMap<Txid, i64>,
 }
 
 /// What the model knows of the chain.
@@ -53,6 +54,11 @@ impl Model {
         judge_transaction(chain.params, chain.next_height, tx, &coins)
             .map(|judged| judged.fee.grains())
             .map_err(|error| error.code())
+    }
+
+    /// A fee with the operator's priority.
+    fn weighed(&self, txid: &Txid, fee: u64) -> u64 {
+        fee.saturating_add_signed(self.priorities.get(txid).copied().unwrap_or(0))
     }
 
     fn parents(&self, tx: &Tx) -> BTreeSet<Txid> {
@@ -114,10 +120,11 @@ impl Model {
         if tx.size_bytes() > limits.max_relay_bytes {
             return Err("tx-not-relayable");
         }
-        if fee < size {
+        let counts_for = self.weighed(&tx.txid(), fee);
+        if counts_for < size {
             return Err("tx-fee-too-low");
         }
-        let replaced = self.replaced(limits, tx, fee, size).ok_or("tx-conflict")?;
+        let replaced = self.replaced(limits, tx, counts_for, size).ok_or("tx-conflict")?;
         let mut after = self.clone();
         after.waiting.retain(|txid, _| !replaced.contains(txid));
         after.waiting.insert(tx.txid(), (tx.clone(), fee));
@@ -145,8 +152,9 @@ impl Model {
         // Beats the feerate of each.
         let beats = direct.iter().all(|txid| {
             let (other, other_fee) = &self.waiting[txid];
+            let other_fee = self.weighed(txid, *other_fee);
             u128::from(fee) * u128::from(other.size_bytes())
-                > u128::from(*other_fee) * u128::from(size)
+                > u128::from(other_fee) * u128::from(size)
         });
         // Spends no unconfirmed output that they did not, nor one that goes.
         let theirs: BTreeSet<OutPoint> =
@@ -157,7 +165,8 @@ impl Model {
                 || (theirs.contains(input) && !gone.contains(&input.txid))
         });
         // Pays for all that goes and for itself.
-        let pays = fee >= gone.iter().map(|txid| self.waiting[txid].1).sum::<u64>() + size;
+        let theirs = gone.iter().map(|txid| self.weighed(txid, self.waiting[txid].1));
+        let pays = fee >= theirs.sum::<u64>() + size;
         let few = gone.len() <= limits.max_evicted_by_replacement;
         (beats && nothing_new && pays && few).then_some(gone)
     }
@@ -180,6 +189,12 @@ impl Model {
         }
     }
 
+    /// A priority lasts until its transaction is confirmed.
+    fn confirm(&mut self, confirmed: &BTreeSet<Txid>) {
+        self.remove(confirmed);
+        self.priorities.retain(|txid, _| !confirmed.contains(txid));
+    }
+
     fn remove(&mut self, gone: &BTreeSet<Txid>) {
         self.waiting.retain(|txid, _| !gone.contains(txid));
     }
@@ -189,6 +204,8 @@ impl Model {
         let fees: BTreeMap<Txid, u64> =
             pool.iter().map(|entry| (entry.transaction.txid(), entry.fee.grains())).collect();
         assert_eq!(fees, self.waiting.iter().map(|(txid, (_, fee))| (*txid, *fee)).collect());
+        assert_eq!(pool.priorities(), &self.priorities);
+        assert!(pool.chunk_feerates().is_sorted_by(|a, b| a >= b), "best first");
         assert_eq!(pool.len(), self.waiting.len());
         assert_eq!(pool.is_empty(), self.waiting.is_empty());
         assert_eq!(pool.total_fee().grains(), fees.values().sum::<u64>());
@@ -211,8 +228,15 @@ impl Model {
             assert_eq!(pool.get_by_wtxid(&tx.wtxid()).unwrap().transaction.txid(), txid);
             assert_eq!(pool.parents(tx), self.parents(tx));
             assert_eq!(pool.children(&txid).collect::<BTreeSet<_>>(), self.children(&txid));
-            assert_eq!(entry.ancestor_count, self.ancestors(&txid).len());
-            assert_eq!(entry.descendant_count, self.descendants([txid].into()).len());
+            let (ancestors, descendants) = (self.ancestors(&txid), self.descendants([txid].into()));
+            assert_eq!(entry.ancestor_count, ancestors.len());
+            assert_eq!(entry.descendant_count, descendants.len());
+            assert_eq!(entry.weighed_fee().grains(), self.weighed(&txid, entry.fee.grains()));
+            let with_itself = |kin: Vec<&Entry>| -> BTreeSet<Txid> {
+                kin.iter().map(|kin| kin.transaction.txid()).chain([txid]).collect()
+            };
+            assert_eq!(with_itself(pool.ancestors(&txid)), ancestors);
+            assert_eq!(with_itself(pool.descendants(&txid)), descendants);
             let cluster = self.cluster(&txid);
             assert!(cluster.len() <= pool.limits().max_cluster_transactions);
             let bytes: usize =
@@ -417,7 +441,7 @@ impl Life {
         let before: BTreeSet<Txid> = self.model.waiting.keys().copied().collect();
         let confirmed = block.iter().map(|tx| tx.txid()).collect();
         let removed = self.world.mine(&block);
-        self.model.remove(&confirmed);
+        self.model.confirm(&confirmed);
         self.model.settle(&Chain::of(&self.world));
         let after: BTreeSet<Txid> = self.model.waiting.keys().copied().collect();
         let expected = &(&before - &after) - &confirmed;
@@ -451,7 +475,7 @@ impl Life {
         }
         let confirmed: BTreeSet<Txid> = blocks.iter().flatten().map(|tx| tx.txid()).collect();
         let done = self.world.reorganise(depth, &blocks);
-        self.model.remove(&confirmed);
+        self.model.confirm(&confirmed);
         let chain = Chain::of(&self.world);
         self.model.settle(&chain);
         assert_eq!(done.kept, self.model.waiting.keys().copied().collect());
@@ -467,12 +491,28 @@ impl Life {
         *self.codes.entry("reorganised").or_default() += 1;
     }
 
+    /// Of something that waits, or of what may come again.
+    fn prioritise(&mut self) {
+        let made = self.made.clone();
+        let txid = pick(&mut self.rng, &made).txid();
+        let delta = self.rng.random_range(-2_000..2_000);
+        let sum = self.world.pool.prioritise(txid, delta).unwrap();
+        let expected = self.model.priorities.get(&txid).copied().unwrap_or(0) + delta;
+        assert_eq!(sum, expected);
+        match sum {
+            0 => self.model.priorities.remove(&txid),
+            _ => self.model.priorities.insert(txid, sum),
+        };
+        *self.codes.entry("prioritised").or_default() += 1;
+    }
+
     fn step(&mut self) {
         self.world.now_ms += self.rng.random_range(0..2_000);
         let before = (self.world.pool.sequence(), self.ids());
         match self.rng.random_range(0..100) {
             0..80 => self.submit(),
             80..90 => self.mine(),
+            96..98 if !self.made.is_empty() => self.prioritise(),
             90..94 if self.world.history_len() > 0 => self.reorganise(),
             94..96 if !self.model.waiting.is_empty() => {
                 let all: Vec<Txid> = self.ids().into_iter().collect();
@@ -526,6 +566,7 @@ fn the_pool_lives_like_the_model() {
     for code in [
         "accepted",
         "replaced",
+        "prioritised",
         "reorganised",
         "tx-not-yet-valid",
         "tx-missing-input",

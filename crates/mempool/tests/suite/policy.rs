@@ -272,6 +272,24 @@ fn old_ones_expire_with_their_children() {
 }
 
 #[test]
+fn what_waited_in_an_earlier_run_counts() {
+    let mut world = world();
+    let [young, old] = [1_000, 2_000].map(|fee| payment(&mut world, fee));
+    for tx in [&young, &old] {
+        world.accept(tx).unwrap();
+    }
+    let limit_ms = Limits::default().expiry_ms;
+    world.pool.note_waited(&old.txid(), limit_ms - 5);
+    assert_eq!(world.pool.get(&old.txid()).unwrap().waited_ms, limit_ms - 5);
+    assert!(world.pool.expire(world.now_ms + 5).is_empty());
+    let removed = world.pool.expire(world.now_ms + 6);
+    assert_eq!(removed.iter().map(|tx| tx.txid()).collect::<Vec<_>>(), [old.txid()]);
+    // Longer than it may: it goes with the next round, not before the beginning of time.
+    world.pool.note_waited(&young.txid(), u64::MAX);
+    assert_eq!(world.pool.expire(world.now_ms + 1).len(), 1);
+}
+
+#[test]
 fn one_call_expires_a_bounded_number() {
     let mut world = world();
     let extra = 5;
