@@ -21,6 +21,7 @@ use crate::{
     clock::Clock,
     disk::Room,
     health::{ReadyMarks, Seen},
+    keeper::Keeper,
     lanes::{Item, Lanes, MAX_CALLS},
     logging::LogFilter,
     metrics::{Metrics, Readings},
@@ -50,6 +51,7 @@ pub(crate) struct NodeBackend {
     handles: Handles,
     places: Semaphore,
     mining: Mutex<MiningState>,
+    keeper: Keeper,
 }
 
 impl Deref for NodeBackend {
@@ -61,7 +63,18 @@ impl Deref for NodeBackend {
 
 impl NodeBackend {
     pub(crate) fn new(handles: Handles) -> Self {
-        Self { handles, places: Semaphore::new(MAX_CALLS), mining: Mutex::default() }
+        let (places, keeper) = (Semaphore::new(MAX_CALLS), Keeper::new(&handles.datadir));
+        Self { handles, places, mining: Mutex::default(), keeper }
+    }
+
+    /// What keeps waiting transactions over a restart.
+    pub(crate) const fn keeper(&self) -> &Keeper {
+        &self.keeper
+    }
+
+    /// The wall clock.
+    pub(crate) fn unix_ms(&self) -> u64 {
+        self.clock.now().unix_ms
     }
 
     /// What the miner reports of itself.

@@ -36,6 +36,7 @@ use crate::{
     datadir::{self, Datadir},
     disk::{Room, Watch},
     driver::{Driver, DriverError},
+    keeper,
     lanes::Lanes,
     logging::{self, LogFilter},
     metrics::Metrics,
@@ -261,6 +262,8 @@ struct Parts {
     engine_ended: oneshot::Receiver<Result<(), DriverError>>,
     rpc: ServerHandle,
     miner_task: Option<JoinHandle<()>>,
+    backend: Arc<NodeBackend>,
+    keeper_task: JoinHandle<()>,
 }
 
 /// What is there before anything runs.
@@ -325,10 +328,22 @@ async fn start(
         ready_marks: config.ready_marks(),
     }));
     let rpc = start_server(rpc_config(config, directory), Arc::clone(&backend)).await?;
-    let miner_task =
-        pay_to.map(|lock| tokio::spawn(mining::mine(backend, view, lock, config.mine_threads)));
+    let miner_task = pay_to.map(|lock| {
+        tokio::spawn(mining::mine(Arc::clone(&backend), view, lock, config.mine_threads))
+    });
+    let keeper_task = tokio::spawn(keeper::keep(Arc::clone(&backend)));
     announce(directory, &network, &rpc).await?;
-    Ok(Parts { lanes, stop, network, network_task, engine_ended, rpc, miner_task })
+    Ok(Parts {
+        lanes,
+        stop,
+        network,
+        network_task,
+        engine_ended,
+        rpc,
+        miner_task,
+        backend,
+        keeper_task,
+    })
 }
 
 fn network_config(config: &Config, directory: &Datadir, params: &Params) -> ashlar_network::Config {
@@ -454,7 +469,12 @@ async fn stop(parts: Parts, engine_runs: bool) -> Result<(), RunError> {
         task.abort();
     }
     parts.network.stop().await;
+    parts.keeper_task.abort();
     if engine_runs {
+        match keeper::save(&parts.backend, false).await {
+            Ok(count) => info!(count, "waiting transactions saved"),
+            Err(error) => warn!(%error, "what waits was not saved"),
+        }
         parts.lanes.stop();
         parts.engine_ended.await.map_err(|_| DriverError::Died)??;
     }

@@ -297,6 +297,7 @@ impl<S: Store> Engine<S> {
         self.headers.dirty = true;
         self.download.dirty = true;
         self.reconcile_dirty = true;
+        self.refresh_statuses();
         self.watch_front()?;
         self.watch_progress()
     }

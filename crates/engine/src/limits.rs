@@ -59,6 +59,8 @@ pub(crate) const GOSSIP_SILENCE_MS: u64 = 10_000;
 pub(crate) const POLLED_PEERS: usize = 2;
 /// Between two statuses pushed to one peer because our tip moved otherwise than by gossip.
 pub(crate) const STATUS_PUSH_INTERVAL_MS: u64 = 2_000;
+/// Between two questions to a peer that was behind us when it last said where it is.
+pub(crate) const STATUS_REFRESH_MS: u64 = 30_000;
 /// Blocks of normal difficulty that a branch may lack of our own work and still be stored (§12).
 pub(crate) const LOW_WORK_BLOCKS: u64 = 144;
 /// Low-work branches that are walked at one time, one a peer (THREATS.md P1).

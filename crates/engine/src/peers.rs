@@ -18,7 +18,8 @@ use crate::{
     limits::{
         CUT_SCORE, GOSSIP_SILENCE_MS, HANDSHAKE_TIMEOUT_MS, MAX_PEERS, POLLED_PEERS,
         PRODUCTIVE_BYTES_PER_SECOND, REQUEST_BURST, REQUESTS_PER_SECOND, SCORE_DECAY_MS,
-        STATUS_PUSH_INTERVAL_MS, UNPRODUCTIVE_BURST_BYTES, UNPRODUCTIVE_BYTES_PER_SECOND,
+        STATUS_PUSH_INTERVAL_MS, STATUS_REFRESH_MS, UNPRODUCTIVE_BURST_BYTES,
+        UNPRODUCTIVE_BYTES_PER_SECOND,
     },
     offence::Offence,
     output::{Event, Notice, Output},
@@ -334,6 +335,17 @@ impl<S: Store> Engine<S> {
 
     /// Our tip moved otherwise than by gossip: peers that are behind hear of it at once.
     pub(crate) fn push_status(&mut self) {
+        self.ask_those_behind(STATUS_PUSH_INTERVAL_MS);
+    }
+
+    /// A peer that gets all blocks from us never gossips one back: only when asked does it say
+    /// where it is by now.
+    pub(crate) fn refresh_statuses(&mut self) {
+        self.ask_those_behind(STATUS_REFRESH_MS);
+    }
+
+    /// Those who last claimed less work than we have, unless we spoke so lately.
+    fn ask_those_behind(&mut self, interval_ms: u64) {
         let now_ms = self.now.monotonic_ms;
         let work = self.view.tip().work;
         let behind: Vec<Peer> = self
@@ -343,7 +355,7 @@ impl<S: Store> Engine<S> {
             .filter(|(_, state)| {
                 state
                     .status_told_ms
-                    .is_none_or(|told_ms| now_ms.saturating_sub(told_ms) >= STATUS_PUSH_INTERVAL_MS)
+                    .is_none_or(|told_ms| now_ms.saturating_sub(told_ms) >= interval_ms)
             })
             .map(|(peer, _)| peer)
             .collect();

@@ -56,6 +56,7 @@ pub(crate) enum Command {
     ClearBans(oneshot::Sender<usize>),
     Disconnect {
         who: String,
+        away_seconds: u64,
         done: oneshot::Sender<Result<(), NetworkError>>,
     },
     Stop(oneshot::Sender<()>),
@@ -152,14 +153,15 @@ impl NetworkHandle {
     }
 
     /// Closes the connection with a peer, named by connection number, peer id or the multiaddress
-    /// that it is connected from or at. A kept peer is dialled again.
+    /// that it is connected from or at, and keeps it away for so long, as a ban of its peer id does;
+    /// 0: it may come back at once, and a kept peer is dialled again.
     ///
     /// # Errors
     ///
     /// Nobody such is connected, stopped.
-    pub async fn disconnect(&self, who: &str) -> Result<(), NetworkError> {
+    pub async fn disconnect(&self, who: &str, away_seconds: u64) -> Result<(), NetworkError> {
         let who = who.to_owned();
-        self.order(|done| Command::Disconnect { who, done }).await
+        self.order(|done| Command::Disconnect { who, away_seconds, done }).await
     }
 
     /// Who is kept out, the ban that ends first first.

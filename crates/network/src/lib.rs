@@ -185,6 +185,10 @@ pub struct NetworkInfo {
     pub inbound: usize,
     /// Those that we dialled.
     pub outbound: usize,
+    /// Bytes that all streams brought since the start, also of peers who left, and of strangers.
+    pub bytes_received: u64,
+    /// Bytes that all streams took.
+    pub bytes_sent: u64,
 }
 
 /// What one connection of this chain cost and how well it works, for `getpeerinfo`.

@@ -1,4 +1,4 @@
-//! How many bytes a peer sent and took, counted where its streams are made.
+//! How many bytes each peer, and all of them, sent and took, counted where streams are made.
 //!
 //! Counted is what streams carry; enciphering and multiplexing come on top of it. The counters
 //! belong to the peer while it is connected, whatever transport it came by.
@@ -20,11 +20,13 @@ use libp2p::{
     core::muxing::{StreamMuxer, StreamMuxerEvent},
 };
 
-/// One peer's counters.
+/// One peer's counters, or those of all.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     received_bytes: AtomicU64,
     sent_bytes: AtomicU64,
+    /// Where a peer's bytes are counted once more.
+    all: Option<Arc<Traffic>>,
 }
 
 impl Traffic {
@@ -35,23 +37,45 @@ impl Traffic {
     pub(crate) fn sent_bytes(&self) -> u64 {
         self.sent_bytes.load(Ordering::Relaxed)
     }
+
+    fn add_received(&self, bytes: u64) {
+        self.received_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(all) = &self.all {
+            all.add_received(bytes);
+        }
+    }
+
+    fn add_sent(&self, bytes: u64) {
+        self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(all) = &self.all {
+            all.add_sent(bytes);
+        }
+    }
 }
 
 /// The counters of all who are connected: the transport makes them, the swarm's task reads them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Meter(Arc<Mutex<BTreeMap<PeerId, Weak<Traffic>>>>);
+pub(crate) struct Meter {
+    peers: Arc<Mutex<BTreeMap<PeerId, Weak<Traffic>>>>,
+    all: Arc<Traffic>,
+}
 
 impl Meter {
     /// The peer's counters: those of the connection that it has, or new ones.
     pub(crate) fn of(&self, peer: PeerId) -> Arc<Traffic> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(traffic) = all.get(&peer).and_then(Weak::upgrade) {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(traffic) = peers.get(&peer).and_then(Weak::upgrade) {
             return traffic;
         }
-        all.retain(|_, traffic| traffic.strong_count() > 0);
-        let traffic = Arc::default();
-        all.insert(peer, Arc::downgrade(&traffic));
+        peers.retain(|_, traffic| traffic.strong_count() > 0);
+        let traffic = Arc::new(Traffic { all: Some(Arc::clone(&self.all)), ..Traffic::default() });
+        peers.insert(peer, Arc::downgrade(&traffic));
         traffic
+    }
+
+    /// All that was moved since the start, by those who left too.
+    pub(crate) fn all(&self) -> &Traffic {
+        &self.all
     }
 }
 
@@ -113,10 +137,10 @@ where
     }
 }
 
-/// Adds what was moved, if anything was.
-fn count(moved: Poll<io::Result<usize>>, counter: &AtomicU64) -> Poll<io::Result<usize>> {
+/// Tells what was moved, if anything was.
+fn count(moved: Poll<io::Result<usize>>, add: impl FnOnce(u64)) -> Poll<io::Result<usize>> {
     if let Poll::Ready(Ok(bytes)) = moved {
-        counter.fetch_add(bytes as u64, Ordering::Relaxed);
+        add(bytes as u64);
     }
     moved
 }
@@ -128,7 +152,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let moved = self.pinned().poll_read(cx, buffer);
-        count(moved, &self.traffic.received_bytes)
+        count(moved, |bytes| self.traffic.add_received(bytes))
     }
 }
 
@@ -139,7 +163,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
         let moved = self.pinned().poll_write(cx, buffer);
-        count(moved, &self.traffic.sent_bytes)
+        count(moved, |bytes| self.traffic.add_sent(bytes))
     }
 
     fn poll_write_vectored(
@@ -148,7 +172,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let moved = self.pinned().poll_write_vectored(cx, buffers);
-        count(moved, &self.traffic.sent_bytes)
+        count(moved, |bytes| self.traffic.add_sent(bytes))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -179,6 +203,8 @@ mod tests {
         for _ in 0..1_000 {
             meter.of(PeerId::random());
         }
-        assert_eq!(meter.0.lock().unwrap().len(), 1, "nothing is kept of those who left");
+        assert_eq!(meter.peers.lock().unwrap().len(), 1, "nothing is kept of those who left");
+        let all = (meter.all().received_bytes(), meter.all().sent_bytes());
+        assert_eq!(all, (4, 3), "but what they moved");
     }
 }

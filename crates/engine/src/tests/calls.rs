@@ -1,11 +1,15 @@
 //! Calls: templates, submitted blocks, orders, the mempool's pages.
 
-use ashlar_primitives::{Amount, Block, BlockId, Encode, Header, Lock, OutPoint};
+use std::sync::Arc;
+
+use ashlar_primitives::{
+    Amount, Block, BlockId, Encode, Header, Lock, OutPoint, compact::CompactBlock,
+};
 use ashlar_testkit::builder::{Chain, Plan, genesis, lock, output, seal, solve};
 
 use super::world::{World, checked};
 use crate::{
-    Call,
+    Call, GossipData,
     call::{
         AnswerBody, BlockVerdict, CallError, InFlight, MAX_CALL_ENTRIES, MAX_CALL_TRANSACTIONS,
         Restored, Template,
@@ -305,6 +309,27 @@ fn peers_are_told_with_what_they_claim() {
     assert_eq!((peers[0].in_flight, peers[0].synced_headers), (status, None));
     assert_eq!((peers[1].height, peers[1].tip), (Some(2), Some(tip)));
     assert_eq!(peers[1].synced_headers, Some(2));
+}
+
+/// A hand tells a node of a block every five seconds, and the node the other.
+#[test]
+fn a_peer_that_only_receives_is_asked_where_it_is() {
+    let (mut world, mut chain, mut tip, node) = scene(1);
+    let hand = world.hand_at(node, &chain, &tip);
+    let other = world.add(chain.genesis());
+    world.feed(other, &chain.branch(&tip));
+    let (other_at_node, _) = world.connect(node, other);
+    for _ in 0..8 {
+        let block = chain.extend(&tip, Plan::default()).to_block();
+        tip = block.header.id();
+        let compact = CompactBlock::build(&block, 7, &[]);
+        world.tell(node, hand, GossipData::Block(Arc::new(compact)));
+        world.advance(5_000);
+    }
+    assert_eq!((world.tip(node), world.tip(other)), (tip, tip));
+    let Ok(AnswerBody::Peers(peers)) = world.call(node, Call::Peers) else { panic!() };
+    let peer = peers.iter().find(|peer| peer.peer == other_at_node).unwrap();
+    assert!(peer.height.unwrap() >= 6, "as of half a minute after they met: {peer:?}");
 }
 
 #[test]

@@ -11,6 +11,9 @@ use crate::{
     limits::STOP_TIMEOUT, log::printable,
 };
 
+/// What a ban for a while says, after a connection was ended.
+const DISCONNECTED: &str = "disconnected by the operator";
+
 impl Task {
     pub(super) fn on_command(&mut self, command: Command) -> Step {
         match command {
@@ -47,7 +50,9 @@ impl Task {
                 self.save_bans();
                 give(reply, lifted);
             }
-            Command::Disconnect { who, done } => give(done, self.disconnect(&who)),
+            Command::Disconnect { who, away_seconds, done } => {
+                give(done, self.disconnect(&who, away_seconds));
+            }
             Command::Stop(_) => return Err(NetworkError::Stopped),
         }
         Ok(())
@@ -71,6 +76,8 @@ impl Task {
             connections: inbound + outbound,
             inbound,
             outbound,
+            bytes_received: self.meter.all().received_bytes(),
+            bytes_sent: self.meter.all().sent_bytes(),
         }
     }
 
@@ -109,7 +116,7 @@ impl Task {
         Ok(())
     }
 
-    fn disconnect(&mut self, who: &str) -> Step {
+    fn disconnect(&mut self, who: &str, away_seconds: u64) -> Step {
         let found = if let Ok(number) = who.parse() {
             self.peers.id_of(Peer(number))
         } else if let Ok(peer) = who.parse::<PeerId>() {
@@ -118,6 +125,12 @@ impl Task {
             self.peer_at(who)
         };
         let peer = found.ok_or_else(|| NetworkError::NotConnected { who: who.into() })?;
+        if away_seconds > 0 {
+            let (moment, away_ms) = (self.clocks.moment(), away_seconds.saturating_mul(1_000));
+            let bans = &mut self.swarm.behaviour_mut().gate.bans;
+            bans.ban(peer, None, away_ms, DISCONNECTED, moment);
+            self.save_bans();
+        }
         self.hang_up(&peer);
         Ok(())
     }

@@ -289,10 +289,18 @@ async fn a_peer_is_disconnected_by_number_identity_or_address_and_comes_back(ove
     let names: [&dyn Fn(&PeerConnected) -> String; 3] = [&by_number, &by_identity, &by_address];
     for name in names {
         let at_a = a.connection(&b.identity).await;
-        a.handle.disconnect(&name(&at_a)).await.unwrap();
+        a.handle.disconnect(&name(&at_a), 0).await.unwrap();
         a.gone(at_a.peer).await;
     }
-    let error = a.handle.disconnect("nobody").await.unwrap_err().to_string();
+    // For a while, where the operator wants that; until then it can be called back.
+    let at_a = a.connection(&b.identity).await;
+    a.handle.disconnect(&by_identity(&at_a), 3_600).await.unwrap();
+    a.gone(at_a.peer).await;
+    let bans = a.handle.bans().await.unwrap();
+    assert_eq!((bans.len(), bans[0].who.as_str()), (1, b.identity.as_str()));
+    a.handle.unban(&b.identity).await.unwrap();
+    a.peer(&b).await;
+    let error = a.handle.disconnect("nobody", 0).await.unwrap_err().to_string();
     assert!(error.contains("\"nobody\""), "{error}");
     a.handle.remove_peer(&b.address).await.unwrap();
     assert!(a.handle.remove_peer(&b.address).await.is_err(), "no longer kept");

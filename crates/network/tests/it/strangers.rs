@@ -11,7 +11,7 @@ async fn peers_of_different_chains_part_and_both_say_why() {
             logged(&[&format!("peer {} at", peer.identity), "is of another chain", net])
         })
         .await;
-        until("parted", async || node.handle.disconnect(&peer.identity).await.is_err()).await;
+        until("parted", async || node.handle.disconnect(&peer.identity, 0).await.is_err()).await;
     }
     // and neither engine ever heard of it
     for node in [&ours, &theirs] {
