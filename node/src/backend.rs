@@ -11,7 +11,10 @@ use ashlar_engine::{Answer, Call, CallError, call::AnswerBody};
 use ashlar_ledger::{RocksStore, View};
 use ashlar_network::{NetworkError, NetworkHandle};
 use ashlar_rpc::{
-    server::{Backend, BackendError, ChainEvent, Health, MiningState, NetworkState, PeerTraffic},
+    server::{
+        Backend, BackendError, ChainEvent, Health, MempoolFile, MiningState, NetworkState,
+        PeerTraffic,
+    },
     types::BannedPeer,
 };
 use tokio::sync::{Notify, Semaphore, broadcast, oneshot, watch};
@@ -21,7 +24,7 @@ use crate::{
     clock::Clock,
     disk::Room,
     health::{ReadyMarks, Seen},
-    keeper::Keeper,
+    keeper::{self, KeepError, Keeper},
     lanes::{Item, Lanes, MAX_CALLS},
     logging::LogFilter,
     metrics::{Metrics, Readings},
@@ -114,6 +117,9 @@ impl Backend for NodeBackend {
             listening: info.listening,
             inbound: info.inbound,
             outbound: info.outbound,
+            bytes_received: info.bytes_received,
+            bytes_sent: info.bytes_sent,
+            unix_ms: self.unix_ms(),
         })
     }
 
@@ -142,8 +148,8 @@ impl Backend for NodeBackend {
         })
     }
 
-    async fn disconnect_node(&self, who: String) -> Result<(), BackendError> {
-        self.network.disconnect(&who).await.map_err(|error| match error {
+    async fn disconnect_node(&self, who: String, away_seconds: u64) -> Result<(), BackendError> {
+        self.network.disconnect(&who, away_seconds).await.map_err(|error| match error {
             NetworkError::Stopped => BackendError::Stopping,
             _ => BackendError::NotConnected { who },
         })
@@ -189,6 +195,22 @@ impl Backend for NodeBackend {
             Ok(Err(error)) => Err(BackendError::BackupFailed { reason: error.to_string() }),
             Err(_) => Err(BackendError::Stopping),
         }
+    }
+
+    async fn save_mempool(&self) -> Result<MempoolFile, BackendError> {
+        match keeper::save(self, true).await {
+            Ok(count) => Ok(MempoolFile {
+                path: self.keeper.path().display().to_string(),
+                transactions: count as u64,
+            }),
+            Err(KeepError::Loading) => Err(BackendError::MempoolLoading),
+            Err(KeepError::Engine(CallError::Stopping)) => Err(BackendError::Stopping),
+            Err(error) => Err(BackendError::SaveFailed { reason: error.to_string() }),
+        }
+    }
+
+    fn is_mempool_loaded(&self) -> bool {
+        self.keeper.is_loaded()
     }
 
     fn mining(&self) -> MiningState {

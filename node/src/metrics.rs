@@ -250,6 +250,7 @@ mod tests {
                 total_fee: Amount::ZERO,
                 min_feerate_per_kb: 1_000,
                 orphans: 2,
+                sequence: 0,
             },
             peers_inbound: 1,
             peers_outbound: 2,

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use ashlar_consensus::CheckedTransaction;
-use ashlar_mempool::{MAX_PRIORITIES, Refusal};
+pub use ashlar_mempool::MAX_PRIORITIES;
+use ashlar_mempool::Refusal;
 use ashlar_primitives::{Amount, Block, BlockId, Lock, OutPoint, Txid, Wtxid};
 use thiserror::Error;
 
@@ -254,6 +255,8 @@ pub struct MempoolInfo {
     pub min_feerate_per_kb: u64,
     /// Transactions whose parents are missing, not counted above.
     pub orphans: usize,
+    /// Rises with every change: as in [`Template::mempool_sequence`].
+    pub sequence: u64,
 }
 
 /// A waiting transaction.

@@ -20,6 +20,7 @@ impl<S: Store> Engine<S> {
             total_fee: self.mempool.total_fee(),
             min_feerate_per_kb: self.floor_per_kb(),
             orphans: self.orphans.len(),
+            sequence: self.mempool.sequence(),
         }
     }
 

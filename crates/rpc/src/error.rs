@@ -120,6 +120,21 @@ pub enum RpcError {
         /// In their words.
         reason: String,
     },
+    /// `priorities-full` −8: no more transactions can be prioritised.
+    #[error("{max} transactions have a priority, and no more can")]
+    PrioritiesFull {
+        /// The bound.
+        max: usize,
+    },
+    /// `mempool-loading` −28: what waited in the last run is still being loaded.
+    #[error("what waited in the last run is still being loaded")]
+    MempoolLoading,
+    /// `save-failed` −1: the disk refused what waits; an older file is as it was.
+    #[error("what waits can't be saved: {reason}")]
+    SaveFailed {
+        /// In its words.
+        reason: String,
+    },
     /// `bad-peer-address` −30: not an address that the node can dial.
     #[error("can't dial {address}: {reason}")]
     BadPeerAddress {
@@ -180,6 +195,9 @@ impl RpcError {
             Self::Stopping => "stopping",
             Self::RealClock => "real-clock",
             Self::BackupFailed { .. } => "backup-failed",
+            Self::PrioritiesFull { .. } => "priorities-full",
+            Self::MempoolLoading => "mempool-loading",
+            Self::SaveFailed { .. } => "save-failed",
             Self::BadPeerAddress { .. } => "bad-peer-address",
             Self::NotConnected { .. } => "not-connected",
             Self::NotBanned { .. } => "not-banned",
@@ -196,15 +214,18 @@ impl RpcError {
     /// JSON-RPC's own range.
     pub fn number(&self) -> i32 {
         match self {
-            Self::InvalidParameter { .. } | Self::TooMany { .. } => -8,
+            Self::InvalidParameter { .. } | Self::TooMany { .. } | Self::PrioritiesFull { .. } => {
+                -8
+            }
             Self::InvalidAddress { .. } | Self::NotFound { .. } | Self::NotKept { .. } => -5,
             Self::Pruned { .. }
             | Self::IndexOff { .. }
             | Self::RealClock
             | Self::NotHeld { .. }
+            | Self::SaveFailed { .. }
             | Self::BackupFailed { .. } => -1,
             Self::Refused { code, .. } => refusal_number(code),
-            Self::WarmingUp { .. } | Self::Stopping => -28,
+            Self::WarmingUp { .. } | Self::MempoolLoading | Self::Stopping => -28,
             Self::NotConnected { .. } => -29,
             Self::BadPeerAddress { .. } | Self::NotBanned { .. } => -30,
             Self::Overloaded => -32_009,
@@ -234,6 +255,11 @@ impl RpcError {
             Self::Stopping => "start the node again",
             Self::RealClock => "start a node of a chain with half-life 0 with --dev-clock",
             Self::BackupFailed { .. } => "check room and permissions where it was to be made",
+            Self::PrioritiesFull { .. } => {
+                "take some back first: getprioritisedtransactions lists them"
+            }
+            Self::MempoolLoading => "wait until getmempoolinfo says loaded",
+            Self::SaveFailed { .. } => "check room and permissions of the data directory",
             Self::BadPeerAddress { .. } => "give a multiaddress such as /ip4/127.0.0.1/tcp/9333",
             Self::NotConnected { .. } => "getpeerinfo lists the connections",
             Self::NotBanned { .. } => "listbanned lists the bans",
@@ -315,6 +341,9 @@ mod tests {
             RpcError::Stopping,
             RpcError::RealClock,
             RpcError::BackupFailed { reason: text() },
+            RpcError::PrioritiesFull { max: 0 },
+            RpcError::MempoolLoading,
+            RpcError::SaveFailed { reason: text() },
             RpcError::BadPeerAddress { address: text(), reason: text() },
             RpcError::NotConnected { who: text() },
             RpcError::NotBanned { who: text() },

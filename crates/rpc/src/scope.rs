@@ -73,17 +73,30 @@ pub fn scope_of(method: &str) -> Option<Scope> {
             Scope::Read
         }
         // Transactions
-        "getrawtransaction" | "gettransaction" => Scope::Read,
+        "getrawtransaction"
+        | "gettransaction"
+        | "createrawtransaction"
+        | "decoderawtransaction" => Scope::Read,
         "sendrawtransaction" | "sendrawtransactions" | "testmempoolaccept" => {
             Scope::WalletBroadcast
         }
         // Mempool
-        "getrawmempool" | "getmempoolinfo" | "estimatesmartfee" => Scope::Read,
+        "getrawmempool"
+        | "getmempoolinfo"
+        | "getmempoolentry"
+        | "getmempoolancestors"
+        | "getmempooldescendants"
+        | "gettxspendingprevout"
+        | "getprioritisedtransactions"
+        | "estimatefee"
+        | "estimatesmartfee" => Scope::Read,
+        "prioritisetransaction" => Scope::Mine,
+        "savemempool" => Scope::Admin,
         // Mining
         "getmininginfo" => Scope::Read,
         "getblocktemplate" | "submitblock" | "generatetoaddress" => Scope::Mine,
         // Network
-        "getpeerinfo" | "getnetworkinfo" => Scope::Read,
+        "getpeerinfo" | "getnetworkinfo" | "getnettotals" => Scope::Read,
         "addnode" | "disconnectnode" | "listbanned" | "setban" | "clearbanned" => Scope::Admin,
         // Control
         "setmocktime" | "backup" | "stop" => Scope::Admin,
@@ -96,9 +109,10 @@ pub fn scope_of(method: &str) -> Option<Scope> {
     })
 }
 
-/// Whether a method may run twelve times as long as others: it works, rather than looks up.
+/// Whether a method may run twelve times as long as others: it works or waits, rather than looks
+/// up.
 pub fn is_long(method: &str) -> bool {
-    matches!(method, "generatetoaddress" | "backup" | "acceptreorg")
+    matches!(method, "generatetoaddress" | "backup" | "acceptreorg" | "getblocktemplate")
 }
 
 #[cfg(test)]

@@ -17,8 +17,12 @@ pub trait Mining {
 
     /// A block that lacks only its proof of work.
     ///
+    /// With the `longpollid` of an earlier answer the call waits until there is something better:
+    /// a new tip at once; other transactions after five seconds; and a minute at most, since the
+    /// time in the header grows old.
+    ///
     /// # Parameters
-    /// - `template_request`: who is paid.
+    /// - `template_request`: who is paid, and what was answered before.
     ///
     /// # Errors
     /// - `invalid-address`: not of this chain.

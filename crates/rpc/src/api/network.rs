@@ -4,7 +4,7 @@ use jsonrpsee::proc_macros::rpc;
 
 #[cfg(feature = "server")]
 use crate::error::RpcError;
-use crate::types::{BannedPeer, NetworkInfo, PeerInfo, PeerName};
+use crate::types::{BannedPeer, NetTotals, NetworkInfo, PeerInfo, PeerName};
 
 /// Peers.
 #[cfg_attr(not(feature = "server"), rpc(client))]
@@ -18,6 +18,10 @@ pub trait Network {
     #[method(name = "getnetworkinfo")]
     async fn getnetworkinfo(&self) -> Result<NetworkInfo, RpcError>;
 
+    /// All bytes that went through the network since the start.
+    #[method(name = "getnettotals")]
+    async fn getnettotals(&self) -> Result<NetTotals, RpcError>;
+
     /// Dials a node and keeps dialling it, or no longer.
     ///
     /// # Parameters
@@ -30,7 +34,8 @@ pub trait Network {
     #[method(name = "addnode")]
     async fn addnode(&self, node: String, command: Option<String>) -> Result<(), RpcError>;
 
-    /// Ends a connection.
+    /// Ends a connection, and keeps the peer away for five minutes: `listbanned` shows it, `setban`
+    /// with `remove` lets it in sooner.
     ///
     /// # Parameters
     /// - `address`: its multiaddress, peer id or number, as `getpeerinfo` shows them.

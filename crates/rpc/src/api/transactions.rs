@@ -6,7 +6,8 @@ use jsonrpsee::proc_macros::rpc;
 #[cfg(feature = "server")]
 use crate::error::RpcError;
 use crate::types::{
-    RawTransactionResult, SubmitResults, TestResult, Text, TransactionStatus, Verbosity,
+    Hex, InputDetail, Payees, RawTransactionResult, SubmitResults, TestResult, Text,
+    TransactionDetail, TransactionStatus, Verbosity,
 };
 
 /// Transactions: finding, reading, making and sending them.
@@ -44,6 +45,39 @@ pub trait Transactions {
     /// - `pruned`: the body of its block is no longer kept.
     #[method(name = "gettransaction")]
     async fn gettransaction(&self, txid: Text<Txid>) -> Result<TransactionStatus, RpcError>;
+
+    /// A transaction without signatures. Which coins exist is not looked at, nor what is left over,
+    /// which is the fee.
+    ///
+    /// # Parameters
+    /// - `inputs`: the coins to spend.
+    /// - `outputs`: amounts in grains by address: an object, or a list of objects, in whose order
+    ///   the outputs stand and where an address may come twice.
+    /// - `not_before`: the first height at which it may stand in a block; 0 if left out. (The
+    ///   `locktime` of Bitcoin Core.)
+    /// - `memo`: the payer's own bytes, in hex.
+    ///
+    /// # Errors
+    /// - `invalid-address`: one is not of this chain.
+    /// - any transaction code of PROTOCOL.md §8 that needs no coins, such as `tx-no-inputs`.
+    #[method(name = "createrawtransaction")]
+    async fn createrawtransaction(
+        &self,
+        inputs: Vec<InputDetail>,
+        outputs: Payees,
+        not_before: Option<u32>,
+        memo: Option<Hex>,
+    ) -> Result<Hex, RpcError>;
+
+    /// An encoded transaction, decoded. Whether it is valid is `testmempoolaccept`'s business.
+    ///
+    /// # Parameters
+    /// - `hexstring`: its encoding.
+    ///
+    /// # Errors
+    /// - `tx-malformed`: it does not decode.
+    #[method(name = "decoderawtransaction")]
+    async fn decoderawtransaction(&self, hexstring: String) -> Result<TransactionDetail, RpcError>;
 
     /// Puts a transaction into the mempool and sends it to peers. Answers its id. One that waits
     /// already is no error.

@@ -41,9 +41,13 @@ pub trait Backend: Send + Sync + 'static {
     fn remove_node(&self, address: String)
     -> impl Future<Output = Result<(), BackendError>> + Send;
 
-    /// Ends a connection, named by its number, its peer id or its address.
-    fn disconnect_node(&self, who: String)
-    -> impl Future<Output = Result<(), BackendError>> + Send;
+    /// Ends a connection, named by its number, its peer id or its address, and keeps the peer away
+    /// for so long.
+    fn disconnect_node(
+        &self,
+        who: String,
+        away_seconds: u64,
+    ) -> impl Future<Output = Result<(), BackendError>> + Send;
 
     /// Who is kept out, the ban that ends first first.
     fn bans(&self) -> impl Future<Output = Result<Vec<BannedPeer>, BackendError>> + Send;
@@ -69,6 +73,13 @@ pub trait Backend: Send + Sync + 'static {
     /// node's machine: at least the published state, synced. [`BackendError::BadDirectory`],
     /// [`BackendError::BackupFailed`].
     fn backup(&self, directory: String) -> impl Future<Output = Result<(), BackendError>> + Send;
+
+    /// Writes down what waits, for the next start. [`BackendError::MempoolLoading`],
+    /// [`BackendError::SaveFailed`].
+    fn save_mempool(&self) -> impl Future<Output = Result<MempoolFile, BackendError>> + Send;
+
+    /// Whether what waited in the last run was loaded.
+    fn is_mempool_loaded(&self) -> bool;
 
     /// What this node's own miner does.
     fn mining(&self) -> MiningState;
@@ -170,6 +181,21 @@ pub struct NetworkState {
     pub inbound: usize,
     /// Peers that this node dialled.
     pub outbound: usize,
+    /// Bytes that came since the start.
+    pub bytes_received: u64,
+    /// Bytes that went.
+    pub bytes_sent: u64,
+    /// When that was by the node's clock, milliseconds since 1970.
+    pub unix_ms: u64,
+}
+
+/// What `savemempool` wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MempoolFile {
+    /// Where, on the node's machine.
+    pub path: String,
+    /// How many transactions.
+    pub transactions: u64,
 }
 
 /// For `getpeerinfo`: what the transport knows of one connection.
@@ -243,6 +269,15 @@ pub enum BackendError {
         /// As given.
         directives: String,
         /// What is wrong with them.
+        reason: String,
+    },
+    /// What waited in the last run is still being loaded.
+    #[error("what waited in the last run is still being loaded")]
+    MempoolLoading,
+    /// What waits can't be written down.
+    #[error("what waits can't be saved: {reason}")]
+    SaveFailed {
+        /// In the disk's words.
         reason: String,
     },
     /// The clock is the machine's and can't be set.

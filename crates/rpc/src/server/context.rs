@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ashlar_engine::{
     Answer, Call, CallError,
-    call::{AnswerBody, SyncStatus},
+    call::{AnswerBody, MAX_PRIORITIES, SyncStatus},
 };
 use ashlar_ledger::{StoreError, View, view::QueryError};
 use ashlar_primitives::{Address, Encode, Lock};
@@ -194,6 +194,7 @@ impl From<CallError> for RpcError {
             CallError::ExtraTooLong { .. } => {
                 Self::InvalidParameter { name: "extra", reason: error.to_string() }
             }
+            CallError::PrioritiesFull => Self::PrioritiesFull { max: MAX_PRIORITIES },
             CallError::NoTemplate { .. } => {
                 tracing::error!(%error, "a template failed");
                 Self::Internal
@@ -220,6 +221,8 @@ impl From<BackendError> for RpcError {
             BackendError::BadLogFilter { .. } => {
                 Self::InvalidParameter { name: "filter", reason: error.to_string() }
             }
+            BackendError::MempoolLoading => Self::MempoolLoading,
+            BackendError::SaveFailed { reason } => Self::SaveFailed { reason },
             BackendError::RealClock => Self::RealClock,
             BackendError::Stopping => Self::Stopping,
         }

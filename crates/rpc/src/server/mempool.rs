@@ -14,12 +14,13 @@ use tokio::task;
 use super::{
     backend::Backend,
     context::{Context, page_limit, tip_of_answer, unexpected},
+    waiting::describe,
 };
 use crate::{
     error::{ErrorData, RpcError},
     types::{
-        FeeEstimate, MempoolEntry, MempoolInfo, MempoolListing, MempoolResult, SubmitError,
-        SubmitResult, SubmitResults, TestResult, Text,
+        FeeEstimate, MempoolInfo, MempoolListing, MempoolResult, SubmitError, SubmitResult,
+        SubmitResults, TestResult, Text,
     },
 };
 
@@ -207,19 +208,7 @@ pub(super) async fn listing<B: Backend>(
     let next = entries.last().filter(|_| full).map(|entry| entry.sequence);
     let transactions: BTreeMap<_, _> = entries
         .into_iter()
-        .map(|entry| {
-            let described = MempoolEntry {
-                wtxid: entry.transaction.wtxid().into(),
-                size: entry.transaction.size_bytes(),
-                fee: entry.fee.grains(),
-                time: entry.entered_unix,
-                sequence: entry.sequence,
-                ancestorcount: entry.ancestor_count as u64,
-                descendantcount: entry.descendant_count as u64,
-                depends: entry.depends.into_iter().map(Into::into).collect(),
-            };
-            (entry.transaction.txid().into(), described)
-        })
+        .map(|entry| (entry.transaction.txid().into(), describe(entry)))
         .collect();
     Ok(MempoolResult::Entries(MempoolListing { at, transactions, next }))
 }
@@ -239,6 +228,7 @@ pub(super) async fn info<B: Backend>(context: &Context<B>) -> Result<MempoolInfo
         total_fee: info.total_fee.grains(),
         mempoolminfee: info.min_feerate_per_kb,
         orphans: info.orphans as u64,
+        loaded: context.backend.is_mempool_loaded(),
     })
 }
 
@@ -262,5 +252,6 @@ pub(super) async fn estimate_fee<B: Backend>(
         feerate: estimate.feerate_per_kb,
         blocks: estimate.target_blocks,
         basis: estimate.basis.to_owned(),
+        waiting_bytes: estimate.waiting_bytes,
     })
 }

@@ -9,10 +9,10 @@ use ashlar_engine::{
 };
 use ashlar_ledger::View;
 use ashlar_primitives::{BlockId, Encode, Lock};
-use tokio::{task, time};
+use tokio::{sync::broadcast::error::RecvError, task, time};
 
 use super::{
-    backend::Backend,
+    backend::{Backend, ChainEvent},
     context::{Context, tip_of, tip_of_answer, unexpected},
     decoded::{bits_text, stored_header, target_text},
 };
@@ -32,6 +32,10 @@ const TRIES_PER_BLOCK: u64 = 1_000_000;
 /// Between two looks at whether a template stands on the block just found. The engine publishes
 /// a block before it answers, so a second look is rare.
 const TEMPLATE_POLL: Duration = Duration::from_millis(20);
+/// Longest that a caller waits for a better template, as in Bitcoin Core.
+const LONG_POLL: Duration = Duration::from_secs(60);
+/// Between two looks at the mempool meanwhile: miners need not restart for each payment.
+const LONG_POLL_LOOK: Duration = Duration::from_secs(5);
 /// Most looks for one template.
 const MAX_TEMPLATE_LOOKS: usize = 100;
 
@@ -103,9 +107,48 @@ pub(super) async fn template<B: Backend>(
     if sync.syncing {
         return Err(RpcError::WarmingUp { height: sync.height, target: sync.best_header_height });
     }
+    if let Some(known) = &request.longpollid {
+        wait_for_better(context, known).await?;
+    }
     let extra = request.extra.unwrap_or_default().0;
     let (at, template) = fetch_template(context, pay_to, extra).await?;
     context.read(move |view| Ok(describe(at, &template, view.params().max_block_bytes))).await
+}
+
+/// Waits until a template would be another than the one that `known` names, see [`LONG_POLL`].
+async fn wait_for_better<B: Backend>(context: &Context<B>, known: &str) -> Result<(), RpcError> {
+    let started = time::Instant::now();
+    // First the events, then the look: a tip that comes between the two is not missed.
+    let mut events = context.backend.events();
+    loop {
+        let answer = context.call(Call::MempoolInfo).await?;
+        let AnswerBody::MempoolInfo(mempool) = &answer.body else {
+            return Err(unexpected(&answer.body));
+        };
+        let is_tip = known.strip_prefix(&answer.tip.to_string()).is_some();
+        let is_latest = known == poll_id(answer.tip, mempool.sequence);
+        let waited = started.elapsed();
+        if !is_tip || waited >= LONG_POLL || (!is_latest && waited >= LONG_POLL_LOOK) {
+            return Ok(());
+        }
+        let look = time::sleep(LONG_POLL_LOOK);
+        tokio::pin!(look);
+        loop {
+            tokio::select! {
+                () = &mut look => break,
+                event = events.recv() => match event {
+                    Ok(ChainEvent::Tip { .. }) | Err(RecvError::Lagged(_)) => break,
+                    Ok(_) => {}
+                    Err(RecvError::Closed) => return Err(RpcError::Stopping),
+                },
+            }
+        }
+    }
+}
+
+/// Names what a template was made from.
+fn poll_id(tip: BlockId, mempool_sequence: u64) -> String {
+    format!("{tip}-{mempool_sequence}")
 }
 
 async fn fetch_template<B: Backend>(
@@ -150,7 +193,7 @@ fn describe(at: Tip, template: &Template, sizelimit: u32) -> BlockTemplate {
         bits: bits_text(block.header.bits),
         target: target_text(block.header.bits),
         sizelimit,
-        longpollid: format!("{}-{}", block.header.parent, template.mempool_sequence),
+        longpollid: poll_id(block.header.parent, template.mempool_sequence),
         block: block.to_bytes().into(),
     }
 }

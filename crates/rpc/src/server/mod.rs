@@ -14,8 +14,8 @@
 //!
 //! A request goes `listen` (sockets, bounded) → `middleware::Door` (`auth`: Host, Origin,
 //! password) → jsonrpsee (sizes, batches, parsing) → `middleware::Guard` (time, panics) →
-//! `handlers` → `chain`, `mempool`, `address`, `mining`, `network`, which read a view or make
-//! engine calls through `context`.
+//! `handlers` → `chain`, `mempool`, `waiting`, `unsigned`, `address`, `mining`, `network`, which
+//! read a view or make engine calls through `context`.
 
 mod address;
 mod auth;
@@ -33,6 +33,8 @@ mod mining;
 mod network;
 mod probes;
 mod subscriptions;
+mod unsigned;
+mod waiting;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -45,8 +47,8 @@ use tokio::{net::TcpListener, sync::watch, time};
 use tower::ServiceBuilder;
 
 pub use backend::{
-    Backend, BackendError, ChainEvent, EVENT_CAPACITY, Health, MiningState, NetworkState,
-    PeerTraffic,
+    Backend, BackendError, ChainEvent, EVENT_CAPACITY, Health, MempoolFile, MiningState,
+    NetworkState, PeerTraffic,
 };
 pub use config::{Limits, ServerConfig};
 

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     error::RpcError,
-    types::{InFlight, NetworkInfo, PeerInfo},
+    types::{InFlight, NetTotals, NetworkInfo, PeerInfo, PeerName},
 };
 
 /// The version of PROTOCOL.md.
@@ -74,6 +74,26 @@ pub(super) async fn info<B: Backend>(context: &Context<B>) -> Result<NetworkInfo
         localaddresses: state.listening,
         warnings: context.warnings().await?,
     })
+}
+
+pub(super) async fn totals<B: Backend>(context: &Context<B>) -> Result<NetTotals, RpcError> {
+    let state = context.backend.network().await.ok_or(RpcError::Stopping)?;
+    Ok(NetTotals {
+        totalbytesrecv: state.bytes_received,
+        totalbytessent: state.bytes_sent,
+        timemillis: state.unix_ms,
+    })
+}
+
+/// How long a peer stays away that was disconnected, in seconds: nodes come back at once to whom
+/// they know, and then nothing would have been done.
+const DISCONNECTED_SECONDS: u64 = 300;
+
+pub(super) async fn disconnect<B: Backend>(
+    context: &Context<B>,
+    peer: &PeerName,
+) -> Result<(), RpcError> {
+    Ok(context.backend.disconnect_node(peer.to_string(), DISCONNECTED_SECONDS).await?)
 }
 
 /// Of a ban without `bantime`, in seconds: a day, as Bitcoin Core has it.

@@ -28,6 +28,8 @@ pub struct MempoolInfo {
     pub mempoolminfee: u64,
     /// Transactions set aside until their parents arrive.
     pub orphans: u64,
+    /// Whether all that waited in the last run was loaded.
+    pub loaded: bool,
 }
 
 /// One waiting transaction.
@@ -37,9 +39,11 @@ pub struct MempoolEntry {
     pub wtxid: Text<Wtxid>,
     /// In bytes.
     pub size: u32,
-    /// In grains.
+    /// What it pays, in grains.
     pub fee: u64,
-    /// When it entered.
+    /// What this node counts it for, in grains: the fee with what `prioritisetransaction` added.
+    pub modifiedfee: u64,
+    /// When it entered, in this run or an earlier one, seconds since 1970.
     pub time: u64,
     /// Its place in the order of entry: a cursor for `getrawmempool`.
     pub sequence: u64,
@@ -49,6 +53,64 @@ pub struct MempoolEntry {
     pub descendantcount: u64,
     /// Waiting transactions whose outputs it spends.
     pub depends: Vec<Text<Txid>>,
+    /// Waiting transactions that spend its outputs.
+    pub spentby: Vec<Text<Txid>>,
+}
+
+/// The answer of `getmempoolentry`: an entry, and what it and its relatives come to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MempoolEntryDetail {
+    /// When this was true.
+    #[serde(flatten)]
+    pub at: Tip,
+    /// Itself.
+    #[serde(flatten)]
+    pub entry: MempoolEntry,
+    /// Bytes of what it builds on and of itself.
+    pub ancestorsize: u64,
+    /// What these count for together, in grains.
+    pub ancestorfees: u64,
+    /// Bytes of what builds on it and of itself.
+    pub descendantsize: u64,
+    /// What these count for together, in grains.
+    pub descendantfees: u64,
+}
+
+/// One output of `gettxspendingprevout`, and who spends it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpendingPrevout {
+    /// When this was true.
+    #[serde(flatten)]
+    pub at: Tip,
+    /// The transaction, or coinbase, that made the output.
+    pub txid: Text<Txid>,
+    /// Which of its outputs.
+    pub vout: u16,
+    /// The waiting transaction that spends it; absent where none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spendingtxid: Option<Text<Txid>>,
+}
+
+/// The answer of `getprioritisedtransactions`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrioritisedTransactions {
+    /// When this was true.
+    #[serde(flatten)]
+    pub at: Tip,
+    /// What was added to each, in grains, by id; it need not wait.
+    pub transactions: BTreeMap<Text<Txid>, i64>,
+}
+
+/// The answer of `savemempool`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedMempool {
+    /// When this was true.
+    #[serde(flatten)]
+    pub at: Tip,
+    /// The file, on the node's machine.
+    pub filename: String,
+    /// How many transactions are in it.
+    pub transactions: u64,
 }
 
 /// A page of the mempool.
@@ -149,4 +211,6 @@ pub struct FeeEstimate {
     pub blocks: u32,
     /// What it was made from.
     pub basis: String,
+    /// The bytes that waited then.
+    pub waiting_bytes: u64,
 }

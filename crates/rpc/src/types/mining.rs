@@ -54,6 +54,9 @@ pub struct TemplateRequest {
     /// The miner's own bytes in the coinbase, at most 96.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra: Option<Hex>,
+    /// The `longpollid` of an earlier answer: wait until something better can be had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub longpollid: Option<String>,
 }
 
 /// A transaction of a template.
@@ -103,7 +106,7 @@ pub struct BlockTemplate {
     pub target: String,
     /// The largest block, in bytes.
     pub sizelimit: u32,
-    /// Another value than before says that a better template can be had.
+    /// For the next call, which is then answered when a better template can be had.
     pub longpollid: String,
     /// The whole block's encoding with nonce 0: find a nonce for its first 80 bytes and submit it.
     pub block: Hex,

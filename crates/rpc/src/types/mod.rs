@@ -22,13 +22,14 @@ pub use block::{
 };
 pub use chain::{BlockchainInfo, ChainTip, SyncInfo, Tip, TipEvent, TransactionEvent, TxOut};
 pub use mempool::{
-    FeeEstimate, MempoolEntry, MempoolInfo, MempoolListing, MempoolResult, SubmitError,
-    SubmitResult, SubmitResults, TestResult,
+    FeeEstimate, MempoolEntry, MempoolEntryDetail, MempoolInfo, MempoolListing, MempoolResult,
+    PrioritisedTransactions, SavedMempool, SpendingPrevout, SubmitError, SubmitResult,
+    SubmitResults, TestResult,
 };
 pub use mining::{BlockTemplate, MiningInfo, NextBlock, TemplateRequest, TemplateTransaction};
-pub use network::{BannedPeer, InFlight, NetworkInfo, PeerInfo, PeerName};
+pub use network::{BannedPeer, InFlight, NetTotals, NetworkInfo, PeerInfo, PeerName};
 pub use text::{Hex, Text, Verbosity};
 pub use transaction::{
-    InputDetail, OutputDetail, RawTransactionResult, TransactionBody, TransactionDetail,
+    InputDetail, OutputDetail, Payees, RawTransactionResult, TransactionBody, TransactionDetail,
     TransactionStatus, WitnessDetail,
 };

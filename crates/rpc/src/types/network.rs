@@ -104,6 +104,17 @@ pub struct PeerInfo {
     pub gossip_score: f64,
 }
 
+/// The answer of `getnettotals`. Counted is what streams carry: enciphering comes on top.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetTotals {
+    /// Bytes that came, from peers who left and from strangers too.
+    pub totalbytesrecv: u64,
+    /// Bytes that went.
+    pub totalbytessent: u64,
+    /// When this was true by the node's clock, milliseconds since 1970.
+    pub timemillis: u64,
+}
+
 /// The answer of `getnetworkinfo`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkInfo {

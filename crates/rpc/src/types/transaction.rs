@@ -1,5 +1,7 @@
 //! Transactions.
 
+use std::collections::BTreeMap;
+
 use ashlar_primitives::{BlockId, Txid, Wtxid};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +18,16 @@ pub struct InputDetail {
     pub txid: Text<Txid>,
     /// Which of its outputs.
     pub vout: u16,
+}
+
+/// Who is paid what by `createrawtransaction`: amounts in grains by address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Payees {
+    /// In the order of addresses.
+    Object(BTreeMap<String, u64>),
+    /// In the order given.
+    List(Vec<BTreeMap<String, u64>>),
 }
 
 /// A coin that a transaction or coinbase makes.

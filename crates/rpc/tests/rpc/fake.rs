@@ -14,20 +14,22 @@ use ashlar_consensus::{CheckedTransaction, TxError, judge_transaction};
 use ashlar_engine::{
     Answer, Call, CallError, Direction, Peer,
     call::{
-        AnswerBody, BlockVerdict, FeeEstimate, InFlight, MempoolEntry, MempoolInfo, PeerInfo,
-        ReorganisationCounts, SubmittedTransaction, SyncProgress, SyncStatus, Template, Warning,
+        AnswerBody, BlockVerdict, FeeEstimate, InFlight, MempoolEntry, MempoolInfo, MempoolKin,
+        PeerInfo, ReorganisationCounts, SubmittedTransaction, SyncProgress, SyncStatus, Template,
+        Warning,
     },
 };
 use ashlar_ledger::{Ledger, MemoryStore, MovedBlock, Offered, Published, Settings, View};
 use ashlar_mempool::{PolicyError, Refusal};
 use ashlar_primitives::{
-    Address, Amount, Block, BlockId, Decode as _, Encode as _, Lock, merkle::block_merkle_root,
+    Address, Amount, Block, BlockId, Decode as _, Encode as _, Lock, Txid,
+    merkle::block_merkle_root,
 };
 use ashlar_rpc::{
     Client, Credentials, UserPassword,
     server::{
-        Backend, BackendError, ChainEvent, EVENT_CAPACITY, Health, Limits, MiningState,
-        NetworkState, PeerTraffic, ServerConfig, ServerHandle, start_server,
+        Backend, BackendError, ChainEvent, EVENT_CAPACITY, Health, Limits, MempoolFile,
+        MiningState, NetworkState, PeerTraffic, ServerConfig, ServerHandle, start_server,
     },
     types::BannedPeer,
 };
@@ -47,6 +49,8 @@ pub(crate) struct Fake {
     pub(crate) mock_time: Mutex<Option<u64>>,
     pub(crate) real_clock: AtomicBool,
     pub(crate) syncing: AtomicBool,
+    /// What waited in the last run is not loaded yet.
+    pub(crate) loading: AtomicBool,
     /// `mining` panics.
     pub(crate) broken: AtomicBool,
     /// Calls to the engine are never answered.
@@ -63,6 +67,9 @@ struct World {
     chain: Chain,
     ledger: Ledger<MemoryStore>,
     mempool: Vec<(Arc<CheckedTransaction>, Amount)>,
+    priorities: BTreeMap<Txid, i64>,
+    /// Of the mempool.
+    sequence: u64,
 }
 
 impl Fake {
@@ -75,7 +82,13 @@ impl Fake {
         let genesis = builder::genesis(&[(lock(1), ALLOCATION)]);
         let store = Arc::new(MemoryStore::new());
         let ledger = Ledger::open(store, &genesis, settings).unwrap();
-        let world = World { chain: Chain::new(genesis), ledger, mempool: Vec::new() };
+        let world = World {
+            chain: Chain::new(genesis),
+            ledger,
+            mempool: Vec::new(),
+            priorities: BTreeMap::new(),
+            sequence: 0,
+        };
         Arc::new(Self {
             world: Mutex::new(world),
             events: broadcast::channel(EVENT_CAPACITY).0,
@@ -84,6 +97,7 @@ impl Fake {
             mock_time: Mutex::default(),
             real_clock: AtomicBool::new(false),
             syncing: AtomicBool::new(false),
+            loading: AtomicBool::new(false),
             broken: AtomicBool::new(false),
             stuck: AtomicBool::new(false),
             calls: Mutex::default(),
@@ -161,6 +175,7 @@ impl Fake {
                 total_fee: Amount::checked_sum(world.mempool.iter().map(|(_, fee)| *fee)).unwrap(),
                 min_feerate_per_kb: 1_000,
                 orphans: 0,
+                sequence: world.sequence,
             }),
             Call::MempoolPage { after, limit } => AnswerBody::MempoolPage(
                 (0..world.mempool.len())
@@ -173,6 +188,15 @@ impl Fake {
                 let place = world.mempool.iter().position(|(t, _)| t.txid() == txid);
                 AnswerBody::MempoolTransaction(place.map(|place| world.entry(place)))
             }
+            Call::MempoolKin(txid) => AnswerBody::MempoolKin(world.kin(&txid)),
+            Call::Prioritise { txid, delta_grains } => {
+                let sum = world.priorities.entry(txid).or_default();
+                *sum += delta_grains;
+                let sum = *sum;
+                world.sequence += 1;
+                AnswerBody::Priority(sum)
+            }
+            Call::Priorities => AnswerBody::Priorities(world.priorities.clone()),
             Call::MempoolSpenders(outpoints) => AnswerBody::MempoolSpenders(
                 outpoints
                     .iter()
@@ -219,9 +243,11 @@ impl Fake {
             Call::EstimateFee { target_blocks } => AnswerBody::Fee(FeeEstimate {
                 feerate_per_kb: 1_000,
                 basis: "the minimum",
+                waiting_bytes: 0,
                 target_blocks,
             }),
-            Call::SubmitBlock(_)
+            Call::RestoreTransactions(_)
+            | Call::SubmitBlock(_)
             | Call::InvalidateBlock(_)
             | Call::ReconsiderBlock(_)
             | Call::AcceptReorganisation(_) => AnswerBody::Done,
@@ -246,6 +272,7 @@ impl World {
         let block = Block::from_bytes(bytes).unwrap();
         let confirmed: Vec<_> = block.transactions.iter().map(|t| t.txid()).collect();
         self.mempool.retain(|(t, _)| !confirmed.contains(&t.txid()));
+        self.sequence += 1;
         // Blocks found by `generatetoaddress` are new to the builder.
         if published.connected.len() == 1 {
             drop(self.chain.adopt(block));
@@ -274,6 +301,7 @@ impl World {
         };
         if keep {
             self.mempool.push((transaction, judged.fee));
+            self.sequence += 1;
         }
         Ok(submitted)
     }
@@ -283,12 +311,21 @@ impl World {
         MempoolEntry {
             transaction: Arc::clone(transaction),
             fee: *fee,
+            delta_grains: self.priorities.get(&transaction.txid()).copied().unwrap_or(0),
             entered_unix: NOW,
             sequence: place as u64,
             ancestor_count: 1,
             descendant_count: 1,
             depends: Vec::new(),
+            spent_by: Vec::new(),
         }
+    }
+
+    /// Of a list, in which nothing spends from anything.
+    fn kin(&self, txid: &Txid) -> Option<MempoolKin> {
+        let place = self.mempool.iter().position(|(waiting, _)| waiting.txid() == *txid)?;
+        let entry = self.entry(place);
+        Some(MempoolKin { entry, ancestors: Vec::new(), descendants: Vec::new() })
     }
 
     fn template(&self, pay_to: Lock) -> Arc<Template> {
@@ -303,7 +340,7 @@ impl World {
             max_time: u32::MAX,
             fees: Amount::checked_sum(fees.iter().copied()).unwrap(),
             subsidy: self.ledger.params().subsidy(tip.height + 1),
-            mempool_sequence: fees.len() as u64,
+            mempool_sequence: self.sequence,
             transaction_fees: fees,
             block,
         })
@@ -341,6 +378,9 @@ impl Backend for Fake {
             listening: vec!["/ip4/127.0.0.1/tcp/9333".into()],
             inbound: 0,
             outbound: 1,
+            bytes_received: 3_000,
+            bytes_sent: 4_000,
+            unix_ms: NOW * 1_000,
         })
     }
 
@@ -369,7 +409,8 @@ impl Backend for Fake {
         Ok(())
     }
 
-    async fn disconnect_node(&self, who: String) -> Result<(), BackendError> {
+    async fn disconnect_node(&self, who: String, away_seconds: u64) -> Result<(), BackendError> {
+        assert!(away_seconds > 0, "or it comes back at once");
         if who == "7" { Ok(()) } else { Err(BackendError::NotConnected { who }) }
     }
 
@@ -418,6 +459,18 @@ impl Backend for Fake {
             }
             _ => Ok(()),
         }
+    }
+
+    async fn save_mempool(&self) -> Result<MempoolFile, BackendError> {
+        if !self.is_mempool_loaded() {
+            return Err(BackendError::MempoolLoading);
+        }
+        let transactions = self.world.lock().unwrap().mempool.len() as u64;
+        Ok(MempoolFile { path: "/data/mempool.dat".into(), transactions })
+    }
+
+    fn is_mempool_loaded(&self) -> bool {
+        !self.loading.load(Ordering::Relaxed)
     }
 
     fn mining(&self) -> MiningState {

@@ -8,3 +8,4 @@ mod fake;
 mod limits;
 mod methods;
 mod subscriptions;
+mod waiting;

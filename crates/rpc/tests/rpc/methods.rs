@@ -19,8 +19,9 @@ use ashlar_testkit::builder::lock;
 use serde_json::json;
 
 use crate::fake::{ALLOCATION, Fake, Running, address, start, start_with};
+use crate::waiting::waiting;
 
-fn code<T: core::fmt::Debug>(result: Result<T, impl Into<ClientError>>) -> String {
+pub(crate) fn code<T: core::fmt::Debug>(result: Result<T, impl Into<ClientError>>) -> String {
     result.unwrap_err().into().code().unwrap().to_owned()
 }
 
@@ -42,6 +43,7 @@ async fn everything(running: &Running, client: &(impl ApiClient + Sync)) {
     blocks(running, client).await;
     transactions(running, client).await;
     addresses(client).await;
+    waiting(running, client).await;
     mining(running, client).await;
     network(running, client).await;
     operating(running, client).await;
@@ -269,7 +271,7 @@ async fn mining(running: &Running, client: &(impl ApiClient + Sync)) {
     assert_eq!((info.blocks, info.threads, info.hashps), (before + 5, 1, 1_000));
     assert_eq!((info.next.height, info.next.bits.as_str()), (before + 6, "207fffff"));
 
-    let request = || TemplateRequest { address: address(4), extra: None };
+    let request = || TemplateRequest { address: address(4), extra: None, longpollid: None };
     let template = client.getblocktemplate(request()).await.unwrap();
     assert_eq!((template.previousblockhash, template.height), (ids[4], before + 6));
     assert_eq!((template.coinbasevalue, template.sizelimit), (500_000_000, 4_000_000));
@@ -300,6 +302,7 @@ async fn mining(running: &Running, client: &(impl ApiClient + Sync)) {
     running.node.syncing.store(false, Ordering::Relaxed);
 
     assert_eq!(client.estimatesmartfee(6).await.unwrap().feerate, 1_000);
+    assert_eq!(client.estimatefee(None).await.unwrap().blocks, 1);
     assert_eq!(code(client.estimatesmartfee(0).await), "invalid-parameter");
 }
 
@@ -313,6 +316,9 @@ async fn network(running: &Running, client: &(impl ApiClient + Sync)) {
         (peers[0].last_block, peers[0].last_transaction),
         (Some(peers[0].last_seen - 1), None)
     );
+    let totals = client.getnettotals().await.unwrap();
+    assert_eq!((totals.totalbytesrecv, totals.totalbytessent), (3_000, 4_000));
+    assert!(totals.timemillis > 1_000 * peers[0].last_seen - 1);
     let info = client.getnetworkinfo().await.unwrap();
     assert_eq!((info.connections, info.connections_in, info.connections_out), (1, 0, 1));
     let chain_id = client.getblockhash(0).await.unwrap().to_string();

@@ -6,7 +6,7 @@ use super::{Answer, Handlers};
 use crate::{
     api::NetworkServer,
     server::{backend::Backend, network},
-    types::{BannedPeer, NetworkInfo, PeerInfo, PeerName},
+    types::{BannedPeer, NetTotals, NetworkInfo, PeerInfo, PeerName},
 };
 
 #[async_trait]
@@ -19,12 +19,16 @@ impl<B: Backend> NetworkServer for Handlers<B> {
         network::info(&self.0).await
     }
 
+    async fn getnettotals(&self) -> Answer<NetTotals> {
+        network::totals(&self.0).await
+    }
+
     async fn addnode(&self, node: String, command: Option<String>) -> Answer<()> {
         network::add_node(&self.0, node, command.as_deref()).await
     }
 
     async fn disconnectnode(&self, address: PeerName) -> Answer<()> {
-        Ok(self.0.backend.disconnect_node(address.to_string()).await?)
+        network::disconnect(&self.0, &address).await
     }
 
     async fn listbanned(&self) -> Answer<Vec<BannedPeer>> {

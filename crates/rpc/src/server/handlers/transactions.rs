@@ -6,8 +6,11 @@ use jsonrpsee::core::async_trait;
 use super::{Answer, Handlers};
 use crate::{
     api::TransactionsServer,
-    server::{backend::Backend, chain, mempool},
-    types::{RawTransactionResult, SubmitResults, TestResult, Text, TransactionStatus, Verbosity},
+    server::{backend::Backend, chain, mempool, unsigned},
+    types::{
+        Hex, InputDetail, Payees, RawTransactionResult, SubmitResults, TestResult, Text,
+        TransactionDetail, TransactionStatus, Verbosity,
+    },
 };
 
 #[async_trait]
@@ -24,6 +27,20 @@ impl<B: Backend> TransactionsServer for Handlers<B> {
 
     async fn gettransaction(&self, txid: Text<Txid>) -> Answer<TransactionStatus> {
         chain::transaction(&self.0, txid.0, None).await
+    }
+
+    async fn createrawtransaction(
+        &self,
+        inputs: Vec<InputDetail>,
+        outputs: Payees,
+        not_before: Option<u32>,
+        memo: Option<Hex>,
+    ) -> Answer<Hex> {
+        unsigned::create(&self.0, &inputs, outputs, not_before, memo)
+    }
+
+    async fn decoderawtransaction(&self, hexstring: String) -> Answer<TransactionDetail> {
+        unsigned::decode(&self.0, &hexstring)
     }
 
     async fn sendrawtransaction(&self, hexstring: String) -> Answer<Text<Txid>> {
