@@ -8,8 +8,8 @@
 //! Reading order: [`report`] is the table; [`maker`] and [`payments`] make chains from a seed;
 //! [`drive`] moves a ledger along them. Each part of the table is one module, listed in
 //! [`parts::PARTS`]: [`connect`], [`reorganise`], [`worst`] (its blocks are made in [`shapes`]);
-//! [`bounds`] is what they are measured against. [`sync`], [`relay`] and [`partition`] measure real
-//! nodes, started by [`nodes`].
+//! [`bounds`] is what they are measured against. [`sync`], [`relay`], [`partition`] and [`mod@rpc`]
+//! measure real nodes, started by [`nodes`].
 
 pub mod bounds;
 pub mod connect;
@@ -22,6 +22,7 @@ pub mod payments;
 pub mod relay;
 pub mod reorganise;
 pub mod report;
+pub mod rpc;
 pub mod shapes;
 pub mod sync;
 pub mod timing;

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::{Outcome, connect, partition, relay, reorganise, report::Report, sync, worst};
+use crate::{
+    Outcome, connect, partition, payments::PAYMENT_BYTES, relay, reorganise, report::Report, rpc,
+    sync, worst,
+};
 
 /// How large the work is.
 #[derive(Clone, Debug)]
@@ -27,9 +30,18 @@ pub struct Scale {
     pub relay: Vec<(usize, usize)>,
     /// What two halves of a net do while they are parted.
     pub partition: partition::Shape,
+    /// Blocks that connect while calls are timed.
+    pub rpc_blocks: usize,
+    /// Payments in each of them.
+    pub rpc_payments: usize,
+    /// Calls that are timed at rest.
+    pub rpc_calls: usize,
     /// Whether a ratio over its limit fails: too little work says nothing.
     pub is_judged: bool,
 }
+
+/// What fills a block of 4,000,000 bytes, but for its header, coinbase and counts.
+const PAYMENTS_AT_THE_LIMIT: usize = (4_000_000 - 400) / PAYMENT_BYTES;
 
 impl Scale {
     /// The benchmark itself: half an hour.
@@ -44,6 +56,9 @@ impl Scale {
             sync_payments: 1_000,
             relay: vec![(1, 100), (1_000, 100), (10_000, 20)],
             partition: partition::Shape::FULL,
+            rpc_blocks: 30,
+            rpc_payments: PAYMENTS_AT_THE_LIMIT,
+            rpc_calls: 2_000,
             is_judged: true,
         }
     }
@@ -60,6 +75,9 @@ impl Scale {
             sync_payments: 50,
             relay: vec![(1, 2), (20, 2), (200, 2)],
             partition: partition::Shape::QUICK,
+            rpc_blocks: 3,
+            rpc_payments: 200,
+            rpc_calls: 100,
             is_judged: false,
         }
     }
@@ -101,4 +119,5 @@ pub const PARTS: &[Part] = &[
     ("sync", sync::run),
     ("relay", relay::run),
     ("partition", partition::run),
+    ("rpc", rpc::run),
 ];

@@ -31,6 +31,7 @@ fn the_small_form_measures_everything() {
         ("sync", 1),
         ("relay", 6),
         ("partition", 1),
+        ("rpc", 3),
     ];
     for (part, least) in least {
         let count = rows.iter().filter(|row| row["part"] == part).count();
