@@ -64,6 +64,7 @@ const TABLE: &[(&str, Tried)] = &[
     ("GOSSIP_SILENCE_MS", Pace),
     ("POLLED_PEERS", By("in_the_silence_of_gossip_peers_are_asked_how_far_they_are")),
     ("STATUS_PUSH_INTERVAL_MS", Pace),
+    ("STATUS_REFRESH_MS", By("a_peer_that_only_receives_is_asked_where_it_is")),
     ("LOW_WORK_BLOCKS", By("a_branch_below_the_bar_is_walked_twice_before_it_is_stored")),
     ("MAX_WALKS", By("floods_of_cheap_headers_cost_bounded_memory_and_no_disk")),
     ("COMMITMENT_PERIOD", By("a_second_pass_that_tells_another_branch_stores_nothing")),

@@ -59,7 +59,7 @@ pub trait Transactions {
     ///
     /// # Errors
     /// - `invalid-address`: one is not of this chain.
-    /// - any transaction code of PROTOCOL.md §8 that needs no coins, such as `tx-no-inputs`.
+    /// - any transaction code of PROTOCOL.md §8 that needs no coins: it could never be valid.
     #[method(name = "createrawtransaction")]
     async fn createrawtransaction(
         &self,
