@@ -31,7 +31,8 @@ fn what_waits_and_its_priority_outlive_a_stop_and_are_mined() {
     assert_eq!(before["spentby"], json!([ids[1]]), "{before}");
     assert_eq!(node.call("getmempoolancestors", json!([ids[1]])), json!([ids[0]]));
     assert_eq!(node.call("getmempooldescendants", json!([ids[0]])), json!([ids[1]]));
-    let spent = node.call("decoderawtransaction", json!([node.call("getrawtransaction", json!([ids[1]]))]));
+    let spent =
+        node.call("decoderawtransaction", json!([node.call("getrawtransaction", json!([ids[1]]))]));
     let coin = &spent["vin"][0];
     let told = node.call("gettxspendingprevout", json!([[coin]]));
     assert_eq!(told[0]["spendingtxid"], json!(ids[1]), "{told}");
