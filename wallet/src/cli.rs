@@ -123,8 +123,8 @@ pub(crate) enum Command {
     Cancel(BumpArguments),
     /// Wait until a payment is so deep.
     Wait {
-        /// Its id.
-        txid: String,
+        /// Its id; the newest payment of this wallet unless given.
+        txid: Option<String>,
         /// Blocks from its own up to the tip.
         #[arg(long, default_value_t = 1)]
         confirmations: u32,

@@ -137,6 +137,8 @@ pub(crate) enum Failure {
     NotInTime { txid: String, confirmations: u32, seconds: u64 },
     #[error("{txid} can't be confirmed any more: {why}")]
     Never { txid: String, why: String },
+    #[error("this wallet has paid nobody yet; name the transaction to wait for")]
+    NoPayments,
     #[error("the node knows nothing of {txid}, and this wallet made no such payment")]
     NoSuchTransaction { txid: String },
     #[error("{path} exists already; nothing was written over it")]
@@ -176,6 +178,7 @@ impl Failure {
             | Self::NoCoin { .. }
             | Self::NoRecipient { .. }
             | Self::NoAmount
+            | Self::NoPayments
             | Self::TwoAmounts { .. }
             | Self::RecipientAmount { .. }
             | Self::WatchList { .. }
@@ -200,6 +203,45 @@ impl Failure {
             eprintln!("{:#}", json!({ "error": { "kind": kind, "message": self.to_string() } }));
         } else {
             eprintln!("ashlar-wallet: {self}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::cli::Arguments;
+
+    const PAGE: &str = include_str!("../../docs/wallet.md");
+
+    #[test]
+    fn every_exit_code_is_in_the_documentation() {
+        for kind in [
+            Kind::System,
+            Kind::Usage,
+            Kind::Wallet,
+            Kind::Refused,
+            Kind::Money,
+            Kind::Node,
+            Kind::Rejected,
+            Kind::Waiting,
+            Kind::Trust,
+        ] {
+            #[expect(clippy::as_conversions, reason = "the enum's own numbers")]
+            let row = format!("| {} | `{}` |", kind as u8, kind.name());
+            assert!(PAGE.contains(&row), "{row}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent_and_its_commands_are_in_the_documentation() {
+        let command = Arguments::command();
+        command.clone().debug_assert();
+        for command in command.get_subcommands() {
+            let name = command.get_name();
+            assert!(PAGE.contains(name), "{name}");
         }
     }
 }

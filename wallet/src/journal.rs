@@ -258,9 +258,12 @@ impl Journal {
         self.payments().iter().find(|payment| payment.txid == txid)
     }
 
-    /// The payment that a script made under this name.
+    /// The payment that a script made under this name, unless it was refused.
     pub(crate) fn by_id(&self, id: &str) -> Option<&Payment> {
-        self.payments().iter().rev().find(|payment| payment.id.as_deref() == Some(id))
+        let is_it = |payment: &&Payment| {
+            payment.id.as_deref() == Some(id) && payment.stage != Stage::Refused
+        };
+        self.payments().iter().rev().find(is_it)
     }
 
     /// Writes down a payment, before anybody hears of it.

@@ -115,7 +115,7 @@ async fn absent_fate(
             // It may be the change of a payment that waits itself.
             if journal.payment(&coin.txid.to_string()).is_some() {
                 match known.get(&coin.txid.to_string()) {
-                    Some(Fate::Waiting) | None => continue,
+                    Some(Fate::Waiting | Fate::Missing) | None => continue,
                     Some(Fate::Replaced { by }) => {
                         return Ok(Fate::Conflicted { by: Some(by.clone()) });
                     }

@@ -65,9 +65,16 @@ fn prepare(context: &Context<'_>) -> Result<Journal, Failure> {
     Ok(journal)
 }
 
+/// The same, where a journal that was left behind would be another wallet's.
+fn prepare_new(context: &Context<'_>) -> Result<Journal, Failure> {
+    let journal = prepare(context)?;
+    let path = Journal::path_of(&context.wallet);
+    if path.exists() { Err(Failure::Occupied { path }) } else { Ok(journal) }
+}
+
 pub(super) async fn create(context: &Context<'_>, new: &NewArguments) -> Result<(), Failure> {
     let chain = chain_for(context, &new.chain).await?;
-    let _journal = prepare(context)?;
+    let _journal = prepare_new(context)?;
     let password = password::new(&context.arguments.password, &new.cost)?;
     let passphrase = password::passphrase(&new.passphrase)?;
     let mut entropy = Zeroizing::new([0u8; 32]);
@@ -203,7 +210,7 @@ fn row_addresses(wallet: &Unlocked, row: u32) -> Result<Vec<Address>, Failure> {
 
 pub(super) async fn watch(context: &Context<'_>, list: &WatchArguments) -> Result<(), Failure> {
     let chain = chain_for(context, &list.chain).await?;
-    let mut journal = prepare(context)?;
+    let mut journal = prepare_new(context)?;
     let mut addresses = Vec::new();
     for text in &list.addresses {
         addresses.push(Address::parse(text, &chain.address_prefix)?);
@@ -270,7 +277,7 @@ pub(super) fn backup(context: &Context<'_>, file: &Path) -> Result<(), Failure> 
 
 fn restore_backup(context: &Context<'_>, file: &Path) -> Result<(), Failure> {
     let backup = Backup::read(file)?;
-    let mut journal = prepare(context)?;
+    let mut journal = prepare_new(context)?;
     let payments = backup.restore(&context.wallet, &mut journal)?;
     let address = context.keystore()?.receive_address()?.to_string();
     context.tell(

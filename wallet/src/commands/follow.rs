@@ -163,7 +163,8 @@ pub(super) async fn show_payment(context: &Context<'_>, txid: &str) -> Result<()
 fn fate_line(fate: &Fate) -> String {
     match fate {
         Fate::Confirmed { confirmations, height, time, .. } => format!(
-            "{confirmations} confirmations, in block {height} of {} UTC",
+            "{}, in block {height} of {} UTC",
+            depth_words(*confirmations),
             date::show(u64::from(*time))
         ),
         Fate::Settled => "confirmed long since".to_owned(),
@@ -196,7 +197,7 @@ async fn show_foreign(context: &Context<'_>, node: &Node, txid: &str) -> Result<
         }),
         &[
             format!("transaction {txid}"),
-            format!("status      {} confirmations", status.confirmations),
+            format!("status      {}", depth_words(status.confirmations)),
             format!("received    {}", show(Amount::from_grains(received))),
             format!("spent       {}", show(Amount::from_grains(spent))),
         ],
@@ -228,11 +229,17 @@ pub(super) async fn rebroadcast(context: &Context<'_>) -> Result<(), Failure> {
 
 pub(super) async fn wait(
     context: &Context<'_>,
-    txid: &str,
+    txid: Option<&str>,
     wanted: u32,
     timeout_seconds: u64,
 ) -> Result<(), Failure> {
-    let txid = track::parse_txid(txid)?.to_string();
+    let txid = match txid {
+        Some(txid) => track::parse_txid(txid)?.to_string(),
+        None => {
+            let journal = Journal::read(&context.wallet)?;
+            journal.payments().last().ok_or(Failure::NoPayments)?.txid.clone()
+        }
+    };
     let deadline = Instant::now() + Duration::from_secs(timeout_seconds);
     // A wrong chain or a typing error is told at once; a node that is away may come back.
     checked_node(context).await?;
@@ -245,7 +252,7 @@ pub(super) async fn wait(
         if confirmations >= wanted {
             context.tell(
                 &json!({ "txid": txid, "confirmations": confirmations, "height": height }),
-                &[format!("{txid} has {confirmations} confirmations.")],
+                &[format!("{txid} is confirmed ({}).", depth_words(confirmations))],
             );
             return Ok(());
         }
@@ -253,6 +260,13 @@ pub(super) async fn wait(
             return Err(Failure::NotInTime { txid, confirmations, seconds: timeout_seconds });
         }
         tokio::time::sleep(WAIT_POLL).await;
+    }
+}
+
+fn depth_words(confirmations: u32) -> String {
+    match confirmations {
+        1 => "1 confirmation".to_owned(),
+        _ => format!("{confirmations} confirmations"),
     }
 }
 
@@ -275,6 +289,10 @@ async fn depth(context: &Context<'_>, txid: &str) -> Result<(u32, Option<u32>), 
         }
         Some(Fate::Conflicted { .. }) => {
             let why = "another transaction spends its coins".to_owned();
+            return Err(Failure::Never { txid: txid.to_owned(), why });
+        }
+        Some(Fate::Refused) => {
+            let why = "the node refused it".to_owned();
             return Err(Failure::Never { txid: txid.to_owned(), why });
         }
         Some(Fate::Settled) => return Ok((u32::MAX, None)),

@@ -71,7 +71,7 @@ async fn carry_out(context: &Context<'_>) -> Result<(), Failure> {
         Command::Bump(bump) => pay::bump(context, bump).await,
         Command::Cancel(cancel) => pay::cancel(context, cancel).await,
         Command::Wait { txid, confirmations, timeout } => {
-            follow::wait(context, txid, *confirmations, *timeout).await
+            follow::wait(context, txid.as_deref(), *confirmations, *timeout).await
         }
         Command::Rebroadcast => follow::rebroadcast(context).await,
         Command::History { csv } => follow::history(context, *csv).await,

@@ -4,9 +4,13 @@
 //! and then the signed payment to disk, and only then tell a node. Whatever is killed in between,
 //! nothing was sent yet, or the journal has it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use ashlar_primitives::{Address, Amount, Encode, OutPoint, Output};
+use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 
 use super::Context;
@@ -15,7 +19,7 @@ use crate::{
     cli::{BumpArguments, FeeArguments, SendArguments},
     failure::Failure,
     journal::{self, Journal, JournalCoin, Payment, Purpose, Recipient, Stage},
-    keystore::{CHANGE, Keystore, Unlocked},
+    keystore::{CHANGE, Keystore, KeystoreError, Unlocked},
     node::{Node, Submitted},
     payment::{self, Coins, Order, OwnCoin, Plan, fee_for},
     select::{INPUT_BYTES, LONG_TERM_RATE_PER_KB, WITNESS_BYTES},
@@ -32,8 +36,10 @@ struct Desk {
     keystore: Keystore,
     journal: Journal,
     fates: Fates,
-    /// What can be spent now.
+    /// Confirmed coins that can be spent now.
     coins: Vec<OwnCoin>,
+    /// Payments of which no node had said before that it has them.
+    unanswered: BTreeSet<String>,
 }
 
 /// What a payment is for, beside what stands in the transaction.
@@ -45,25 +51,36 @@ struct Purposes {
 }
 
 impl Desk {
-    /// Locks the wallet, looks where its payments stand, and sends again what got lost. Answers
-    /// what that was, too.
-    async fn open(
-        context: &Context<'_>,
-        confirmed_only: bool,
-    ) -> Result<(Self, Vec<track::Resent>), Failure> {
+    /// Locks the wallet and looks where its payments stand.
+    async fn open(context: &Context<'_>) -> Result<Self, Failure> {
         let mut journal = Journal::lock(&context.wallet)?;
         let keystore = context.keystore()?;
+        if keystore.is_watch_only() {
+            return Err(KeystoreError::WatchOnly.into());
+        }
         let node = context.node()?;
         node.check_chain(keystore.chain()).await?;
-        let mut fates = track::fates(&node, &journal).await?;
+        let unanswered = journal.payments().iter();
+        let unanswered = unanswered.filter(|payment| payment.stage == Stage::Signed);
+        let unanswered = unanswered.map(|payment| payment.txid.clone()).collect();
+        let fates = track::fates(&node, &journal).await?;
         track::note(&mut journal, &fates)?;
-        let resent = track::resend(&node, &mut journal, &mut fates).await?;
-        let reserved = journal.reserved();
-        let mut coins = node.holdings(&keystore).await?.spendable(&reserved);
-        if !confirmed_only {
-            coins.extend(waiting_change(&keystore, &journal, &fates));
-        }
-        Ok((Self { node, keystore, journal, fates, coins }, resent))
+        let coins = node.holdings(&keystore).await?.spendable(&journal.reserved());
+        Ok(Self { node, keystore, journal, fates, coins, unanswered })
+    }
+
+    /// Sends again what got lost.
+    async fn catch_up(&mut self) -> Result<(), Failure> {
+        track::resend(&self.node, &mut self.journal, &mut self.fates).await?;
+        Ok(())
+    }
+
+    /// The payment of the same to the same that was cut off: nobody was told that it was made.
+    fn cut_off(&self, recipients: &[Recipient]) -> Option<&Payment> {
+        let same = |payment: &&Payment| {
+            self.unanswered.contains(&payment.txid) && payment.recipients == recipients
+        };
+        self.journal.payments().iter().find(same)
     }
 
     async fn feerate_per_kb(&self, fee: &FeeArguments) -> Result<u64, Failure> {
@@ -222,26 +239,22 @@ pub(super) async fn send(context: &Context<'_>, order: &SendArguments) -> Result
     let prefix = context.keystore()?.chain().address_prefix.clone();
     // Asked before the password: a typing error should cost nothing.
     let to = recipients(order, &prefix)?;
-    let (desk, resent) = Desk::open(context, order.confirmed).await?;
-    if desk.keystore.is_watch_only() {
-        return Err(crate::keystore::KeystoreError::WatchOnly.into());
-    }
+    let mut desk = Desk::open(context).await?;
+    desk.catch_up().await?;
     let recipient = |(address, amount): &(Address, Amount)| Recipient {
         address: address.to_string(),
         amount: amount.grains(),
     };
     let asked: Vec<Recipient> = to.iter().map(recipient).collect();
-    if let Some(known) = order.id.as_deref().and_then(|id| desk.journal.by_id(id))
-        && known.stage != Stage::Refused
-    {
+    if let Some(known) = order.id.as_deref().and_then(|id| desk.journal.by_id(id)) {
         tell_sent(context, known, true);
         return Ok(());
     }
-    let same = resent.iter().find(|resent| {
-        desk.journal.payment(&resent.txid).is_some_and(|payment| payment.recipients == asked)
-    });
-    if let (Some(same), false) = (same, order.again) {
-        return Err(Failure::PaidBefore { txid: same.txid.clone() });
+    if let (Some(payment), false) = (desk.cut_off(&asked), order.again) {
+        return Err(Failure::PaidBefore { txid: payment.txid.clone() });
+    }
+    if !order.confirmed {
+        desk.coins.extend(waiting_change(&desk.keystore, &desk.journal, &desk.fates));
     }
     let coins = if order.coin.is_empty() {
         match order.max {
@@ -262,24 +275,19 @@ pub(super) async fn send(context: &Context<'_>, order: &SendArguments) -> Result
         }
     };
     let feerate_per_kb = desk.feerate_per_kb(&order.fee).await?;
-    let password = crate::password::existing(&context.arguments.password)?;
-    let mut wallet = context.keystore()?.unlock(&password)?;
-    let change_to = wallet.next_address(CHANGE)?.lock;
-    let plan = payment::plan(
-        &Order {
-            recipients: to
-                .iter()
-                .map(|(address, value)| Output { value: *value, lock: address.lock })
-                .collect(),
-            memo: order.memo.clone().into_bytes(),
-            feerate_per_kb,
-            change_to,
-            allow_high_fee: order.fee.allow_high_fee,
-            replaced_fee: None,
-        },
-        coins,
-        &mut rand::rng(),
-    )?;
+    let outputs = to.iter().map(|(address, value)| Output { value: *value, lock: address.lock });
+    let mut sketch = Order {
+        recipients: outputs.collect(),
+        memo: order.memo.clone().into_bytes(),
+        feerate_per_kb,
+        change_to: desk.keystore.receive_address()?.lock,
+        allow_high_fee: order.fee.allow_high_fee,
+        replaced_fee: None,
+    };
+    // The same seed chooses the same coins again, once the password gives the address for change:
+    // so nobody types a password for a payment that can't be.
+    let seed: u64 = rand::random();
+    let plan = payment::plan(&sketch, coins.clone(), &mut StdRng::seed_from_u64(seed))?;
     let asked = match order.max {
         true => asked
             .into_iter()
@@ -294,6 +302,9 @@ pub(super) async fn send(context: &Context<'_>, order: &SendArguments) -> Result
     if !order.yes {
         super::ask("pay", &plan_lines(&plan, &asked), "Send it?")?;
     }
+    let mut wallet = context.unlock()?;
+    sketch.change_to = wallet.next_address(CHANGE)?.lock;
+    let plan = payment::plan(&sketch, coins, &mut StdRng::seed_from_u64(seed))?;
     let purposes = Purposes {
         purpose: Purpose::Payment,
         replaces: None,
@@ -313,7 +324,7 @@ pub(super) async fn send(context: &Context<'_>, order: &SendArguments) -> Result
 fn consolidation_hint(coins: &[OwnCoin], plan: &Plan, feerate_per_kb: u64) -> Option<String> {
     let spent = |coin: &&OwnCoin| !plan.coins.iter().any(|own| own.outpoint == coin.outpoint);
     let left: Vec<&OwnCoin> = coins.iter().filter(spent).collect();
-    let mut owners = std::collections::BTreeMap::<_, usize>::new();
+    let mut owners = BTreeMap::<_, usize>::new();
     for coin in &left {
         *owners.entry(coin.output.lock).or_default() += 1;
     }
@@ -421,13 +432,13 @@ fn replaceable(desk: &Desk, txid: &str) -> Result<Payment, Failure> {
 }
 
 pub(super) async fn bump(context: &Context<'_>, bump: &BumpArguments) -> Result<(), Failure> {
-    let (desk, _) = Desk::open(context, true).await?;
+    let desk = Desk::open(context).await?;
     let old = replaceable(&desk, &bump.txid)?;
     replace(context, desk, bump, old, false).await
 }
 
 pub(super) async fn cancel(context: &Context<'_>, cancel: &BumpArguments) -> Result<(), Failure> {
-    let (desk, _) = Desk::open(context, true).await?;
+    let desk = Desk::open(context).await?;
     let old = replaceable(&desk, &cancel.txid)?;
     replace(context, desk, cancel, old, true).await
 }
@@ -450,8 +461,7 @@ async fn replace(
     // The replaced feerate must be beaten, by a grain a byte at least.
     let least = old.feerate_per_kb().saturating_add(1_000);
     let feerate_per_kb = desk.feerate_per_kb(&arguments.fee).await?.max(least);
-    let password = crate::password::existing(&context.arguments.password)?;
-    let mut wallet = context.keystore()?.unlock(&password)?;
+    let mut wallet = context.unlock()?;
     let prefix = desk.keystore.chain().address_prefix.clone();
     // A bump brings change back to where it would have come; a cancelled payment's coins go to an
     // address that nobody else knows.
@@ -506,4 +516,55 @@ async fn replace(
     let payment = desk.carry_out(wallet, plan, recipients, memo, purposes).await?;
     tell_sent(context, &payment, false);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use ashlar_primitives::{Lock, PublicKey, Transaction, Txid};
+
+    use super::*;
+
+    fn coins(count: u8, owners: u8) -> Vec<OwnCoin> {
+        (0..count)
+            .map(|number| OwnCoin {
+                outpoint: OutPoint { txid: Txid([number; 32]), index: 0 },
+                output: Output {
+                    value: Amount::from_grains(1_000),
+                    lock: Lock::key(PublicKey([number % owners; 32])),
+                },
+                change: 0,
+                index: 0,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn bringing_coins_together_is_advised_when_it_is_cheap() {
+        let plan = Plan {
+            coins: Vec::new(),
+            transaction: Transaction {
+                not_before: 0,
+                inputs: Vec::new(),
+                outputs: Vec::new(),
+                memo: Vec::new(),
+                witnesses: Vec::new(),
+            },
+            fee: Amount::ZERO,
+            amount: Amount::ZERO,
+            change: None,
+            size_bytes: 0,
+        };
+        let hint = consolidation_hint(&coins(30, 1), &plan, 1_000).unwrap();
+        assert!(hint.contains("30 coins") && hint.contains("1085 grains"), "{hint}");
+        assert_eq!(consolidation_hint(&coins(30, 1), &plan, 10_000), None, "fees are high");
+        assert_eq!(consolidation_hint(&coins(30, 3), &plan, 1_000), None, "three owners");
+    }
+
+    #[test]
+    fn a_fee_is_shown_as_a_share_without_rounding_it_away() {
+        let share = |fee, amount| share(Amount::from_grains(fee), Amount::from_grains(amount));
+        assert_eq!(share(1, 1_000_000), "under 0.01 % of it");
+        assert_eq!(share(150, 100_000), "0.15 % of it");
+        assert_eq!(share(3, 2), "150.00 % of it");
+    }
 }

@@ -7,3 +7,4 @@ mod compact;
 mod limits;
 mod round_trip;
 mod strategies;
+mod typos;
