@@ -31,8 +31,10 @@ RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps --
 step "tests"
 cargo test --release --locked --workspace
 
-step "simulator: worlds of many kinds, and each planted bug is found"
-"$(target_dir)/release/ashlar-sim" swarm --seeds 0..40 --minutes 10 --threads 2
+step "simulator: worlds of many kinds reach every cause of refusal, and each planted bug is found"
+"$(target_dir)/release/ashlar-sim" swarm --seeds 0..40 --threads 2 --coverage 95
+# What a world is depends neither on the run nor on how many run beside it.
+"$(target_dir)/release/ashlar-sim" swarm --seeds 40..60 --minutes 10 --threads 2 --twice
 cargo run --release --locked --quiet -p ashlar-simulator --features canaries \
     -- canaries --minutes 10 --threads 2
 

@@ -21,6 +21,7 @@ use crate::{
     people::Errand,
     random::{Random, once_in},
     scenario::EPOCH_SECONDS,
+    trace::Subject,
 };
 
 /// After so long a verdict on gossip is worth nothing (the network's own deadline).
@@ -190,6 +191,24 @@ impl Node {
     /// What it knows. `None`: it is not running.
     pub fn ledger(&self) -> Option<&Ledger<Disk>> {
         self.engine.as_ref().map(Engine::ledger)
+    }
+
+    /// Where it stands, in a line for people.
+    pub fn account(&self) -> String {
+        let Some(ledger) = self.ledger() else {
+            return format!("{:<5}  down, {} processes so far", self.id, self.life);
+        };
+        let (view, best) = (ledger.view(), ledger.best_header());
+        let (tip, ahead) = (view.tip(), best.height.saturating_sub(view.tip().height));
+        let peers = self.peers.len();
+        let better =
+            if best.id == tip.id { String::new() } else { format!(", {ahead} headers more") };
+        format!(
+            "{:<5}  {} at height {}, {peers} peers{better}",
+            self.id,
+            Subject::Block(tip.id),
+            tip.height
+        )
     }
 
     /// Its bound on the mempool's memory.

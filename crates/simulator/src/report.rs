@@ -207,13 +207,15 @@ pub struct Failure {
     pub at: Duration,
     /// Which promise.
     pub violation: Violation,
+    /// Where each node stood, a line each.
+    pub nodes: Vec<String>,
     /// What happened last, oldest first.
     pub recent: Vec<Entry>,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scenario, at, violation, recent } = self;
+        let Self { scenario, at, violation, nodes, recent } = self;
         writeln!(f, "seed {}: FAILED after {at:.6?}: {violation}", scenario.seed)?;
         writeln!(f, "world: {}", describe(scenario))?;
         for (number, villain) in scenario.villains.iter().enumerate() {
@@ -221,10 +223,18 @@ impl fmt::Display for Failure {
             writeln!(f, "villain: {id} is a {} of {:?}", villain.kind.name(), villain.victims)?;
         }
         for (number, fault) in scenario.faults.iter().enumerate() {
-            writeln!(f, "fault #{number}: {fault}")?;
+            let now = if fault.is_active(*at) { ", now" } else { "" };
+            writeln!(f, "fault #{number}: {fault}{now}")?;
         }
+        writeln!(f, "the nodes at that moment:")?;
+        nodes.iter().try_for_each(|line| writeln!(f, "{line}"))?;
         writeln!(f, "the last events:")?;
-        recent.iter().try_for_each(|entry| writeln!(f, "{entry}"))
+        recent.iter().try_for_each(|entry| writeln!(f, "{entry}"))?;
+        writeln!(
+            f,
+            "all of it: ashlar-sim run --seed {} --trace, with the same options",
+            scenario.seed
+        )
     }
 }
 

@@ -12,7 +12,7 @@ use crate::node::NodeId;
 const RECENT_ENTRIES: usize = 60;
 
 /// Of these there are so many that they would hide the rest.
-const DULL: [&str; 2] = ["tick", "audit"];
+const DULL: [&str; 4] = ["tick", "audit", "status", "asked for status"];
 
 /// What an entry is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -257,6 +257,7 @@ impl World {
                 scenario: self.scenario.clone(),
                 at: self.now,
                 violation,
+                nodes: self.nodes.iter().map(Node::account).collect(),
                 recent: self.trace.recent().copied().collect(),
             })
         })

@@ -161,4 +161,8 @@ fn a_partition_that_never_heals_is_a_broken_promise() {
     assert_eq!(failure.violation.class(), Class::Liveness);
     assert!(matches!(failure.violation, Violation::NotOneTip { .. }), "{failure}");
     assert!(!failure.recent.is_empty());
+    let account = failure.to_string();
+    for part in ["seed 60", "fault #0", "nodes at that moment", "n05", "last events", "--trace"] {
+        assert!(account.contains(part), "{part} is missing:\n{account}");
+    }
 }
