@@ -225,7 +225,18 @@ impl Backend for NodeBackend {
         else {
             return Err(CallError::Stopping);
         };
+        let view = self.view();
+        let (urgent_items, bulk_items) = self.lanes.lengths();
         let readings = Readings {
+            tip_time: view.tip().clock,
+            chain_work: view.tip().work,
+            coins: view.coin_count(),
+            stored_bytes: view.history().bytes(),
+            disk_free_bytes: self.room.free_bytes(),
+            mining: self.mining(),
+            urgent_items,
+            bulk_items,
+            bans: self.network.bans().await.map_or(0, |bans| bans.len()),
             sync,
             mempool,
             peers_inbound: network.inbound,

@@ -1,10 +1,6 @@
 //! What the operator chooses: flags over environment over file, unknown keys refused.
 
-use std::{
-    fs, io,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, net::SocketAddr, path::PathBuf};
 
 use ashlar_engine::DEFAULT_REORG_ALARM;
 use clap::{Args, ValueEnum};
@@ -171,6 +167,14 @@ pub(crate) struct RunArguments {
     /// How log lines look.
     #[arg(long, env = "ASHLAR_LOG_FORMAT")]
     log_format: Option<LogFormat>,
+}
+
+#[cfg(test)]
+impl RunArguments {
+    /// No flag but the data directory.
+    pub(crate) fn of(datadir: &std::path::Path) -> Self {
+        Self { datadir: datadir.to_owned(), ..Self::default() }
+    }
 }
 
 /// The flags of commands on a stopped node: those of `run` that concern its ledger.
@@ -370,6 +374,12 @@ impl Config {
         Ok(config)
     }
 
+    /// The configuration file named, or the data directory's own where there is one.
+    pub(crate) fn file(arguments: &RunArguments) -> Option<PathBuf> {
+        let own = arguments.datadir.join(CONFIG_FILE);
+        arguments.config.clone().or_else(|| own.exists().then_some(own))
+    }
+
     /// When `/ready` sends callers elsewhere.
     pub(crate) fn ready_marks(&self) -> ReadyMarks {
         let expects_peers = !self.peers.is_empty() || !self.dns_seeds.is_empty() || self.mdns;
@@ -380,15 +390,9 @@ impl Config {
     }
 }
 
-/// The file named, or the data directory's own where there is one.
 fn read_file(arguments: &RunArguments) -> Result<ConfigFile, ConfigError> {
-    let default = arguments.datadir.join(CONFIG_FILE);
-    let path: &Path = match &arguments.config {
-        Some(path) => path,
-        None if default.exists() => &default,
-        None => return Ok(ConfigFile::default()),
-    };
-    let text = fs::read_to_string(path)
+    let Some(path) = Config::file(arguments) else { return Ok(ConfigFile::default()) };
+    let text = fs::read_to_string(&path)
         .map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
     toml::from_str(&text)
         .map_err(|error| ConfigError::BadFile { path: path.to_owned(), error: Box::new(error) })

@@ -12,8 +12,8 @@ use thiserror::Error;
 
 /// The genesis file of the chain whose data this is.
 pub(crate) const GENESIS_FILE: &str = "genesis.json";
-const LOCK_FILE: &str = "LOCK";
-const KEY_FILE: &str = "node.key";
+pub(crate) const LOCK_FILE: &str = "LOCK";
+pub(crate) const KEY_FILE: &str = "node.key";
 pub(crate) const LEDGER_DIRECTORY: &str = "ledger";
 
 /// A data directory that can't be used.

@@ -63,6 +63,11 @@ impl Room {
         Ok(ByteSize(disk.f_bavail.saturating_mul(disk.f_frsize)))
     }
 
+    /// The same as a number of bytes, for metrics; `None` where nobody knows.
+    pub(crate) fn free_bytes(&self) -> Option<u64> {
+        self.free().ok().map(|free| free.0)
+    }
+
     /// Before the start.
     pub(crate) fn check_start(&self) -> Result<(), DiskError> {
         let free = self.free()?;

@@ -1,6 +1,12 @@
 //! The engine's thread: takes an input, hands it to the engine, carries out what comes back.
 
-use std::{collections::BTreeMap, io, sync::Arc, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use ashlar_engine::{
     CallId, Engine, Event, Input, Job, JobId, Output, Outputs, call::SyncProgress, output::Notice,
@@ -96,7 +102,9 @@ impl Running {
                 self.driver.engine.close()?;
                 return Err(low.into());
             }
+            let began = Instant::now();
             let handled = self.driver.engine.handle(self.driver.clock.now(), input, &mut outputs);
+            self.driver.metrics.note_input(began.elapsed());
             // What was decided before a fault of the disk may still be told.
             for output in outputs.drain(..) {
                 self.perform(output);

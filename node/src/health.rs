@@ -174,7 +174,8 @@ mod tests {
             held_height: 120,
             depth: 9,
         };
-        let cases: [(fn(&mut Seen), Option<Warning>, &str); 7] = [
+        type Change = fn(&mut Seen);
+        let cases: [(Change, Option<Warning>, &str); 7] = [
             (|seen| seen.sync.syncing = true, None, "catching up: at block 100"),
             (|seen| seen.sync.best_header_height = 103, None, "3 blocks behind"),
             (|seen| seen.connections = 0, None, "0 peers and should have 1"),

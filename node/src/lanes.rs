@@ -102,6 +102,12 @@ impl Lanes {
         *self.lock() = Queues { is_closed: true, ..Queues::default() };
     }
 
+    /// Items that wait: urgent, bulk.
+    pub(crate) fn lengths(&self) -> (usize, usize) {
+        let queues = self.lock();
+        (queues.urgent.len(), queues.bulk.len())
+    }
+
     /// The next item, urgent ones first; `None` where nothing came for so long.
     pub(crate) fn take(&self, timeout: Option<Duration>) -> Option<Item> {
         let is_empty = |queues: &mut Queues| queues.urgent.is_empty() && queues.bulk.is_empty();

@@ -61,7 +61,10 @@ pub(crate) fn start(config: &Config) -> Result<LogFilter, Failure> {
     panic::set_hook(Box::new(|info| {
         let thread = std::thread::current();
         let place = info.location().map(ToString::to_string);
-        let words = info.payload_as_str().unwrap_or("no words");
+        let payload = info.payload();
+        let words = payload.downcast_ref::<&str>().copied();
+        let words = words.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let words = words.unwrap_or("no words");
         tracing::error!(thread = thread.name(), place, "a thread died: {words}");
     }));
     Ok(LogFilter { directives: Mutex::new(config.log.clone()), handle })

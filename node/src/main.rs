@@ -13,7 +13,10 @@ mod clock;
 mod config;
 mod cores;
 mod datadir;
+#[cfg(test)]
+mod deploy;
 mod disk;
+mod doctor;
 mod driver;
 mod health;
 mod init;
@@ -23,16 +26,20 @@ mod logging;
 mod mempool_file;
 mod metrics;
 mod mining;
+mod ntp;
+mod process;
 mod progress;
 mod remote;
 mod reorg;
 mod run;
+mod settings;
 mod size;
+mod status;
 mod work;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 /// A full node of a private Ashlar chain.
 #[derive(Debug, Parser)]
@@ -48,8 +55,15 @@ enum Command {
     Run(Box<config::RunArguments>),
     /// Prepare a data directory: its genesis file and a configuration to edit.
     Init(init::InitArguments),
+    /// Try a configuration, or print it with where each value comes from.
+    #[command(subcommand)]
+    Config(settings::ConfigCommand),
     /// Call a method of a running node and print the answer.
     Rpc(remote::RpcArguments),
+    /// Show a running node on the terminal: sync, peers, mempool, newest blocks.
+    Status(status::StatusArguments),
+    /// Look for the usual troubles and say how to mend each; changes nothing.
+    Doctor(doctor::DoctorArguments),
     /// Ask a running node whether it works, for watchers: the exit status says it.
     Health(health::HealthArguments),
     /// Compare everything that a stopped node has stored; changes nothing.
@@ -65,10 +79,15 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().command {
+    let matches = Arguments::command().get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let outcome = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Init(arguments) => init::init(&arguments),
         Command::Rpc(arguments) => remote::call(&arguments),
+        Command::Config(command) => settings::run(&command, innermost(&matches)),
+        Command::Status(arguments) => status::status(&arguments),
+        Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Health(arguments) => health::ask(&arguments),
         Command::Check(arguments) => care::check(&arguments),
         Command::Reindex(arguments) => care::reindex(&arguments),
@@ -83,6 +102,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// What the arguments of the command itself were read from.
+pub(crate) fn innermost(matches: &ArgMatches) -> &ArgMatches {
+    matches.subcommand().map_or(matches, |(_, inner)| innermost(inner))
 }
 
 /// What ends a command: shown to the operator with all its causes.

@@ -9,8 +9,9 @@ use thiserror::Error;
 
 use crate::Failure;
 
+/// Which node to call.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct RpcArguments {
+pub(crate) struct RpcPlace {
     /// The data directory of the running node: its address and cookie are read from there.
     #[arg(long, env = "ASHLAR_DATADIR", value_name = "DIR")]
     datadir: Option<PathBuf>,
@@ -20,6 +21,12 @@ pub(crate) struct RpcArguments {
     /// The cookie file, where it is not in the data directory.
     #[arg(long, env = "ASHLAR_RPC_COOKIE", value_name = "FILE")]
     cookie: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RpcArguments {
+    #[command(flatten)]
+    place: RpcPlace,
     /// The method: `getblockcount`.
     method: String,
     /// Its parameters in order, each as JSON; what is not JSON is taken as a string.
@@ -34,7 +41,6 @@ enum RemoteError {
 
 /// Calls and prints.
 pub(crate) fn call(arguments: &RpcArguments) -> Result<(), Failure> {
-    let (address, credentials) = node(arguments)?;
     let params = arguments
         .params
         .iter()
@@ -42,7 +48,8 @@ pub(crate) fn call(arguments: &RpcArguments) -> Result<(), Failure> {
         .collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let answer = runtime.block_on(async {
-        Client::connect(&address, &credentials)?.call(&arguments.method, params).await
+        let answer = arguments.place.connect()?.call(&arguments.method, params).await;
+        answer.map_err(Failure::from)
     })?;
     match answer {
         Value::String(text) => println!("{text}"),
@@ -51,19 +58,24 @@ pub(crate) fn call(arguments: &RpcArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn node(arguments: &RpcArguments) -> Result<(String, Credentials), Failure> {
-    let address = match (&arguments.rpc, &arguments.datadir) {
-        (Some(address), _) => address.clone(),
-        (None, Some(datadir)) => RunFile::read(datadir)?.rpc,
-        (None, None) => return Err(RemoteError::NoNode.into()),
-    };
-    let credentials = match (&arguments.cookie, &arguments.datadir) {
-        (Some(cookie), _) => Credentials::Cookie(cookie.clone()),
-        (None, Some(datadir)) => RunFile::credentials(datadir),
-        (None, None) => match std::env::var("ASHLAR_RPC_PASSWORD") {
-            Ok(text) => UserPassword::parse(&text).map_or(Credentials::None, Credentials::Password),
-            Err(_) => Credentials::None,
-        },
-    };
-    Ok((address, credentials))
+impl RpcPlace {
+    /// A client of that node. Must be called on a Tokio runtime.
+    pub(crate) fn connect(&self) -> Result<Client, Failure> {
+        let address = match (&self.rpc, &self.datadir) {
+            (Some(address), _) => address.clone(),
+            (None, Some(datadir)) => RunFile::read(datadir)?.rpc,
+            (None, None) => return Err(RemoteError::NoNode.into()),
+        };
+        let credentials = match (&self.cookie, &self.datadir) {
+            (Some(cookie), _) => Credentials::Cookie(cookie.clone()),
+            (None, Some(datadir)) => RunFile::credentials(datadir),
+            (None, None) => match std::env::var("ASHLAR_RPC_PASSWORD") {
+                Ok(text) => {
+                    UserPassword::parse(&text).map_or(Credentials::None, Credentials::Password)
+                }
+                Err(_) => Credentials::None,
+            },
+        };
+        Ok(Client::connect(&address, &credentials)?)
+    }
 }

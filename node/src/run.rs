@@ -33,7 +33,7 @@ use crate::{
     backend::{Handles, NodeBackend},
     clock::Clock,
     config::{Config, Profile, RunArguments},
-    datadir::{self, Datadir},
+    datadir::{self, Datadir, GENESIS_FILE},
     disk::{Room, Watch},
     driver::{Driver, DriverError},
     keeper,
@@ -58,7 +58,7 @@ const LET_GO_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why the node does not start, or ends by itself.
 #[derive(Debug, Error)]
-enum RunError {
+pub(crate) enum RunError {
     #[error(
         "no genesis: {path} is not there; name one with --genesis, or make it with `ashlar-node init`"
     )]
@@ -111,10 +111,7 @@ async fn serve(config: Config, log: Arc<LogFilter>) -> Result<(), Failure> {
     room.check_start()?;
     let genesis = read_genesis(&config, &directory)?;
     let params = Arc::new(genesis.params().clone());
-    if config.dev_clock && params.difficulty_half_life != 0 {
-        return Err(RunError::DevClockRefused { half_life: params.difficulty_half_life }.into());
-    }
-    let pay_to = config.mine.as_deref().map(|text| mining_lock(text, &params)).transpose()?;
+    let pay_to = check_chain(&config, &params)?;
     info!(version = AGENT, chain = params.name.as_str(), chain_id = %params.chain_id,
         datadir = %config.datadir.display(), "starting");
 
@@ -146,10 +143,17 @@ fn tell_history(ledger: &Ledger<RocksStore>, config: &Config) {
     }
 }
 
-/// The genesis named, or the directory's own. A named one is kept in the directory, so that the
-/// next start needs no flag; which chain the data is of, the ledger itself knows.
-pub(crate) fn read_genesis(config: &Config, directory: &Datadir) -> Result<Genesis, Failure> {
-    let own = directory.genesis_file();
+/// What of a configuration must fit the chain; where this node mines, if it does.
+pub(crate) fn check_chain(config: &Config, params: &Params) -> Result<Option<Lock>, RunError> {
+    if config.dev_clock && params.difficulty_half_life != 0 {
+        return Err(RunError::DevClockRefused { half_life: params.difficulty_half_life });
+    }
+    config.mine.as_deref().map(|text| mining_lock(text, params)).transpose()
+}
+
+/// The genesis named, or the directory's own, and its text.
+pub(crate) fn load_genesis(config: &Config) -> Result<(Genesis, String), RunError> {
+    let own = config.datadir.join(GENESIS_FILE);
     let path: &Path = config.genesis.as_deref().unwrap_or(&own);
     let text = fs::read_to_string(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound if config.genesis.is_none() => {
@@ -159,6 +163,14 @@ pub(crate) fn read_genesis(config: &Config, directory: &Datadir) -> Result<Genes
     })?;
     let genesis = Genesis::parse(&text)
         .map_err(|error| RunError::BadGenesis { path: path.to_owned(), error: Box::new(error) })?;
+    Ok((genesis, text))
+}
+
+/// The same to work with: a named one is kept in the directory, so that the next start needs no
+/// flag; which chain the data is of, the ledger itself knows.
+pub(crate) fn read_genesis(config: &Config, directory: &Datadir) -> Result<Genesis, Failure> {
+    let (genesis, text) = load_genesis(config)?;
+    let own = directory.genesis_file();
     if !own.exists() {
         datadir::write_atomically(&own, text.as_bytes())?;
     }
@@ -292,14 +304,15 @@ async fn start(
             unix_seconds: Arc::new(move || wall.now().unix_seconds()),
         };
         let inbox = Arc::clone(&lanes) as Arc<dyn ashlar_network::Inbox>;
-        ashlar_network::start(network_config(config, directory, params), inbox, clocks).await?
+        ashlar_network::start(network_config(config, directory.key_file(), params), inbox, clocks)
+            .await?
     };
     let network_task = tokio::spawn(swarm);
 
     let (views, view) = watch::channel(ledger.view());
     let (events, _) = broadcast::channel(EVENT_CAPACITY);
     let engine = Engine::new(ledger, engine_settings(config), rand::random());
-    let metrics = Arc::new(Metrics::new());
+    let metrics = Arc::new(Metrics::new(&params.name));
     let driver = Driver {
         engine,
         lanes: Arc::clone(&lanes),
@@ -346,13 +359,18 @@ async fn start(
     })
 }
 
-fn network_config(config: &Config, directory: &Datadir, params: &Params) -> ashlar_network::Config {
+/// What the network is told.
+pub(crate) fn network_config(
+    config: &Config,
+    key_file: PathBuf,
+    params: &Params,
+) -> ashlar_network::Config {
     ashlar_network::Config {
         chain_id: params.chain_id,
         max_block_bytes: params.max_block_bytes,
         listen: config.listen.clone(),
         peers: config.peers.clone(),
-        key_file: directory.key_file(),
+        key_file,
         state_directory: Some(config.datadir.clone()),
         named_peers_only: config.connects_only,
         allowed_peers: config.allow_peers.clone(),

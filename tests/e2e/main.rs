@@ -25,3 +25,4 @@ mod reorganisation;
 mod restarts;
 mod script;
 mod torture;
+mod watching;

@@ -49,6 +49,7 @@ pub use memory::MemoryStore;
 pub use moved::{MovedBlock, Published};
 pub use moves::CATCHING_UP_BLOCKS;
 pub use offer::Offered;
+pub use open::stored_chain;
 pub use orders::HeldBranch;
 pub use prune::History;
 #[cfg(feature = "rocksdb")]

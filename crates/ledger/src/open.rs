@@ -20,9 +20,7 @@ use crate::{
     records::{self, IndexRecord, SCHEMA, StateRecord, Totals},
     route::Route,
     step::Step,
-    store::{
-        Announced, Batch, Direction, Durability, Family, Marker, Read as _, Store, StoreError,
-    },
+    store::{Announced, Batch, Direction, Durability, Family, Marker, Read, Store, StoreError},
     tree::Node,
     view::View,
 };
@@ -217,8 +215,11 @@ fn compare_marker<S: Store>(
     })
 }
 
-/// Refuses what another release or another chain wrote.
-fn check_owner(store: &impl Store, genesis: &Genesis) -> Result<(), OpenLedgerError> {
+/// The chain that a store holds.
+///
+/// # Errors
+/// Another release wrote it, or it is damaged.
+pub fn stored_chain(store: &impl Read) -> Result<BlockId, OpenLedgerError> {
     let missing = |what| StoreError::corrupt(format_args!("{what} is missing"));
     let schema = store.get(Family::Meta, meta::SCHEMA)?;
     let found = records::read_schema(&schema.ok_or_else(|| missing("the schema number"))?)?;
@@ -226,7 +227,12 @@ fn check_owner(store: &impl Store, genesis: &Genesis) -> Result<(), OpenLedgerEr
         return Err(OpenLedgerError::OtherSchema { found, known: SCHEMA });
     }
     let chain = store.get(Family::Meta, meta::CHAIN)?;
-    let found: BlockId = keys::read_block_id(&chain.ok_or_else(|| missing("the chain id"))?)?;
+    Ok(keys::read_block_id(&chain.ok_or_else(|| missing("the chain id"))?)?)
+}
+
+/// Refuses what another release or another chain wrote.
+fn check_owner(store: &impl Store, genesis: &Genesis) -> Result<(), OpenLedgerError> {
+    let found = stored_chain(store)?;
     let expected = genesis.params().chain_id;
     if found != expected {
         return Err(OpenLedgerError::OtherChain { found, expected });

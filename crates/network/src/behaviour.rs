@@ -109,7 +109,10 @@ fn mdns(config: &Config, local: PeerId) -> Result<Option<mdns::tokio::Behaviour>
 }
 
 /// `None`: anybody.
-fn allowed_peers(config: &Config, local: PeerId) -> Result<Option<BTreeSet<PeerId>>, NetworkError> {
+pub(crate) fn allowed_peers(
+    config: &Config,
+    local: PeerId,
+) -> Result<Option<BTreeSet<PeerId>>, NetworkError> {
     if config.allowed_peers.is_empty() {
         return Ok(None);
     }

@@ -27,6 +27,7 @@ mod backoff;
 mod bans;
 mod behaviour;
 mod book;
+mod check;
 mod codec;
 mod dialler;
 mod discovery;
@@ -51,6 +52,7 @@ use ashlar_engine::{Input, Peer};
 use ashlar_primitives::BlockId;
 
 pub use bans::Ban;
+pub use check::taken;
 pub use error::NetworkError;
 pub use handle::NetworkHandle;
 

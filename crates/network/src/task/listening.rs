@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::StreamExt;
-use libp2p::{TransportError, swarm::SwarmEvent};
+use libp2p::{Multiaddr, TransportError, swarm::SwarmEvent};
 use tokio::time::{Instant, timeout_at};
 
 use super::Task;
@@ -37,19 +37,25 @@ fn probe(socket: SocketAddr) -> SocketAddr {
     }
 }
 
+/// Reads an address to listen on and finds out whether its port is free: libp2p shares listening
+/// ports (SO_REUSEPORT), so a second node of the same user would silently take half of our
+/// connections; a plain socket finds the port taken.
+pub(crate) fn claim(text: &str) -> Result<Multiaddr, NetworkError> {
+    let (address, carrier, socket) = parse_listen(text)?;
+    match carrier {
+        Carrier::Tcp => TcpListener::bind(probe(socket)).map(drop),
+        Carrier::Quic => UdpSocket::bind(probe(socket)).map(drop),
+    }
+    .map_err(|source| failed(text, source))?;
+    Ok(address)
+}
+
 impl Task {
     /// Returns when every listener has an address.
     pub(crate) async fn listen(&mut self, addresses: &[String]) -> Result<(), NetworkError> {
         let deadline = Instant::now() + START_TIMEOUT;
         for text in addresses {
-            let (address, carrier, socket) = parse_listen(text)?;
-            // libp2p shares listening ports (SO_REUSEPORT), so a second node of the same user would
-            // silently take half of our connections; a plain socket finds the port taken
-            match carrier {
-                Carrier::Tcp => TcpListener::bind(probe(socket)).map(drop),
-                Carrier::Quic => UdpSocket::bind(probe(socket)).map(drop),
-            }
-            .map_err(|source| failed(text, source))?;
+            let address = claim(text)?;
             let before = self.swarm.listeners().count();
             self.swarm.listen_on(address).map_err(|error| match error {
                 TransportError::Other(source) => failed(text, source),

@@ -8,7 +8,7 @@ mod connections;
 mod eviction;
 mod exchange;
 mod finding;
-mod listening;
+pub(crate) mod listening;
 mod peers;
 mod relay;
 mod state;
