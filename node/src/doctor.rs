@@ -159,7 +159,8 @@ fn examine(config: &Config, time_server: Option<&str>) -> Result<Facts, Failure>
     Ok(Facts {
         now_seconds: machine_unix_ms() / 1_000,
         clock_offset_ms: time_server.map(ntp::offset_ms),
-        open_files: getrlimit(Resource::Nofile).current,
+        // A node raises its own limit up to this one.
+        open_files: getrlimit(Resource::Nofile).maximum,
         problems: settings::problems(config),
         is_writable: rustix::fs::access(&datadir, rustix::fs::Access::WRITE_OK).is_ok(),
         bare_secrets: secrets.into_iter().filter(|path| is_bare(path)).collect(),
@@ -244,7 +245,9 @@ fn findings(facts: &Facts) -> Vec<Finding> {
         tell(
             "files",
             format!("a process may open {files} files"),
-            &format!("allow {MIN_OPEN_FILES} or more: `ulimit -n`, or LimitNOFILE= of the service"),
+            &format!(
+                "allow {MIN_OPEN_FILES} or more: `ulimit -Hn`, or LimitNOFILE= of the service"
+            ),
         );
     }
     match &facts.process {

@@ -1,5 +1,5 @@
 //! What the system says of this process, by the names that Prometheus's client libraries have
-//! agreed on: `process_…`.
+//! agreed on: `process_…`; and the files that it may open.
 
 use std::{fs, sync::atomic::AtomicU64, time::SystemTime};
 
@@ -9,7 +9,7 @@ use prometheus_client::{
 };
 use rustix::{
     param::{clock_ticks_per_second, page_size},
-    process::{Resource, getrlimit},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 
 /// Fields of `/proc/self/stat` behind the name in brackets (proc(5)): time in user and in kernel
@@ -17,6 +17,23 @@ use rustix::{
 const USER_TICKS: usize = 11;
 const KERNEL_TICKS: usize = 12;
 const RESIDENT_PAGES: usize = 21;
+
+/// Files and sockets that a node asks the system for: the database's, and one for each connection,
+/// fit many times over.
+const OPEN_FILES: u64 = 65_536;
+
+/// Raises the number of files that this process may open, which shells and services often leave
+/// at 1,024, as far as the system lets it. Where it does not, the node runs with what there is.
+pub(crate) fn allow_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(OPEN_FILES, |most| most.min(OPEN_FILES));
+    if limit.current.is_some_and(|current| current < wanted) {
+        let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!(%error, wanted, "can't raise the number of files that may be open");
+        }
+    }
+}
 
 /// Read at each scrape; what the system does not tell keeps its last value.
 pub(crate) struct Process {
@@ -81,6 +98,14 @@ impl Process {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_number_of_open_files_is_raised() {
+        allow_open_files();
+        let limit = getrlimit(Resource::Nofile);
+        let most = limit.maximum.unwrap_or(u64::MAX);
+        assert!(limit.current.is_none_or(|current| current >= most.min(OPEN_FILES)), "{limit:?}");
+    }
 
     #[test]
     fn the_system_tells_of_this_process() {

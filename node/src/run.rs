@@ -40,7 +40,7 @@ use crate::{
     lanes::Lanes,
     logging::{self, LogFilter},
     metrics::Metrics,
-    mining,
+    mining, process,
     progress::{Display, Interrupt},
     size::ByteSize,
 };
@@ -91,6 +91,7 @@ pub(crate) enum RunError {
 pub(crate) fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let config = Config::load(arguments)?;
     let log = Arc::new(logging::start(&config)?);
+    process::allow_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(serve(config, log));
     // What still runs lets go of the database, which must be closed before the process's last
