@@ -299,11 +299,11 @@ pub(crate) fn wait_for_one_tip(nodes: &[&Node]) -> String {
 
 /// A wallet's file.
 pub(crate) struct Wallet {
-    file: PathBuf,
+    pub(crate) file: PathBuf,
 }
 
 impl Wallet {
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary("ashlar-wallet"));
         command
             .arg("--wallet")
@@ -331,6 +331,15 @@ impl Wallet {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
             panic!("{arguments:?} printed no JSON ({error}): {:?}", output.stdout)
         })
+    }
+
+    /// What a command that must succeed prints for people.
+    pub(crate) fn text(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(binary("ashlar-wallet"));
+        let wallet = command.arg("--wallet").arg(&self.file).args(arguments);
+        let output = wallet.env("ASHLAR_WALLET_PASSWORD", PASSWORD).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
     }
 
     pub(crate) fn on(&self, node: &Node, arguments: &[&str]) -> Value {

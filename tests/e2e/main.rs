@@ -25,4 +25,5 @@ mod reorganisation;
 mod restarts;
 mod script;
 mod torture;
+mod wallet;
 mod watching;
