@@ -261,7 +261,7 @@ pub(super) fn choose(context: &Context<'_>, name: &str) -> Result<(), Failure> {
 }
 
 pub(super) fn backup(context: &Context<'_>, file: &Path) -> Result<(), Failure> {
-    let journal = Journal::lock(&context.wallet)?;
+    let journal = context.lock()?;
     let keystore = context.keystore()?;
     let policies = Book::read(&context.wallet, keystore.chain())?;
     Backup::new(&keystore, &journal, &policies).write(file)?;
@@ -294,7 +294,7 @@ pub(super) fn change_password(
     context: &Context<'_>,
     change: &ChangePasswordArguments,
 ) -> Result<(), Failure> {
-    let _journal = Journal::lock(&context.wallet)?;
+    let _journal = context.lock()?;
     let mut wallet = context.unlock()?;
     let password = password::changed(change)?;
     let cost = match change.cost.light_kdf {

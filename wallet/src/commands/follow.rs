@@ -23,7 +23,7 @@ const WAIT_POLL: Duration = Duration::from_secs(1);
 
 /// The journal and where its payments stand. Takes the lock only to note what is settled.
 async fn look(context: &Context<'_>, node: &Node) -> Result<(Journal, Fates), Failure> {
-    let mut journal = Journal::lock(&context.wallet)?;
+    let mut journal = context.lock()?;
     let fates = track::fates(node, &journal).await?;
     track::note(&mut journal, &fates)?;
     Ok((journal, fates))

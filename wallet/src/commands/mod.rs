@@ -20,6 +20,7 @@ use serde_json::Value;
 use crate::{
     cli::{Arguments, Command},
     failure::Failure,
+    journal::Journal,
     keystore::{Keystore, Unlocked},
     node::Node,
     password,
@@ -116,6 +117,13 @@ impl Context<'_> {
     /// The wallet as it is without its password.
     pub(crate) fn keystore(&self) -> Result<Keystore, Failure> {
         Ok(Keystore::read(&self.wallet)?)
+    }
+
+    /// The wallet's journal, and every other command kept out until it is dropped.
+    pub(crate) fn lock(&self) -> Result<Journal, Failure> {
+        // A wallet that is not there gets no lock and no journal.
+        self.keystore()?;
+        Ok(Journal::lock(&self.wallet)?)
     }
 
     /// The wallet with its secret: asks for the password.

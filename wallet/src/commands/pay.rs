@@ -53,7 +53,7 @@ struct Purposes {
 impl Desk {
     /// Locks the wallet and looks where its payments stand.
     async fn open(context: &Context<'_>) -> Result<Self, Failure> {
-        let mut journal = Journal::lock(&context.wallet)?;
+        let mut journal = context.lock()?;
         let keystore = context.keystore()?;
         if keystore.is_watch_only() {
             return Err(KeystoreError::WatchOnly.into());

@@ -17,7 +17,7 @@ use crate::{
 
 pub(super) fn address(context: &Context<'_>, wanted: &AddressArguments) -> Result<(), Failure> {
     let address = if wanted.new {
-        let _lock = Journal::lock(&context.wallet)?;
+        let _lock = context.lock()?;
         let mut wallet = context.unlock()?;
         let address = wallet.next_address(RECEIVE)?;
         wallet.save()?;
@@ -26,7 +26,7 @@ pub(super) fn address(context: &Context<'_>, wanted: &AddressArguments) -> Resul
         context.keystore()?.receive_address()?
     };
     if let Some(label) = &wanted.label {
-        let mut journal = Journal::lock(&context.wallet)?;
+        let mut journal = context.lock()?;
         journal.set_label(&address.to_string(), label)?;
         journal.save()?;
     }
@@ -89,7 +89,7 @@ pub(super) fn addresses(context: &Context<'_>) -> Result<(), Failure> {
 pub(super) fn label(context: &Context<'_>, address: &str, label: &str) -> Result<(), Failure> {
     let prefix = context.keystore()?.chain().address_prefix.clone();
     let address = Address::parse(address, &prefix)?.to_string();
-    let mut journal = Journal::lock(&context.wallet)?;
+    let mut journal = context.lock()?;
     journal.set_label(&address, label)?;
     journal.save()?;
     let line = match label {
@@ -197,7 +197,7 @@ pub(super) async fn coins(context: &Context<'_>) -> Result<(), Failure> {
 pub(super) fn freeze(context: &Context<'_>, coin: &str, frozen: bool) -> Result<(), Failure> {
     let outpoint: OutPoint =
         journal::parse_outpoint(coin).ok_or_else(|| Failure::NoCoin { text: coin.to_owned() })?;
-    let news = Journal::lock(&context.wallet)?.freeze(&outpoint, frozen)?;
+    let news = context.lock()?.freeze(&outpoint, frozen)?;
     let coin = journal::show_outpoint(&outpoint);
     let state = if frozen { "frozen" } else { "free" };
     let before = if news { "" } else { " as before" };
