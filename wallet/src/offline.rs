@@ -13,7 +13,7 @@ pub(crate) mod file;
 pub(crate) mod fund;
 pub(crate) mod outline;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ashlar_consensus::{TxError, check_transaction, signature::verify_one, transaction::sighash};
 use ashlar_primitives::{
@@ -30,6 +30,7 @@ use crate::{
     policy::{
         PolicyError,
         satisfy::{self, AtHand},
+        terms::key_text,
     },
 };
 
@@ -119,14 +120,14 @@ pub(crate) struct Partial {
     transaction: Transaction,
     /// In the order of the inputs.
     coins: Vec<SpentCoin>,
-    policies: Vec<Policy>,
+    policies: BTreeMap<Lock, Policy>,
     signatures: BTreeMap<PublicKey, Signature>,
     /// By their digests.
     preimages: BTreeMap<[u8; 32], [u8; 32]>,
 }
 
 impl Partial {
-    /// A transaction that nobody signed yet. Of `policies` those are kept that a coin is under.
+    /// A transaction that nobody signed yet.
     pub(crate) fn new(
         chain: Chain,
         not_before: u32,
@@ -143,22 +144,21 @@ impl Partial {
             witnesses: Vec::new(),
         };
         let transaction = check_transaction(transaction)?.transaction().clone();
+        let policies = policies.into_iter().map(|policy| (Lock::policy(policy.id()), policy));
         let partial = Self {
             chain,
             transaction,
             coins,
-            policies,
+            policies: policies.collect(),
             signatures: BTreeMap::new(),
             preimages: BTreeMap::new(),
         };
         partial.fee()?;
-        for policy in &partial.policies {
-            let lock = Lock::policy(policy.id());
-            if !partial.coins.iter().any(|coin| coin.output.lock == lock) {
-                return Err(OfflineError::ForeignPolicy { address: partial.address_text(lock) });
-            }
+        let locks = partial.locks();
+        if let Some(lock) = partial.policies.keys().find(|lock| !locks.contains(lock)) {
+            return Err(OfflineError::ForeignPolicy { address: partial.address_text(*lock) });
         }
-        for lock in partial.locks() {
+        for lock in locks {
             if lock.version == Lock::POLICY && partial.policy_of(lock).is_none() {
                 return Err(OfflineError::NoPolicy { address: partial.address_text(lock) });
             }
@@ -204,20 +204,12 @@ impl Partial {
     }
 
     /// All keys whose signature may be of use, each once.
-    pub(crate) fn wanted_keys(&self) -> Vec<PublicKey> {
-        let mut wanted = Vec::new();
-        for lock in self.locks() {
-            let keys = match self.policy_of(lock) {
-                Some(policy) => satisfy::keys(policy),
-                None => vec![PublicKey(lock.program)],
-            };
-            for key in keys {
-                if !wanted.contains(&key) {
-                    wanted.push(key);
-                }
-            }
-        }
-        wanted
+    pub(crate) fn wanted_keys(&self) -> BTreeSet<PublicKey> {
+        let keys = self.locks().into_iter().flat_map(|lock| match self.policy_of(lock) {
+            Some(policy) => satisfy::keys(policy),
+            None => vec![PublicKey(lock.program)],
+        });
+        keys.collect()
     }
 
     /// Those who signed.
@@ -241,27 +233,29 @@ impl Partial {
         if count == 0 { Err(OfflineError::NothingToSign.into()) } else { Ok(count) }
     }
 
-    /// Takes in somebody's signature, if it is good.
-    pub(crate) fn add_signature(
+    /// Takes in signatures of others, if all are good.
+    pub(crate) fn add_signatures(
         &mut self,
-        key: PublicKey,
-        signature: Signature,
+        signatures: impl IntoIterator<Item = (PublicKey, Signature)>,
     ) -> Result<(), OfflineError> {
-        let text = || crate::policy::terms::key_text(&key, &self.chain.address_prefix);
-        if !self.wanted_keys().contains(&key) {
-            return Err(OfflineError::ForeignKey { key: text() });
+        let (wanted, digest) = (self.wanted_keys(), self.digest()?);
+        for (key, signature) in signatures {
+            let text = || key_text(&key, &self.chain.address_prefix);
+            if !wanted.contains(&key) {
+                return Err(OfflineError::ForeignKey { key: text() });
+            }
+            if !verify_one(&key, digest.as_bytes(), &signature) {
+                return Err(OfflineError::BadSignature { key: text() });
+            }
+            self.signatures.insert(key, signature);
         }
-        if !verify_one(&key, self.digest()?.as_bytes(), &signature) {
-            return Err(OfflineError::BadSignature { key: text() });
-        }
-        self.signatures.insert(key, signature);
         Ok(())
     }
 
     /// Takes in a preimage that one of the policies asks for. From then on the file is as secret as
     /// the preimage.
     pub(crate) fn add_preimage(&mut self, preimage: [u8; 32]) -> Result<(), OfflineError> {
-        if !self.policies.iter().any(|policy| satisfy::asks_for(policy, &preimage)) {
+        if !self.policies.values().any(|policy| satisfy::asks_for(policy, &preimage)) {
             return Err(OfflineError::ForeignPreimage);
         }
         self.preimages.insert(sha256(&preimage), preimage);
@@ -303,17 +297,13 @@ impl Partial {
 
     /// The distinct locks of the coins in order of first appearance: one witness for each.
     fn locks(&self) -> Vec<Lock> {
-        let mut locks = Vec::new();
-        for coin in &self.coins {
-            if !locks.contains(&coin.output.lock) {
-                locks.push(coin.output.lock);
-            }
-        }
-        locks
+        let mut seen = BTreeSet::new();
+        let locks = self.coins.iter().map(|coin| coin.output.lock);
+        locks.filter(|lock| seen.insert(*lock)).collect()
     }
 
     fn policy_of(&self, lock: Lock) -> Option<&Policy> {
-        self.policies.iter().find(|policy| Lock::policy(policy.id()) == lock)
+        self.policies.get(&lock)
     }
 
     fn at_hand(&self, lock: Lock, next_height: Option<u32>) -> AtHand<'_> {
@@ -416,16 +406,17 @@ pub(crate) mod tests {
         let mut partial = shared();
         let digest = partial.digest().unwrap();
         let good = key(1).sign(&digest);
-        assert!(partial.add_signature(public(1), good).is_ok());
-        let refused = partial.add_signature(public(2), good);
+        assert!(partial.add_signatures([(public(1), good)]).is_ok());
+        let refused = partial.add_signatures([(public(2), good)]);
         assert!(matches!(refused, Err(OfflineError::BadSignature { .. })));
-        let refused = partial.add_signature(public(9), key(9).sign(&digest));
+        let refused = partial.add_signatures([(public(9), key(9).sign(&digest))]);
         assert!(matches!(refused, Err(OfflineError::ForeignKey { .. })));
         assert!(matches!(partial.add_preimage([5; 32]), Err(OfflineError::ForeignPreimage)));
         let nobody = partial.sign(|_| Ok::<_, OfflineError>(None));
         assert!(matches!(nobody, Err(OfflineError::NothingToSign)));
 
         let Partial { transaction, coins, policies, .. } = shared();
+        let policies: Vec<Policy> = policies.into_values().collect();
         let rebuilt = |coins: &[SpentCoin], policies: &[Policy], not_before| {
             let outputs = transaction.outputs.clone();
             let memo = transaction.memo.clone();
@@ -450,7 +441,7 @@ pub(crate) mod tests {
         let digest = lied.digest().unwrap();
         let signature = key(1).sign(&digest);
         assert!(matches!(
-            shared().add_signature(public(1), signature),
+            shared().add_signatures([(public(1), signature)]),
             Err(OfflineError::BadSignature { .. })
         ));
     }

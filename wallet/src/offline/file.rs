@@ -91,7 +91,7 @@ impl Partial {
             memo: hex::encode(&self.transaction().memo),
             inputs: inputs.collect(),
             outputs: outputs.collect(),
-            policies: self.policies.iter().map(|policy| Terms::of(policy, prefix)).collect(),
+            policies: self.policies.values().map(|policy| Terms::of(policy, prefix)).collect(),
             signatures: signatures.collect(),
             preimages: self.preimages.values().map(hex::encode).collect(),
         })
@@ -133,12 +133,13 @@ impl Partial {
         if partial.digest()?.to_string() != content.digest {
             return Err(damaged("an amount, an address or the chain was changed"));
         }
-        for signed in &content.signatures {
+        let signatures = content.signatures.iter().map(|signed| {
             let key: PublicKey = parse_key(&signed.key, &prefix)?;
             let signature: Signature =
                 signed.signature.parse().map_err(|_| damaged("a signature"))?;
-            partial.add_signature(key, signature)?;
-        }
+            Ok::<_, OfflineError>((key, signature))
+        });
+        partial.add_signatures(signatures.collect::<Result<Vec<_>, _>>()?)?;
         for preimage in &content.preimages {
             let mut bytes = [0; 32];
             hex::decode_to_slice(preimage, &mut bytes).map_err(|_| damaged("a preimage"))?;
@@ -184,7 +185,7 @@ mod tests {
         let mut partial = shared();
         let key = SecretKey::from_bytes(&[1; 32]);
         let digest = partial.digest().unwrap();
-        partial.add_signature(key.public_key(), key.sign(&digest)).unwrap();
+        partial.add_signatures([(key.public_key(), key.sign(&digest))]).unwrap();
         let written = text(&partial);
         let signature = partial.signatures.values().next().unwrap().to_string();
         for (from, to) in [

@@ -126,7 +126,7 @@ mod tests {
         let digest = partial.digest().unwrap();
         for number in [1, 3, 4] {
             let key = SecretKey::from_bytes(&[number; 32]);
-            partial.add_signature(key.public_key(), key.sign(&digest)).unwrap();
+            partial.add_signatures([(key.public_key(), key.sign(&digest))]).unwrap();
         }
         let text = partial.outline(|_| true, None).join("\n");
         assert_eq!(text.matches("[x]").count(), 3, "{text}");

@@ -199,6 +199,10 @@ mod tests {
         assert_eq!(book.find(&watched.address.to_string()).unwrap().policy, two);
         assert!(matches!(book.find("them"), Err(PolicyError::Unknown { .. })));
         assert!(folder.path().join("alice.policies.json").exists());
+        // As a backup keeps it and puts it back.
+        let again = folder.path().join("again.json");
+        put(&again, &book.content()).unwrap();
+        assert_eq!(Book::read(&again, &chain()).unwrap().watched(), book.watched());
     }
 
     #[test]
