@@ -1,18 +1,21 @@
 //! What the RPC server asks of this node.
 
 use std::{
+    fs,
     ops::Deref,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use ashlar_consensus::Genesis;
 use ashlar_engine::{Answer, Call, CallError, call::AnswerBody};
 use ashlar_ledger::{RocksStore, View};
 use ashlar_network::{NetworkError, NetworkHandle};
 use ashlar_rpc::{
     server::{
-        Backend, BackendError, ChainEvent, Health, MempoolFile, MiningState, NetworkState,
+        Backend, BackendError, ChainEvent, Health, MemoryState, MempoolFile, MiningState,
+        NetworkState,
         PeerTraffic,
     },
     types::BannedPeer,
@@ -22,11 +25,13 @@ use tokio::sync::{Notify, Semaphore, broadcast, oneshot, watch};
 use crate::{
     backup,
     clock::Clock,
+    datadir::GENESIS_FILE,
     disk::Room,
     health::{ReadyMarks, Seen},
     keeper::{self, KeepError, Keeper},
     lanes::{Item, Lanes, MAX_CALLS},
     logging::LogFilter,
+    memory,
     metrics::{Metrics, Readings},
 };
 
@@ -55,6 +60,7 @@ pub(crate) struct NodeBackend {
     places: Semaphore,
     mining: Mutex<MiningState>,
     keeper: Keeper,
+    started: Instant,
 }
 
 impl Deref for NodeBackend {
@@ -67,7 +73,7 @@ impl Deref for NodeBackend {
 impl NodeBackend {
     pub(crate) fn new(handles: Handles) -> Self {
         let (places, keeper) = (Semaphore::new(MAX_CALLS), Keeper::new(&handles.datadir));
-        Self { handles, places, mining: Mutex::default(), keeper }
+        Self { handles, places, mining: Mutex::default(), keeper, started: Instant::now() }
     }
 
     /// What keeps waiting transactions over a restart.
@@ -266,6 +272,21 @@ impl Backend for NodeBackend {
 
     fn note_call(&self, method: &str, is_ok: bool, took: Duration) {
         self.metrics.note_call(method, is_ok, took);
+    }
+
+    fn genesis(&self) -> Result<Genesis, BackendError> {
+        let path = self.datadir.join(GENESIS_FILE);
+        let text = fs::read_to_string(path)
+            .map_err(|error| BackendError::NoGenesis { reason: error.to_string() })?;
+        Genesis::parse(&text).map_err(|error| BackendError::NoGenesis { reason: error.to_string() })
+    }
+
+    fn uptime_seconds(&self) -> u64 {
+        self.started.elapsed().as_secs()
+    }
+
+    fn memory(&self) -> MemoryState {
+        memory::of_process()
     }
 
     fn log_filter(&self) -> String {

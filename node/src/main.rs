@@ -23,6 +23,7 @@ mod init;
 mod keeper;
 mod lanes;
 mod logging;
+mod memory;
 mod mempool_file;
 mod metrics;
 mod mining;

@@ -76,6 +76,11 @@ pub enum Call {
     InvalidateBlock(BlockId),
     /// Forget the failure of a block and of all on it.
     ReconsiderBlock(BlockId),
+    /// Give up the blocks below a height, on a node that prunes.
+    Prune {
+        /// The lowest to keep, where the rules leave that choice.
+        height: u32,
+    },
     /// Go over to a held branch, which this is any block of.
     AcceptReorganisation(BlockId),
 }
@@ -106,6 +111,9 @@ pub enum CallError {
         /// As given.
         block: BlockId,
     },
+    /// This node keeps all blocks.
+    #[error("this node keeps all blocks")]
+    NotPruning,
     /// A list of the call is too long.
     #[error("at most {max} allowed")]
     TooMany {

@@ -75,6 +75,7 @@ impl<S: Store> Engine<S> {
                 return Ok(());
             }
             Call::InvalidateBlock(block) => return self.order(id, &block, Self::invalidate),
+            Call::Prune { height } => return self.prune_below(id, height),
             Call::AcceptReorganisation(block) => return self.accept_reorganisation(id, block),
             Call::ReconsiderBlock(block) => return self.order(id, &block, Self::reconsider),
             Call::MempoolInfo => AnswerBody::MempoolInfo(self.mempool_info()),
@@ -199,6 +200,19 @@ impl<S: Store> Engine<S> {
         } else {
             carry_out(self, block)?;
             self.note_best_header();
+            self.calls.orders.push(call);
+        }
+        Ok(())
+    }
+
+    fn prune_below(&mut self, call: CallId, height: u32) -> Result<(), StoreError> {
+        if self.view.prune_bytes().is_none() {
+            self.refuse(call, CallError::NotPruning);
+        } else if self.calls.orders.len() >= MAX_ORDERS {
+            self.refuse(call, CallError::Overloaded);
+        } else {
+            self.ledger.prune_below(height);
+            self.chain.more = true;
             self.calls.orders.push(call);
         }
         Ok(())

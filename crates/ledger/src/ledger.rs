@@ -322,6 +322,8 @@ pub struct Ledger<S: Store> {
     pub(crate) warning: Option<OpenWarning>,
     /// With what the open step adds to it.
     pub(crate) history: History,
+    /// Below this height the operator wants no blocks ([`Ledger::prune_below`]).
+    pub(crate) prune_floor: u32,
     pub(crate) sweep: Sweep,
     /// Deleted since the store was last asked to give room back.
     pub(crate) freed_bytes: u64,

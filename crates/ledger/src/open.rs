@@ -128,6 +128,7 @@ impl<S: Store> Ledger<S> {
             pruned_at,
             warning,
             history,
+            prune_floor: 0,
             sweep: Sweep::from(pruned_at),
             freed_bytes: 0,
             refreshed: false,

@@ -160,6 +160,13 @@ impl<S: Store> Ledger<S> {
         Ok(self.prune_chain()? || self.sweep_branches()?)
     }
 
+    /// Gives up the blocks below a height, whatever room there is; `next_move` does it. What no
+    /// budget takes away stays, as does all of it where nothing is pruned
+    /// ([`crate::Settings::prune_bytes`]). Holds until this ledger is closed.
+    pub const fn prune_below(&mut self, height: u32) {
+        self.prune_floor = height;
+    }
+
     /// The lowest height that no budget takes away.
     fn prune_limit(&self) -> u32 {
         let kept = Status::recent_blocks(self.params.block_interval);
@@ -173,7 +180,8 @@ impl<S: Store> Ledger<S> {
         let mut start = self.history.start.max(1);
         let mut removal = Removal::default();
         while start < limit
-            && stored_bytes.saturating_sub(removal.bytes()) > budget_bytes
+            && (start < self.prune_floor
+                || stored_bytes.saturating_sub(removal.bytes()) > budget_bytes)
             && !removal.is_full()
         {
             let id = self.live_id_at(start)?.ok_or_else(|| {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
-use ashlar_consensus::{HeaderState, Params, State, Work};
+use ashlar_consensus::{HeaderState, Params, SpentCoins, State, Work};
 use ashlar_primitives::{
     Amount, Block, BlockId, Coin, Commitment, Decode as _, Encode as _, Header, Lock, OutPoint,
     Txid,
@@ -266,6 +266,36 @@ impl View {
             found.get(place).copied().flatten()
         };
         Ok(outpoints.iter().map(place).collect())
+    }
+
+    /// What a block spent from outside itself; `None` where that is not kept: it never was
+    /// connected, was pruned, or is the genesis block.
+    pub fn spent_coins(&self, id: &BlockId) -> Result<Option<SpentCoins>, StoreError> {
+        let value = self.snapshot.get(Family::Undo, &keys::block(id))?;
+        value.map(|value| records::read_undo(&value)).transpose()
+    }
+
+    /// All unspent coins, by outpoint, whatever locks them.
+    pub fn all_coins(
+        &self,
+        after: Option<&Cursor>,
+        limit: usize,
+    ) -> Result<Page<LocatedCoin>, StoreError> {
+        let start = after.map_or(Bound::Unbounded, |Cursor(key)| Bound::Excluded(key.as_slice()));
+        let range = (start, Bound::Unbounded);
+        // One more than asked for tells whether there is a next page.
+        let limit_and_one = limit.saturating_add(1);
+        let mut entries =
+            self.snapshot.scan(Family::Coins, range, limit_and_one, Direction::Forward)?;
+        let has_more = entries.len() > limit;
+        entries.truncate(limit);
+        let mut items = Vec::with_capacity(entries.len());
+        for (key, value) in &entries {
+            let (outpoint, coin) = (keys::read_coin(key)?, records::read_coin(value)?);
+            items.push(LocatedCoin { outpoint, coin });
+        }
+        let next = entries.pop().filter(|_| has_more).map(|(key, _)| Cursor(key));
+        Ok(Page { items, next })
     }
 
     /// Where a confirmed transaction (or coinbase) stands: height and position (0 is the coinbase).

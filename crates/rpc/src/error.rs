@@ -161,6 +161,15 @@ pub enum RpcError {
         /// As given.
         id: String,
     },
+    /// `not-pruning` −1: only a node that prunes gives blocks up.
+    #[error("this node keeps all blocks")]
+    NotPruning,
+    /// `bad-proof` −8: a merkle proof does not prove what it says.
+    #[error("the proof proves nothing: {reason}")]
+    BadProof {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// `unknown-method` −32601: there is no method of that name.
     #[error("no such method")]
     UnknownMethod,
@@ -202,6 +211,8 @@ impl RpcError {
             Self::NotConnected { .. } => "not-connected",
             Self::NotBanned { .. } => "not-banned",
             Self::NotHeld { .. } => "not-held",
+            Self::NotPruning => "not-pruning",
+            Self::BadProof { .. } => "bad-proof",
             Self::UnknownMethod => "unknown-method",
             Self::Unauthorised => "unauthorised",
             Self::HostRefused => "host-refused",
@@ -214,15 +225,17 @@ impl RpcError {
     /// JSON-RPC's own range.
     pub fn number(&self) -> i32 {
         match self {
-            Self::InvalidParameter { .. } | Self::TooMany { .. } | Self::PrioritiesFull { .. } => {
-                -8
-            }
+            Self::InvalidParameter { .. }
+            | Self::TooMany { .. }
+            | Self::PrioritiesFull { .. }
+            | Self::BadProof { .. } => -8,
             Self::InvalidAddress { .. } | Self::NotFound { .. } | Self::NotKept { .. } => -5,
             Self::Pruned { .. }
             | Self::IndexOff { .. }
             | Self::RealClock
             | Self::NotHeld { .. }
             | Self::SaveFailed { .. }
+            | Self::NotPruning
             | Self::BackupFailed { .. } => -1,
             Self::Refused { code, .. } => refusal_number(code),
             Self::WarmingUp { .. } | Self::MempoolLoading | Self::Stopping => -28,
@@ -238,15 +251,16 @@ impl RpcError {
     }
 
     /// What to do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::InvalidParameter { .. } | Self::UnknownMethod => "see docs/rpc.md",
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::InvalidParameter { .. } => "`help METHOD` says what the method takes",
+            Self::UnknownMethod => "`help` and docs/rpc.md list the methods",
             Self::TooMany { .. } => "ask in pieces",
             Self::InvalidAddress { .. } => "use an address of this chain, as validateaddress says",
             Self::NotFound { .. } => "check the id, and that the node has caught up",
             Self::Pruned { .. } | Self::NotKept { .. } => "ask a node that keeps all blocks",
             Self::IndexOff { .. } => "start the node with the index on",
-            Self::Refused { code, .. } => return refusal_hint(code),
+            Self::Refused { code, .. } => refusal_hint(code),
             Self::WarmingUp { .. } => {
                 "wait until getblockchaininfo no longer says initialblockdownload"
             }
@@ -274,8 +288,12 @@ impl RpcError {
             Self::OriginRefused => {
                 "allow the page's origin in the configuration, if it is to be trusted"
             }
-            Self::Internal => return None,
-        })
+            Self::NotPruning => "start the node with --prune SIZE",
+            Self::BadProof { .. } => "make it anew with getmerkleproof, and pass it unchanged",
+            Self::Internal => {
+                "look into the log; if it says nothing of use, restart the node and report the fault"
+            }
+        }
     }
 }
 
@@ -290,8 +308,8 @@ fn refusal_number(code: &str) -> i32 {
     }
 }
 
-fn refusal_hint(code: &str) -> Option<&'static str> {
-    Some(match code {
+fn refusal_hint(code: &str) -> &'static str {
+    match code {
         "tx-malformed" | "malformed" => {
             "send the whole encoding as hex, nothing before or after it"
         }
@@ -301,14 +319,13 @@ fn refusal_hint(code: &str) -> Option<&'static str> {
         "tx-conflict" => "a replacement must pay more than what it replaces",
         "tx-already-known" => "nothing to do: it waits for a block",
         "tx-already-confirmed" => "nothing to do: it is in a block",
-        _ => return None,
-    })
+        _ => "it breaks the rule of that name (PROTOCOL.md §8, §13): make it anew, by the rule",
+    }
 }
 
 impl From<&RpcError> for ErrorObjectOwned {
     fn from(error: &RpcError) -> Self {
-        let data =
-            ErrorData { code: error.code().to_owned(), hint: error.hint().map(str::to_owned) };
+        let data = ErrorData { code: error.code().to_owned(), hint: Some(error.hint().to_owned()) };
         ErrorObject::owned(error.number(), error.to_string(), Some(data))
     }
 }
@@ -321,20 +338,22 @@ impl From<RpcError> for ErrorObjectOwned {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
-    /// The texts above are the table in docs/rpc.md.
-    #[test]
-    fn the_texts_of_the_variants_name_their_codes_and_numbers() {
-        let text = String::new;
-        let all = [
-            RpcError::InvalidParameter { name: "", reason: text() },
-            RpcError::TooMany { what: "", max: 0 },
+    /// One of each variant, every text in it the same.
+    fn all() -> Vec<RpcError> {
+        let text = || "x".to_owned();
+        vec![
+            RpcError::InvalidParameter { name: "x", reason: text() },
+            RpcError::TooMany { what: "x", max: 0 },
             RpcError::InvalidAddress { address: text(), reason: text() },
-            RpcError::NotFound { what: "", id: text() },
+            RpcError::NotFound { what: "x", id: text() },
             RpcError::Pruned { id: text(), history_start: 0 },
-            RpcError::NotKept { what: "", id: text(), history_start: 0 },
-            RpcError::IndexOff { index: "" },
+            RpcError::NotKept { what: "x", id: text(), history_start: 0 },
+            RpcError::IndexOff { index: "x" },
+            RpcError::Refused { code: "x", reason: text() },
             RpcError::WarmingUp { height: 0, target: 0 },
             RpcError::Overloaded,
             RpcError::TimedOut { limit_ms: 0 },
@@ -348,15 +367,47 @@ mod tests {
             RpcError::NotConnected { who: text() },
             RpcError::NotBanned { who: text() },
             RpcError::NotHeld { id: text() },
+            RpcError::NotPruning,
+            RpcError::BadProof { reason: "x" },
             RpcError::UnknownMethod,
             RpcError::Unauthorised,
             RpcError::HostRefused,
             RpcError::OriginRefused,
             RpcError::Internal,
-        ];
-        for error in all {
+        ]
+    }
+
+    /// The variants, by their names in the source: what `all` must hold one of each of.
+    fn variants() -> Vec<String> {
+        let source = syn::parse_file(include_str!("error.rs")).unwrap();
+        let variants = source.items.into_iter().find_map(|item| match item {
+            syn::Item::Enum(list) if list.ident == "RpcError" => Some(list.variants),
+            _ => None,
+        });
+        variants.unwrap().iter().map(|variant| variant.ident.to_string()).collect()
+    }
+
+    #[test]
+    fn no_two_causes_share_a_text_and_each_has_a_hint() {
+        let names: Vec<String> = all()
+            .iter()
+            .map(|error| format!("{error:?}").split([' ', '{']).next().unwrap().to_owned())
+            .collect();
+        assert_eq!(names, variants(), "one of each, in their order");
+        let mut texts = BTreeSet::new();
+        for error in all() {
+            assert!(texts.insert(error.to_string()), "{error:?}: its text is another's");
+            assert!(!error.hint().is_empty(), "{error:?}");
+        }
+    }
+
+    /// The texts above are the table in docs/rpc.md.
+    #[test]
+    fn the_texts_of_the_variants_name_their_codes_and_numbers() {
+        for error in all() {
             let named = format!("/// `{}` −{}", error.code(), error.number().unsigned_abs());
-            assert!(include_str!("error.rs").contains(&named), "{named}");
+            let is_rule = matches!(error, RpcError::Refused { .. });
+            assert!(is_rule || include_str!("error.rs").contains(&named), "{named}");
         }
     }
 

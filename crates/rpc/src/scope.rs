@@ -66,8 +66,13 @@ pub fn scope_of(method: &str) -> Option<Scope> {
     Some(match method {
         // Chain
         "getblockchaininfo" | "getblockcount" | "getbestblockhash" | "getblockhash"
-        | "getblockheader" | "getblock" | "getchaintips" | "gettxout" => Scope::Read,
-        "acceptreorg" => Scope::Admin,
+        | "getblockheader" | "getblock" | "getchaintips" | "gettxout" | "getblockheaders"
+        | "getblockstats" | "getchaintxstats" | "gettxoutsetinfo" | "scantxoutset"
+        | "getmerkleproof" | "verifymerkleproof" | "waitforblockheight" | "getindexinfo" => {
+            Scope::Read
+        }
+        "acceptreorg" | "verifychain" | "pruneblockchain" | "invalidateblock"
+        | "reconsiderblock" => Scope::Admin,
         // Addresses
         "validateaddress" | "getaddressbalance" | "getaddressutxos" | "getaddresshistory" => {
             Scope::Read
@@ -93,13 +98,14 @@ pub fn scope_of(method: &str) -> Option<Scope> {
         "prioritisetransaction" => Scope::Mine,
         "savemempool" => Scope::Admin,
         // Mining
-        "getmininginfo" => Scope::Read,
+        "getmininginfo" | "getnetworkhashps" => Scope::Read,
         "getblocktemplate" | "submitblock" | "generatetoaddress" => Scope::Mine,
         // Network
         "getpeerinfo" | "getnetworkinfo" | "getnettotals" => Scope::Read,
         "addnode" | "disconnectnode" | "listbanned" | "setban" | "clearbanned" => Scope::Admin,
         // Control
-        "setmocktime" | "backup" | "stop" => Scope::Admin,
+        "uptime" | "help" | "rpc.discover" => Scope::Read,
+        "setmocktime" | "backup" | "stop" | "logging" | "getmemoryinfo" => Scope::Admin,
         // Subscriptions
         "subscribetips"
         | "unsubscribetips"
@@ -112,7 +118,20 @@ pub fn scope_of(method: &str) -> Option<Scope> {
 /// Whether a method may run twelve times as long as others: it works or waits, rather than looks
 /// up.
 pub fn is_long(method: &str) -> bool {
-    matches!(method, "generatetoaddress" | "backup" | "acceptreorg" | "getblocktemplate")
+    matches!(
+        method,
+        "generatetoaddress"
+            | "backup"
+            | "acceptreorg"
+            | "invalidateblock"
+            | "reconsiderblock"
+            | "pruneblockchain"
+            | "verifychain"
+            | "scantxoutset"
+            | "getchaintxstats"
+            | "waitforblockheight"
+            | "getblocktemplate"
+    )
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod import;
 pub mod reindex;
 mod replay;
 mod scan;
+mod shown;
 
 use core::{fmt, ops::ControlFlow};
 
@@ -33,6 +34,7 @@ pub use bookmark::{Bookmark, Misfit};
 pub use check::{Bookmarks, Depth, Finding, Keep, MAX_FINDINGS, Remedy, Report, check, check_on};
 pub use export::{Exported, export};
 pub use import::{ImportError, Imported, import, import_headers};
+pub use shown::check_view;
 
 /// What is being done, in the words of a progress bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

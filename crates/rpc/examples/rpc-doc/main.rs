@@ -1,10 +1,20 @@
-//! Writes `docs/rpc.md` from the code: `cargo run --release -p ashlar-rpc --example rpc-doc`.
+//! Writes `docs/rpc.md` and `crates/rpc/openrpc.json` from the code:
+//! `cargo run --release -p ashlar-rpc --example rpc-doc`.
 
+#[allow(dead_code, reason = "tests use more of it")]
+#[path = "../../tests/rpc/fake.rs"]
+mod fake;
+#[allow(dead_code, reason = "tests use more of it")]
 mod generator;
 
+use generator::{Over, Source};
+
 fn main() -> std::io::Result<()> {
-    let path = generator::document_path();
-    std::fs::write(&path, generator::document())?;
-    println!("wrote {}", path.display());
+    let source = Source::read();
+    let examples = generator::call_all(&source, Over::Http);
+    for made in generator::files(&source, &examples) {
+        std::fs::write(&made.path, made.text)?;
+        println!("wrote {}", made.path.display());
+    }
     Ok(())
 }

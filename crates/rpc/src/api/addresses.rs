@@ -14,6 +14,9 @@ pub trait Addresses {
     ///
     /// # Parameters
     /// - `address`: the text.
+    ///
+    /// # Example
+    /// ["{address}"]
     #[method(name = "validateaddress")]
     async fn validateaddress(&self, address: String) -> Result<ValidatedAddress, RpcError>;
 
@@ -26,6 +29,9 @@ pub trait Addresses {
     /// - `invalid-address`: one is not of this chain.
     /// - `index-off`: the address index is off.
     /// - `too-many`: over 1,000 addresses, or over 200,000 coins: add up `getaddressutxos`.
+    ///
+    /// # Example
+    /// ["{address}"]
     #[method(name = "getaddressbalance")]
     async fn getaddressbalance(&self, addresses: Addresses) -> Result<AddressBalance, RpcError>;
 
@@ -40,6 +46,9 @@ pub trait Addresses {
     /// - `invalid-address`: one is not of this chain.
     /// - `index-off`: the address index is off.
     /// - `too-many`: over 1,000 addresses.
+    ///
+    /// # Example
+    /// [["{address}", "{payee}"], null, 2]
     #[method(name = "getaddressutxos")]
     async fn getaddressutxos(
         &self,
@@ -59,6 +68,9 @@ pub trait Addresses {
     /// - `invalid-address`: one is not of this chain.
     /// - `index-off`: the address index is off.
     /// - `too-many`: over 1,000 addresses.
+    ///
+    /// # Example
+    /// ["{address}"]
     #[method(name = "getaddresshistory")]
     async fn getaddresshistory(
         &self,

@@ -20,6 +20,9 @@ pub trait Mempool {
     /// - `verbose`: `false` (default) for ids alone, `true` for entries.
     /// - `after`: the `sequence` of an entry: only later ones.
     /// - `limit`: most to answer; 10,000 unless given, which is also the most.
+    ///
+    /// # Example
+    /// [true]
     #[method(name = "getrawmempool")]
     async fn getrawmempool(
         &self,
@@ -29,6 +32,9 @@ pub trait Mempool {
     ) -> Result<MempoolResult, RpcError>;
 
     /// How much waits, and what it takes to get in.
+    ///
+    /// # Example
+    /// []
     #[method(name = "getmempoolinfo")]
     async fn getmempoolinfo(&self) -> Result<MempoolInfo, RpcError>;
 
@@ -128,6 +134,9 @@ pub trait Mempool {
     ///
     /// # Parameters
     /// - `conf_target`: blocks to wait, 1 to 1,008.
+    ///
+    /// # Example
+    /// [6]
     #[method(name = "estimatesmartfee")]
     async fn estimatesmartfee(&self, conf_target: u32) -> Result<FeeEstimate, RpcError>;
 }

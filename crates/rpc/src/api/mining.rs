@@ -12,6 +12,9 @@ use crate::types::{BlockTemplate, MiningInfo, TemplateRequest, Text};
 #[cfg_attr(feature = "server", rpc(client, server))]
 pub trait Mining {
     /// The work of the network and of this node's own miner.
+    ///
+    /// # Example
+    /// []
     #[method(name = "getmininginfo")]
     async fn getmininginfo(&self) -> Result<MiningInfo, RpcError>;
 
@@ -27,6 +30,9 @@ pub trait Mining {
     /// # Errors
     /// - `invalid-address`: not of this chain.
     /// - `warming-up`: the node is catching up, so a block on its tip would be for nothing.
+    ///
+    /// # Example
+    /// [{"address": "{miner}"}]
     #[method(name = "getblocktemplate")]
     async fn getblocktemplate(
         &self,
@@ -42,6 +48,9 @@ pub trait Mining {
     ///
     /// # Errors
     /// - `malformed`: not hex.
+    ///
+    /// # Example
+    /// ["{new_block}"]
     #[method(name = "submitblock")]
     async fn submitblock(&self, hexdata: String) -> Result<Option<String>, RpcError>;
 
@@ -55,6 +64,9 @@ pub trait Mining {
     ///
     /// # Errors
     /// - `invalid-address`: not of this chain.
+    ///
+    /// # Example
+    /// [1, "{miner}"]
     #[method(name = "generatetoaddress")]
     async fn generatetoaddress(
         &self,
@@ -62,4 +74,22 @@ pub trait Mining {
         address: String,
         maxtries: Option<u64>,
     ) -> Result<Vec<Text<BlockId>>, RpcError>;
+
+    /// The network's hashes per second, from the work of some blocks and the time between them.
+    ///
+    /// # Parameters
+    /// - `nblocks`: over how many blocks; 120 unless given, or as many as there are.
+    /// - `height`: the last of them; the tip unless given.
+    ///
+    /// # Errors
+    /// - `invalid-parameter`: no blocks, or a height above the tip.
+    ///
+    /// # Example
+    /// [2]
+    #[method(name = "getnetworkhashps")]
+    async fn getnetworkhashps(
+        &self,
+        nblocks: Option<u32>,
+        height: Option<u32>,
+    ) -> Result<u64, RpcError>;
 }

@@ -11,10 +11,16 @@ use crate::types::{BannedPeer, NetTotals, NetworkInfo, PeerInfo, PeerName};
 #[cfg_attr(feature = "server", rpc(client, server))]
 pub trait Network {
     /// The connections.
+    ///
+    /// # Example
+    /// []
     #[method(name = "getpeerinfo")]
     async fn getpeerinfo(&self) -> Result<Vec<PeerInfo>, RpcError>;
 
     /// This node in the network.
+    ///
+    /// # Example
+    /// []
     #[method(name = "getnetworkinfo")]
     async fn getnetworkinfo(&self) -> Result<NetworkInfo, RpcError>;
 
@@ -31,6 +37,9 @@ pub trait Network {
     ///
     /// # Errors
     /// - `bad-peer-address`: not an address that can be dialled.
+    ///
+    /// # Example
+    /// ["/ip4/192.0.2.1/tcp/9333", "add"]
     #[method(name = "addnode")]
     async fn addnode(&self, node: String, command: Option<String>) -> Result<(), RpcError>;
 
@@ -42,10 +51,16 @@ pub trait Network {
     ///
     /// # Errors
     /// - `not-connected`: there is no such connection.
+    ///
+    /// # Example
+    /// [7]
     #[method(name = "disconnectnode")]
     async fn disconnectnode(&self, address: PeerName) -> Result<(), RpcError>;
 
     /// Who is kept out, the ban that ends first first. Bans outlive a restart.
+    ///
+    /// # Example
+    /// []
     #[method(name = "listbanned")]
     async fn listbanned(&self) -> Result<Vec<BannedPeer>, RpcError>;
 
@@ -59,6 +74,9 @@ pub trait Network {
     /// # Errors
     /// - `invalid-parameter`: neither a peer id nor an address, or another command.
     /// - `not-banned`: there is no such ban to lift.
+    ///
+    /// # Example
+    /// ["192.0.2.1", "add", 3600]
     #[method(name = "setban")]
     async fn setban(
         &self,
@@ -68,6 +86,9 @@ pub trait Network {
     ) -> Result<(), RpcError>;
 
     /// Lets everybody in again.
+    ///
+    /// # Example
+    /// []
     #[method(name = "clearbanned")]
     async fn clearbanned(&self) -> Result<(), RpcError>;
 }

@@ -25,6 +25,9 @@ pub trait Transactions {
     /// - `not-found`: no such transaction, or not in that block.
     /// - `index-off`: it does not wait, no block was named, and the transaction index is off.
     /// - `pruned`: the body of its block is no longer kept.
+    ///
+    /// # Example
+    /// ["{txid}", 1]
     #[method(name = "getrawtransaction")]
     async fn getrawtransaction(
         &self,
@@ -43,6 +46,9 @@ pub trait Transactions {
     /// - `not-found`: no such transaction.
     /// - `index-off`: it does not wait, and the transaction index is off.
     /// - `pruned`: the body of its block is no longer kept.
+    ///
+    /// # Example
+    /// ["{waiting}"]
     #[method(name = "gettransaction")]
     async fn gettransaction(&self, txid: Text<Txid>) -> Result<TransactionStatus, RpcError>;
 
@@ -87,6 +93,9 @@ pub trait Transactions {
     ///
     /// # Errors
     /// - any transaction code of PROTOCOL.md §8 and §13: it is refused.
+    ///
+    /// # Example
+    /// ["{payment}"]
     #[method(name = "sendrawtransaction")]
     async fn sendrawtransaction(&self, hexstring: String) -> Result<Text<Txid>, RpcError>;
 
@@ -97,6 +106,9 @@ pub trait Transactions {
     ///
     /// # Errors
     /// - `too-many`: more than 1,000.
+    ///
+    /// # Example
+    /// [["{payment}"]]
     #[method(name = "sendrawtransactions")]
     async fn sendrawtransactions(&self, hexstrings: Vec<String>)
     -> Result<SubmitResults, RpcError>;
@@ -108,6 +120,9 @@ pub trait Transactions {
     ///
     /// # Errors
     /// - `too-many`: more than 1,000.
+    ///
+    /// # Example
+    /// [["{payment}"]]
     #[method(name = "testmempoolaccept")]
     async fn testmempoolaccept(&self, rawtxs: Vec<String>) -> Result<Vec<TestResult>, RpcError>;
 }

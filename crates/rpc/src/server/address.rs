@@ -29,10 +29,10 @@ const MAX_PAGE: usize = 1_000;
 const MAX_BALANCE_COINS: usize = 200_000;
 
 /// An address as given, and what it stands for.
-type Named = (String, Lock);
+pub(super) type Named = (String, Lock);
 
 /// Reads all addresses; none twice, since pages and sums would count it twice.
-fn parse_all(addresses: Addresses, prefix: &str) -> Result<Vec<Named>, RpcError> {
+pub(super) fn parse_all(addresses: Addresses, prefix: &str) -> Result<Vec<Named>, RpcError> {
     let addresses = addresses.into_vec();
     if addresses.len() > Addresses::MAX {
         return Err(RpcError::TooMany { what: "addresses", max: Addresses::MAX });

@@ -2,6 +2,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+use ashlar_consensus::Genesis;
 use ashlar_engine::{Answer, Call, CallError, Event};
 use ashlar_ledger::View;
 use ashlar_primitives::{BlockId, Txid, Wtxid};
@@ -80,6 +81,15 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Whether what waited in the last run was loaded.
     fn is_mempool_loaded(&self) -> bool;
+
+    /// The chain's, for what is judged from the beginning.
+    fn genesis(&self) -> Result<Genesis, BackendError>;
+
+    /// For how long the node has run, in seconds.
+    fn uptime_seconds(&self) -> u64;
+
+    /// What memory the process takes.
+    fn memory(&self) -> MemoryState;
 
     /// What this node's own miner does.
     fn mining(&self) -> MiningState;
@@ -222,6 +232,15 @@ pub struct MiningState {
     pub hash_rate: u64,
 }
 
+/// For `getmemoryinfo`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryState {
+    /// Resident now; 0 where the system does not say.
+    pub resident_bytes: u64,
+    /// The most that ever was.
+    pub peak_bytes: u64,
+}
+
 /// Why the node does not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BackendError {
@@ -255,6 +274,12 @@ pub enum BackendError {
     #[error("{reason}")]
     BadDirectory {
         /// What is wrong with it.
+        reason: String,
+    },
+    /// The genesis file can't be read any more.
+    #[error("the genesis file can't be read: {reason}")]
+    NoGenesis {
+        /// In the system's words.
         reason: String,
     },
     /// The disk or the database refused.

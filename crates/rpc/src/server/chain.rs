@@ -4,11 +4,15 @@ use ashlar_engine::{
     Call,
     call::{AnswerBody, SyncProgress},
 };
-use ashlar_ledger::{View, view::TipStatus};
-use ashlar_primitives::{BlockId, Encode, OutPoint, Txid};
+use ashlar_ledger::{
+    View,
+    view::{StoredHeader, TipStatus},
+};
+use ashlar_primitives::{Block, BlockId, Encode, OutPoint, Txid};
 
 use super::{
     backend::Backend,
+    burial::relief_warning,
     context::{Context, confirmations, show_address, tip_of, tip_of_answer, unexpected},
     decoded::{
         bits_text, body_of, coinbase_detail, header_detail, missing_body, stored_header,
@@ -18,19 +22,24 @@ use super::{
 use crate::{
     error::RpcError,
     types::{
-        BlockDetail, BlockResult, BlockSummary, BlockchainInfo, ChainTip, HeaderResult,
-        RawTransactionResult, SyncInfo, Text, TransactionBody, TransactionStatus, TxOut,
+        BlockDetail, BlockHeaders, BlockResult, BlockSummary, BlockchainInfo, ChainTip,
+        HeaderResult, RawTransactionResult, SyncInfo, Text, TransactionBody, TransactionStatus,
+        TxOut,
     },
 };
+
+/// Most headers of one `getblockheaders`, as many as peers are sent.
+const MAX_HEADERS: u32 = 2_000;
 
 pub(super) async fn blockchain_info<B: Backend>(
     context: &Context<B>,
 ) -> Result<BlockchainInfo, RpcError> {
     let (view, answer) = context.call_at_view(Call::SyncStatus).await?;
     let AnswerBody::Sync(sync) = answer.body else { return Err(unexpected(&answer.body)) };
-    let warnings = context.warnings_with(&sync);
+    let mut warnings = context.warnings_with(&sync);
     context
         .read_at(view, move |view| {
+            warnings.extend(relief_warning(view)?);
             let (params, tip) = (view.params(), view.tip());
             let header = stored_header(view, &tip.id)?.header;
             Ok(BlockchainInfo {
@@ -107,6 +116,43 @@ pub(super) async fn block_header<B: Backend>(
             } else {
                 HeaderResult::Raw(stored.header.to_bytes().into())
             })
+        })
+        .await
+}
+
+/// Headers of the best chain from a height on.
+pub(super) async fn block_headers<B: Backend>(
+    context: &Context<B>,
+    start: u32,
+    count: u32,
+    verbose: bool,
+) -> Result<BlockHeaders, RpcError> {
+    if !(1..=MAX_HEADERS).contains(&count) {
+        let reason = format!("1 to {MAX_HEADERS}");
+        return Err(RpcError::InvalidParameter { name: "count", reason });
+    }
+    context
+        .read(move |view| {
+            let height = view.tip().height;
+            if start > height {
+                let reason = format!("the tip is at {height}");
+                return Err(RpcError::InvalidParameter { name: "start", reason });
+            }
+            let last = height.min(start.saturating_add(count.saturating_sub(1)));
+            let mut headers = Vec::new();
+            for height in start..=last {
+                let Some(id) = view.block_id_at(height)? else {
+                    tracing::error!(height, "the best chain has no block below its tip");
+                    return Err(RpcError::Internal);
+                };
+                let stored = stored_header(view, &id)?;
+                headers.push(if verbose {
+                    HeaderResult::Detail(Box::new(header_detail(view, &id, &stored)?))
+                } else {
+                    HeaderResult::Raw(stored.header.to_bytes().into())
+                });
+            }
+            Ok(BlockHeaders { at: tip_of(view), start, headers })
         })
         .await
 }
@@ -231,10 +277,7 @@ pub(super) async fn transaction<B: Backend>(
         AnswerBody::MempoolTransaction(None) => {
             context
                 .read_at(view, move |view| {
-                    let Some((height, index)) = view.transaction_place(&txid)? else {
-                        return Err(not_kept(view, &txid));
-                    };
-                    let id = view.block_id_at(height)?.ok_or_else(|| not_found(&txid))?;
+                    let (id, index) = place_of(view, &txid)?;
                     in_block(view, &txid, &id, Some(index))
                 })
                 .await
@@ -243,16 +286,23 @@ pub(super) async fn transaction<B: Backend>(
     }
 }
 
-/// From a block, at a known place (0 is the coinbase) or by looking through it.
-fn in_block(
+/// The block and the place in it of a confirmed transaction or coinbase, by the index.
+pub(super) fn place_of(view: &View, txid: &Txid) -> Result<(BlockId, u32), RpcError> {
+    let (height, index) = view.transaction_place(txid)?.ok_or_else(|| not_kept(view, txid))?;
+    let id = view.block_id_at(height)?.ok_or_else(|| not_found(txid))?;
+    Ok((id, index))
+}
+
+/// A block and the place in it of a transaction or coinbase (0 is the coinbase), known or looked
+/// for.
+pub(super) fn locate(
     view: &View,
     txid: &Txid,
     id: &BlockId,
     index: Option<u32>,
-) -> Result<TransactionStatus, RpcError> {
+) -> Result<(StoredHeader, Block, u32), RpcError> {
     let stored = stored_header(view, id)?;
     let block = body_of(view, id, &stored)?;
-    let prefix = &view.params().address_prefix;
     let index = match index {
         Some(index) => index,
         None if Txid::from(block.coinbase.id()) == *txid => 0,
@@ -261,6 +311,18 @@ fn in_block(
             .find_map(|(index, transaction)| (transaction.txid() == *txid).then_some(index))
             .ok_or_else(|| not_found(txid))?,
     };
+    Ok((stored, block, index))
+}
+
+/// From a block, at a known place or by looking through it.
+fn in_block(
+    view: &View,
+    txid: &Txid,
+    id: &BlockId,
+    index: Option<u32>,
+) -> Result<TransactionStatus, RpcError> {
+    let (stored, block, index) = locate(view, txid, id, index)?;
+    let prefix = &view.params().address_prefix;
     let body = match index.checked_sub(1) {
         None => TransactionBody::Coinbase(Box::new(coinbase_detail(&block.coinbase, prefix))),
         Some(place) => {

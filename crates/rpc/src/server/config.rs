@@ -51,8 +51,8 @@ pub struct Limits {
     pub max_connections: u32,
     /// Most subscriptions of one WebSocket.
     pub max_subscriptions: u32,
-    /// Longest run of one call, in milliseconds. `generatetoaddress`, which mines, has twelve
-    /// times as long.
+    /// Longest run of one call, in milliseconds; of one that works rather than looks up,
+    /// [`Limits::long_call_ms`].
     pub call_timeout_ms: u64,
     /// How long a subscriber may keep an event waiting before it is cut off, in milliseconds.
     pub slow_subscriber_ms: u64,
@@ -71,7 +71,15 @@ impl Default for Limits {
     }
 }
 
+/// How many times as long as others the calls of [`crate::scope::is_long`] may run.
+const LONG_CALL_FACTOR: u64 = 12;
+
 impl Limits {
+    /// Longest run of a call of [`crate::scope::is_long`], in milliseconds.
+    pub const fn long_call_ms(&self) -> u64 {
+        self.call_timeout_ms.saturating_mul(LONG_CALL_FACTOR)
+    }
+
     /// Longest body of a request, in bytes: the largest block in hex, and 1 MiB for the rest.
     pub const fn max_body_bytes(max_block_bytes: u32) -> u32 {
         max_block_bytes.saturating_mul(2).saturating_add(1024 * 1024)

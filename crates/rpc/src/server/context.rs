@@ -13,7 +13,9 @@ use tokio::{
     task,
 };
 
-use super::{backend::Backend, backend::BackendError, config::ServerConfig};
+use super::{
+    backend::Backend, backend::BackendError, burial::relief_warning, config::ServerConfig,
+};
 use crate::{error::RpcError, types::Tip};
 
 /// Reads of the store at one time: more would only wait for the same disk, and each holds a
@@ -28,6 +30,8 @@ pub(super) struct Context<B> {
     pub(super) backend: Arc<B>,
     pub(super) agent: String,
     pub(super) slow_subscriber_ms: u64,
+    /// How long the calls of [`crate::scope::is_long`] may run.
+    pub(super) long_call_ms: u64,
     /// One `generatetoaddress` at a time: two would only make siblings of each other's blocks.
     pub(super) generating: Mutex<()>,
     readers: Arc<Semaphore>,
@@ -39,6 +43,7 @@ impl<B: Backend> Context<B> {
             backend,
             agent: config.agent.clone(),
             slow_subscriber_ms: config.limits.slow_subscriber_ms,
+            long_call_ms: config.limits.long_call_ms(),
             generating: Mutex::new(()),
             readers: Arc::new(Semaphore::new(MAX_READERS)),
         }
@@ -96,10 +101,12 @@ impl<B: Backend> Context<B> {
     pub(super) async fn warnings(&self) -> Result<Vec<String>, RpcError> {
         let answer = self.call(Call::SyncStatus).await?;
         let AnswerBody::Sync(sync) = answer.body else { return Err(unexpected(&answer.body)) };
-        Ok(self.warnings_with(&sync))
+        let mut warnings = self.warnings_with(&sync);
+        warnings.extend(self.read(relief_warning).await?);
+        Ok(warnings)
     }
 
-    /// The same, from an answer at hand.
+    /// The same but for relief, from an answer at hand.
     pub(super) fn warnings_with(&self, sync: &SyncStatus) -> Vec<String> {
         let chain = sync.warnings.iter().map(ToString::to_string);
         self.backend.warnings().into_iter().chain(chain).collect()
@@ -187,6 +194,7 @@ impl From<CallError> for RpcError {
                 Self::Pruned { id: block.to_string(), history_start }
             }
             CallError::NotHeld { block } => Self::NotHeld { id: block.to_string() },
+            CallError::NotPruning => Self::NotPruning,
             CallError::TooMany { max } => Self::TooMany { what: "items", max },
             CallError::UnknownLock { .. } => {
                 Self::InvalidParameter { name: "address", reason: error.to_string() }
@@ -216,6 +224,10 @@ impl From<BackendError> for RpcError {
             BackendError::NotBanned { who } => Self::NotBanned { who },
             BackendError::BadDirectory { reason } => {
                 Self::InvalidParameter { name: "directory", reason }
+            }
+            BackendError::NoGenesis { reason } => {
+                tracing::error!(reason, "the genesis file can't be read");
+                Self::Internal
             }
             BackendError::BackupFailed { reason } => Self::BackupFailed { reason },
             BackendError::BadLogFilter { .. } => {

@@ -4,7 +4,10 @@ use ashlar_consensus::Target;
 use ashlar_ledger::{View, view::StoredHeader};
 use ashlar_primitives::{Block, BlockId, Coinbase, Encode, Output, Transaction, Witness};
 
-use super::context::{confirmations, show_address, tip_of};
+use super::{
+    burial::{confirmed_work, is_relieved},
+    context::{confirmations, show_address, tip_of},
+};
 use crate::{
     error::RpcError,
     types::{
@@ -31,10 +34,8 @@ pub(super) fn header_detail(
     let header = &stored.header;
     let active = view.is_active(id)?;
     let genesis = stored.height == 0;
-    // The rules that need ancestors: the median of times, and what the schedule asked for.
     let mediantime = view.header_state(id)?.map_or(header.time, |state| state.median_time());
-    let parent = if genesis { None } else { view.header_state(&header.parent)? };
-    let relieved = parent.is_some_and(|parent| parent.normal_bits(view.params()) != header.bits);
+    let relieved = is_relieved(view, stored)?;
     let next = if active { view.block_id_at(stored.height.saturating_add(1))? } else { None };
     Ok(BlockHeader {
         at: tip_of(view),
@@ -45,6 +46,7 @@ pub(super) fn header_detail(
             -1
         },
         height: stored.height,
+        confirmed_work: if active { confirmed_work(view, stored) } else { 0.0 },
         version: header.version,
         version_hex: format!("{:08x}", header.version),
         merkleroot: header.merkle_root.into(),

@@ -150,7 +150,7 @@ fn submit_error(error: &RpcError) -> SubmitError {
     SubmitError {
         code: object.code(),
         message: object.message().to_owned(),
-        data: ErrorData { code: error.code().to_owned(), hint: error.hint().map(str::to_owned) },
+        data: ErrorData { code: error.code().to_owned(), hint: Some(error.hint().to_owned()) },
     }
 }
 

@@ -34,9 +34,6 @@ use crate::{error::RpcError, scope::is_long};
 /// How long a wrong password waits for its answer, which makes guessing slow.
 const REFUSAL_DELAY: Duration = Duration::from_millis(250);
 
-/// How many times as long as others the calls of [`is_long`] may run.
-const MINING_TIMEOUT_FACTOR: u64 = 12;
-
 /// How long the body of a request may take to arrive, beyond the time of its longest call.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -50,7 +47,7 @@ pub(super) struct DoorLayer {
 
 impl DoorLayer {
     pub(super) fn new(doors: Doors, limits: &Limits, probes: Probes) -> Self {
-        let longest = Duration::from_millis(mining_timeout_ms(limits));
+        let longest = Duration::from_millis(limits.long_call_ms());
         Self {
             doors: Arc::new(doors),
             request_timeout: longest.saturating_add(BODY_TIMEOUT),
@@ -177,10 +174,6 @@ pub(super) struct Guard<S> {
     note_call: NoteCall,
 }
 
-fn mining_timeout_ms(limits: &Limits) -> u64 {
-    limits.call_timeout_ms.saturating_mul(MINING_TIMEOUT_FACTOR)
-}
-
 impl<S> RpcServiceT for Guard<S>
 where
     S: RpcServiceT<
@@ -199,7 +192,7 @@ where
     fn call<'a>(&self, request: Request<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
         let inner = self.inner.clone();
         let limit_ms = if is_long(request.method_name()) {
-            mining_timeout_ms(&self.limits)
+            self.limits.long_call_ms()
         } else {
             self.limits.call_timeout_ms
         };

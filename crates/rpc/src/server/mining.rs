@@ -13,6 +13,7 @@ use tokio::{sync::broadcast::error::RecvError, task, time};
 
 use super::{
     backend::{Backend, ChainEvent},
+    burial::relief_warning,
     context::{Context, tip_of, tip_of_answer, unexpected},
     decoded::{bits_text, stored_header, target_text},
 };
@@ -45,9 +46,10 @@ pub(super) async fn info<B: Backend>(context: &Context<B>) -> Result<MiningInfo,
         return Err(unexpected(&answer.body));
     };
     let own = context.backend.mining();
-    let warnings = context.backend.warnings();
+    let mut warnings = context.backend.warnings();
     context
         .read_at(view, move |view| {
+            warnings.extend(relief_warning(view)?);
             let (params, tip) = (view.params(), view.tip());
             let height = tip.height.saturating_add(1);
             let bits = tip.normal_bits(params);
@@ -55,7 +57,7 @@ pub(super) async fn info<B: Backend>(context: &Context<B>) -> Result<MiningInfo,
                 at: tip_of(view),
                 blocks: tip.height,
                 chain: params.name.clone(),
-                networkhashps: network_hash_rate(view)?,
+                networkhashps: hash_rate(view, tip.height, RATE_BLOCKS)?,
                 pooledtx: mempool.count as u64,
                 threads: own.threads as u64,
                 hashps: own.hash_rate,
@@ -71,16 +73,42 @@ pub(super) async fn info<B: Backend>(context: &Context<B>) -> Result<MiningInfo,
         .await
 }
 
-/// The work of the last blocks over the time from the first of them to the last; 0 while there
-/// is no block, or no time between them.
-fn network_hash_rate(view: &View) -> Result<u64, RpcError> {
-    let tip = view.tip();
-    let Some(start) = view.block_id_at(tip.height.saturating_sub(RATE_BLOCKS))? else {
+pub(super) async fn network_hash_rate<B: Backend>(
+    context: &Context<B>,
+    nblocks: Option<u32>,
+    height: Option<u32>,
+) -> Result<u64, RpcError> {
+    let nblocks = nblocks.unwrap_or(RATE_BLOCKS);
+    if nblocks == 0 {
+        let reason = "at least 1".to_owned();
+        return Err(RpcError::InvalidParameter { name: "nblocks", reason });
+    }
+    context
+        .read(move |view| {
+            let tip_height = view.tip().height;
+            match height.unwrap_or(tip_height) {
+                height if height <= tip_height => hash_rate(view, height, nblocks),
+                _ => {
+                    let reason = format!("the tip is at {tip_height}");
+                    Err(RpcError::InvalidParameter { name: "height", reason })
+                }
+            }
+        })
+        .await
+}
+
+/// The work of some blocks up to a height over the time from the first of them to the last; 0
+/// while there is no block, or no time between them.
+fn hash_rate(view: &View, height: u32, blocks: u32) -> Result<u64, RpcError> {
+    let at = |height| match view.block_id_at(height)? {
+        Some(id) => stored_header(view, &id).map(Some),
+        None => Ok(None),
+    };
+    let (Some(first), Some(last)) = (at(height.saturating_sub(blocks))?, at(height)?) else {
         return Ok(0);
     };
-    let (first, last) = (stored_header(view, &start)?, stored_header(view, &tip.id)?);
     let seconds = last.header.time.saturating_sub(first.header.time);
-    Ok(rate(tip.work.saturating_sub(first.work), seconds))
+    Ok(rate(last.work.saturating_sub(first.work), seconds))
 }
 
 /// Work by time in whole hashes a second, at most `u64::MAX`.

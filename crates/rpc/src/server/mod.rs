@@ -14,15 +14,18 @@
 //!
 //! A request goes `listen` (sockets, bounded) → `middleware::Door` (`auth`: Host, Origin,
 //! password) → jsonrpsee (sizes, batches, parsing) → `middleware::Guard` (time, panics) →
-//! `handlers` → `chain`, `mempool`, `waiting`, `unsigned`, `address`, `mining`, `network`, which
-//! read a view or make engine calls through `context`.
+//! `handlers` → the room of its subject (`chain`, `stats`, `proof`, `scan`, `orders`, `address`,
+//! `mempool`, `waiting`, `unsigned`, `mining`, `network`, `control`), which reads a view or makes engine calls through
+//! `context`.
 
 mod address;
 mod auth;
 mod backend;
+mod burial;
 mod chain;
 mod config;
 mod context;
+mod control;
 mod cookie;
 mod decoded;
 mod handlers;
@@ -31,7 +34,11 @@ mod mempool;
 mod middleware;
 mod mining;
 mod network;
+mod orders;
 mod probes;
+mod proof;
+mod scan;
+mod stats;
 mod subscriptions;
 mod unsigned;
 mod waiting;
@@ -47,8 +54,8 @@ use tokio::{net::TcpListener, sync::watch, time};
 use tower::ServiceBuilder;
 
 pub use backend::{
-    Backend, BackendError, ChainEvent, EVENT_CAPACITY, Health, MempoolFile, MiningState,
-    NetworkState, PeerTraffic,
+    Backend, BackendError, ChainEvent, EVENT_CAPACITY, Health, MemoryState, MempoolFile,
+    MiningState, NetworkState, PeerTraffic,
 };
 pub use config::{Limits, ServerConfig};
 

@@ -157,3 +157,136 @@ pub struct TransactionEvent {
     /// Its id with witnesses.
     pub wtxid: Text<Wtxid>,
 }
+
+/// The answer of `getchaintxstats`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChainTxStats {
+    /// When this was true.
+    #[serde(flatten)]
+    pub at: Tip,
+    /// The time of the last block.
+    pub time: u32,
+    /// The last block.
+    pub window_final_block_hash: Text<BlockId>,
+    /// Its height.
+    pub window_final_block_height: u32,
+    /// How many blocks.
+    pub window_block_count: u32,
+    /// Transactions in them, coinbases counted.
+    pub window_tx_count: u64,
+    /// Seconds from the block before them to the last; 0 where times go back.
+    pub window_interval: u32,
+    /// Transactions a second; absent where no time went by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub txrate: Option<f64>,
+}
+
+/// The answer of `gettxoutsetinfo`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TxOutSetInfo {
+    /// When this was true.
+    #[serde(flatten)]
+    pub at: Tip,
+    /// The height of the best block.
+    pub height: u32,
+    /// Its id.
+    pub bestblock: Text<BlockId>,
+    /// How many coins there are.
+    pub txouts: u64,
+    /// What they hold together, in grains.
+    pub total_amount: u64,
+    /// The commitment to all of them, which the next block must carry (PROTOCOL.md §6).
+    pub utxo_commitment: Text<Commitment>,
+}
+
+/// A coin that `scantxoutset` found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScannedCoin {
+    /// Whose it is.
+    pub address: String,
+    /// The transaction, or coinbase, that made it.
+    pub txid: Text<Txid>,
+    /// Which of its outputs.
+    pub vout: u16,
+    /// In grains.
+    pub value: u64,
+    /// The height of its block.
+    pub height: u32,
+    /// Whether a coinbase made it.
+    pub coinbase: bool,
+}
+
+/// The answer of `scantxoutset`: a page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScannedCoins {
+    /// When this was true. A page with another tip than the one before does not continue it:
+    /// start over.
+    #[serde(flatten)]
+    pub at: Tip,
+    /// Coins looked at for this page.
+    pub txouts: u64,
+    /// What was found among them, by outpoint.
+    pub unspents: Vec<ScannedCoin>,
+    /// What those hold together, in grains.
+    pub total_amount: u64,
+    /// Pass it as `cursor` to go on; absent on the last page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// The answer of `verifychain`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifiedChain {
+    /// What was looked at: the published tip of that moment.
+    #[serde(flatten)]
+    pub at: Tip,
+    /// Whether nothing is wrong.
+    pub sound: bool,
+    /// Headers judged again.
+    pub headers: u64,
+    /// Coins summed.
+    pub coins: u64,
+    /// Blocks undone.
+    pub blocks: u64,
+    /// What is wrong, up to 100.
+    pub findings: Vec<String>,
+    /// What to do about it, where something is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+}
+
+/// The answer of `pruneblockchain`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrunedChain {
+    /// When this was true.
+    #[serde(flatten)]
+    pub at: Tip,
+    /// The lowest block that is kept now, the genesis block apart; 0 where all are.
+    pub pruneheight: u32,
+    /// Bytes of all stored blocks and undo records.
+    pub size_on_disk: u64,
+}
+
+/// One index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexState {
+    /// Whether it is on. It is then whole: a node builds it before it answers, and a block is in
+    /// it when the tip shows the block.
+    pub synced: bool,
+    /// The height up to which it is whole; 0 where it is off.
+    pub best_block_height: u32,
+    /// The lowest block in it, the genesis block apart; 0 where it holds all.
+    pub start_height: u32,
+}
+
+/// The answer of `getindexinfo`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexInfo {
+    /// When this was true.
+    #[serde(flatten)]
+    pub at: Tip,
+    /// Transactions by id.
+    pub transaction: IndexState,
+    /// Coins and histories by address.
+    pub address: IndexState,
+}

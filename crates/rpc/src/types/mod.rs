@@ -7,9 +7,11 @@
 pub mod address;
 pub mod block;
 pub mod chain;
+pub mod control;
 pub mod mempool;
 pub mod mining;
 pub mod network;
+pub mod proof;
 pub mod text;
 pub mod transaction;
 
@@ -18,9 +20,14 @@ pub use address::{
     ValidatedAddress,
 };
 pub use block::{
-    BlockDetail, BlockHeader, BlockResult, BlockSummary, CoinbaseDetail, HeaderResult,
+    BlockDetail, BlockHeader, BlockHeaders, BlockName, BlockResult, BlockStats, BlockSummary,
+    CoinbaseDetail, HeaderResult,
 };
-pub use chain::{BlockchainInfo, ChainTip, SyncInfo, Tip, TipEvent, TransactionEvent, TxOut};
+pub use chain::{
+    BlockchainInfo, ChainTip, ChainTxStats, IndexInfo, IndexState, PrunedChain, ScannedCoin,
+    ScannedCoins, SyncInfo, Tip, TipEvent, TransactionEvent, TxOut, TxOutSetInfo, VerifiedChain,
+};
+pub use control::{LogFilter, MemoryInfo};
 pub use mempool::{
     FeeEstimate, MempoolEntry, MempoolEntryDetail, MempoolInfo, MempoolListing, MempoolResult,
     PrioritisedTransactions, SavedMempool, SpendingPrevout, SubmitError, SubmitResult,
@@ -28,6 +35,7 @@ pub use mempool::{
 };
 pub use mining::{BlockTemplate, MiningInfo, NextBlock, TemplateRequest, TemplateTransaction};
 pub use network::{BannedPeer, InFlight, NetTotals, NetworkInfo, PeerInfo, PeerName};
+pub use proof::{MerkleProof, VerifiedProof};
 pub use text::{Hex, Text, Verbosity};
 pub use transaction::{
     InputDetail, OutputDetail, Payees, RawTransactionResult, TransactionBody, TransactionDetail,

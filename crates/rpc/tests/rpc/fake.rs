@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use ashlar_consensus::{CheckedTransaction, TxError, judge_transaction};
+use ashlar_consensus::{CheckedTransaction, Genesis, TxError, judge_transaction};
 use ashlar_engine::{
     Answer, Call, CallError, Direction, Peer,
     call::{
@@ -28,8 +28,9 @@ use ashlar_primitives::{
 use ashlar_rpc::{
     Client, Credentials, UserPassword,
     server::{
-        Backend, BackendError, ChainEvent, EVENT_CAPACITY, Health, Limits, MempoolFile,
-        MiningState, NetworkState, PeerTraffic, ServerConfig, ServerHandle, start_server,
+        Backend, BackendError, ChainEvent, EVENT_CAPACITY, Health, Limits, MemoryState,
+        MempoolFile, MiningState, NetworkState, PeerTraffic, ServerConfig, ServerHandle,
+        start_server,
     },
     types::BannedPeer,
 };
@@ -109,9 +110,14 @@ impl Fake {
 
     /// A payment by key 1 that is good on the tip, as hex.
     pub(crate) fn payment(&self, to: Lock, grains: u64, fee: u64) -> String {
+        self.payment_by(1, to, grains, fee)
+    }
+
+    /// The same by any key.
+    pub(crate) fn payment_by(&self, from: u64, to: Lock, grains: u64, fee: u64) -> String {
         let world = self.world.lock().unwrap();
         let tip = world.ledger.view().tip().id;
-        hex::encode(world.chain.pay(&tip, 1, to, grains, fee).to_bytes())
+        hex::encode(world.chain.pay(&tip, from, to, grains, fee).to_bytes())
     }
 
     /// Makes an empty block on the tip, or on any block made before.
@@ -151,6 +157,15 @@ impl Fake {
                 BlockVerdict::Refused { code, message: format!("the block is {code}") }
             }
         }
+    }
+
+    /// An order was given: the tip moves as far as it goes.
+    fn settle(&self, world: &mut World) -> AnswerBody {
+        world.ledger.settle_down(&mut rand::rng()).unwrap();
+        if let Some(published) = world.ledger.take_published() {
+            self.send(tip_event(&published));
+        }
+        AnswerBody::Done
     }
 
     fn answer(&self, call: Call) -> AnswerBody {
@@ -246,10 +261,20 @@ impl Fake {
                 waiting_bytes: 0,
                 target_blocks,
             }),
+            Call::InvalidateBlock(id) => {
+                world.ledger.invalidate(&id).unwrap();
+                self.settle(&mut world)
+            }
+            Call::ReconsiderBlock(id) => {
+                world.ledger.reconsider(&id).unwrap();
+                self.settle(&mut world)
+            }
+            Call::Prune { height } => {
+                world.ledger.prune_below(height);
+                self.settle(&mut world)
+            }
             Call::RestoreTransactions(_)
             | Call::SubmitBlock(_)
-            | Call::InvalidateBlock(_)
-            | Call::ReconsiderBlock(_)
             | Call::AcceptReorganisation(_) => AnswerBody::Done,
         }
     }
@@ -361,6 +386,14 @@ impl Backend for Fake {
             Call::AcceptReorganisation(block) if block == tip.id => {
                 return Err(CallError::NotHeld { block });
             }
+            Call::InvalidateBlock(id) | Call::ReconsiderBlock(id)
+                if self.view().header(&id).unwrap().is_none() =>
+            {
+                return Err(CallError::NotFound);
+            }
+            Call::Prune { .. } if self.view().prune_bytes().is_none() => {
+                return Err(CallError::NotPruning);
+            }
             _ => {}
         }
         let body = self.answer(call);
@@ -471,6 +504,18 @@ impl Backend for Fake {
 
     fn is_mempool_loaded(&self) -> bool {
         !self.loading.load(Ordering::Relaxed)
+    }
+
+    fn genesis(&self) -> Result<Genesis, BackendError> {
+        Ok(self.world.lock().unwrap().chain.genesis().clone())
+    }
+
+    fn uptime_seconds(&self) -> u64 {
+        86_400
+    }
+
+    fn memory(&self) -> MemoryState {
+        MemoryState { resident_bytes: 100 << 20, peak_bytes: 200 << 20 }
     }
 
     fn mining(&self) -> MiningState {

@@ -5,6 +5,8 @@
 mod doc;
 mod doors;
 mod fake;
+#[path = "../../examples/rpc-doc/generator/mod.rs"]
+mod generator;
 mod limits;
 mod methods;
 mod subscriptions;

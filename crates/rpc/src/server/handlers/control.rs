@@ -1,12 +1,13 @@
 //! [`crate::api::control`], each method handed to the room that knows its subject.
 
 use jsonrpsee::core::async_trait;
+use serde_json::Value;
 
 use super::{Answer, Handlers};
 use crate::{
     api::ControlServer,
-    server::{backend::Backend, context::tip_of},
-    types::Tip,
+    server::{backend::Backend, context::tip_of, control},
+    types::{LogFilter, MemoryInfo, Tip},
 };
 
 #[async_trait]
@@ -25,5 +26,25 @@ impl<B: Backend> ControlServer for Handlers<B> {
     async fn stop(&self) -> Answer<String> {
         self.0.backend.stop();
         Ok("Ashlar node stopping".to_owned())
+    }
+
+    async fn uptime(&self) -> Answer<u64> {
+        Ok(self.0.backend.uptime_seconds())
+    }
+
+    async fn logging(&self, filter: Option<String>) -> Answer<LogFilter> {
+        control::log_filter(&self.0, filter)
+    }
+
+    async fn getmemoryinfo(&self) -> Answer<MemoryInfo> {
+        control::memory(&self.0).await
+    }
+
+    async fn help(&self, command: Option<String>) -> Answer<String> {
+        control::help(command.as_deref())
+    }
+
+    async fn discover(&self) -> Answer<Value> {
+        Ok(control::openrpc().clone())
     }
 }

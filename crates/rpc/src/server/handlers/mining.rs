@@ -32,4 +32,8 @@ impl<B: Backend> MiningServer for Handlers<B> {
     ) -> Answer<Vec<Text<BlockId>>> {
         mining::generate(&self.0, nblocks, &address, maxtries).await
     }
+
+    async fn getnetworkhashps(&self, nblocks: Option<u32>, height: Option<u32>) -> Answer<u64> {
+        mining::network_hash_rate(&self.0, nblocks, height).await
+    }
 }
