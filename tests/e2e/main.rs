@@ -13,6 +13,7 @@ mod attacks;
 mod care;
 mod disk;
 mod hostile;
+mod interface;
 mod mempool;
 mod network;
 mod operations;

@@ -102,6 +102,28 @@ fn a_budget_takes_the_oldest_and_stops_at_two_days() {
 }
 
 #[test]
+fn an_order_gives_up_blocks_that_have_room_but_none_of_two_days() {
+    let mut chain = slow_chain();
+    let tip = start(&mut chain, 400, 1);
+    for (wanted, start) in [(0, 0), (50, 50), (400, 400 + 1 - KEPT)] {
+        let store = Arc::new(MemoryStore::new());
+        let mut ledger = open(&store, &chain, &pruned_to(u64::MAX));
+        offer_branch(&mut ledger, &chain, &tip);
+        settle(&mut ledger);
+        ledger.prune_below(wanted);
+        settle(&mut ledger);
+        assert_eq!(assert_pruned_well(&ledger, &*store).start, start);
+    }
+    // Where nothing is pruned, an order changes nothing.
+    let store = Arc::new(MemoryStore::new());
+    let mut ledger = open(&store, &chain, &Settings::default());
+    offer_branch(&mut ledger, &chain, &tip);
+    ledger.prune_below(100);
+    settle(&mut ledger);
+    assert_eq!(assert_pruned_well(&ledger, &*store).start, 0);
+}
+
+#[test]
 fn the_floor_is_two_days_or_288_blocks() {
     assert_eq!(Status::recent_blocks(600), 288);
     assert_eq!(Status::recent_blocks(3_600), 288);

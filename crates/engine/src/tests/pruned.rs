@@ -1,5 +1,6 @@
 //! Nodes that keep only the newest blocks: what they promise, serve and are asked for.
 
+use ashlar_consensus::Work;
 use ashlar_primitives::{
     BlockId, Encode as _,
     wire::{Answer, Request, Status},
@@ -67,6 +68,26 @@ fn a_pruned_node_serves_what_it_has_and_says_what_that_is() {
     let error = CallError::Pruned { block: blocks[11].id(), history_start: 13 };
     assert_eq!(refused.unwrap_err(), error);
     assert_eq!(world.tip(node), tip);
+}
+
+#[test]
+fn an_order_to_prune_is_answered_when_it_is_done() {
+    let (chain, tip) = slow_chain(300);
+    let mut world = late_world();
+    let roomy = ashlar_ledger::Settings {
+        prune_bytes: Some(u64::MAX),
+        ..ashlar_ledger::Settings::default()
+    };
+    let node = world.add_kept(chain.genesis(), Work::ZERO, roomy);
+    world.feed(node, &chain.branch(&tip));
+    assert_eq!(world.nodes[node].engine.view.history().start, 0);
+    world.call(node, Call::Prune { height: 5 }).unwrap();
+    assert_eq!(world.nodes[node].engine.view.history().start, 5);
+    world.call(node, Call::Prune { height: 300 }).unwrap();
+    assert_eq!(world.nodes[node].engine.view.history().start, 13, "two days are kept");
+    let full = world.add(chain.genesis());
+    let refused = world.call(full, Call::Prune { height: 5 });
+    assert_eq!(refused.unwrap_err(), CallError::NotPruning);
 }
 
 #[test]

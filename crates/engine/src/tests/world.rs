@@ -119,7 +119,7 @@ impl World {
         self.add_kept(genesis, Work::ZERO, kept)
     }
 
-    fn add_kept(
+    pub(super) fn add_kept(
         &mut self,
         genesis: &Genesis,
         minimum_work: Work,

@@ -80,11 +80,15 @@ impl Fake {
     }
 
     pub(crate) fn with(settings: Settings) -> Arc<Self> {
-        let genesis = builder::genesis(&[(lock(1), ALLOCATION)]);
+        Self::of(Chain::new(builder::genesis(&[(lock(1), ALLOCATION)])), settings)
+    }
+
+    /// A chain of a genesis block of the caller's.
+    pub(crate) fn of(chain: Chain, settings: Settings) -> Arc<Self> {
         let store = Arc::new(MemoryStore::new());
-        let ledger = Ledger::open(store, &genesis, settings).unwrap();
+        let ledger = Ledger::open(store, chain.genesis(), settings).unwrap();
         let world = World {
-            chain: Chain::new(genesis),
+            chain,
             ledger,
             mempool: Vec::new(),
             priorities: BTreeMap::new(),
@@ -122,10 +126,20 @@ impl Fake {
 
     /// Makes an empty block on the tip, or on any block made before.
     pub(crate) fn mine_on(&self, parent: Option<BlockId>) -> BlockId {
+        self.mine(parent, Plan::default())
+    }
+
+    /// The first block's id.
+    pub(crate) fn genesis_id(&self) -> BlockId {
+        self.world.lock().unwrap().chain.genesis_id()
+    }
+
+    /// The same with something particular about it.
+    pub(crate) fn mine(&self, parent: Option<BlockId>, plan: Plan) -> BlockId {
         let block = {
             let mut world = self.world.lock().unwrap();
             let parent = parent.unwrap_or(world.ledger.view().tip().id);
-            world.chain.extend(&parent, Plan::default())
+            world.chain.extend(&parent, plan)
         };
         self.submit(&block.to_bytes());
         block.id()

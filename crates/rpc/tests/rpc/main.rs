@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod chain;
 mod doc;
 mod doors;
 mod fake;
