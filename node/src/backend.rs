@@ -15,8 +15,7 @@ use ashlar_network::{NetworkError, NetworkHandle};
 use ashlar_rpc::{
     server::{
         Backend, BackendError, ChainEvent, Health, MemoryState, MempoolFile, MiningState,
-        NetworkState,
-        PeerTraffic,
+        NetworkState, PeerTraffic,
     },
     types::BannedPeer,
 };

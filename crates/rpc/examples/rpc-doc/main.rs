@@ -1,7 +1,7 @@
 //! Writes `docs/rpc.md` and `crates/rpc/openrpc.json` from the code:
 //! `cargo run --release -p ashlar-rpc --example rpc-doc`.
 
-#[allow(dead_code, reason = "tests use more of it")]
+#[allow(dead_code, clippy::unwrap_used, reason = "a tool of tests, which use more of it")]
 #[path = "../../tests/rpc/fake.rs"]
 mod fake;
 #[allow(dead_code, reason = "tests use more of it")]

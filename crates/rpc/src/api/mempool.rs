@@ -45,6 +45,9 @@ pub trait Mempool {
     ///
     /// # Errors
     /// - `not-found`: it does not wait.
+    ///
+    /// # Example
+    /// ["{waiting}"]
     #[method(name = "getmempoolentry")]
     async fn getmempoolentry(&self, txid: Text<Txid>) -> Result<MempoolEntryDetail, RpcError>;
 
@@ -56,6 +59,9 @@ pub trait Mempool {
     ///
     /// # Errors
     /// - `not-found`: it does not wait.
+    ///
+    /// # Example
+    /// ["{waiting}"]
     #[method(name = "getmempoolancestors")]
     async fn getmempoolancestors(
         &self,
@@ -71,6 +77,9 @@ pub trait Mempool {
     ///
     /// # Errors
     /// - `not-found`: it does not wait.
+    ///
+    /// # Example
+    /// ["{waiting}"]
     #[method(name = "getmempooldescendants")]
     async fn getmempooldescendants(
         &self,
@@ -85,6 +94,9 @@ pub trait Mempool {
     ///
     /// # Errors
     /// - `too-many`: more than 10,000.
+    ///
+    /// # Example
+    /// [[{"txid": "{txid}", "vout": 1}]]
     #[method(name = "gettxspendingprevout")]
     async fn gettxspendingprevout(
         &self,
@@ -102,6 +114,9 @@ pub trait Mempool {
     ///
     /// # Errors
     /// - `priorities-full`: 10,000 other transactions have a priority.
+    ///
+    /// # Example
+    /// ["{waiting}", null, 2000]
     #[method(name = "prioritisetransaction")]
     async fn prioritisetransaction(
         &self,
@@ -111,6 +126,9 @@ pub trait Mempool {
     ) -> Result<bool, RpcError>;
 
     /// What `prioritisetransaction` did, as far as it is not over.
+    ///
+    /// # Example
+    /// []
     #[method(name = "getprioritisedtransactions")]
     async fn getprioritisedtransactions(&self) -> Result<PrioritisedTransactions, RpcError>;
 
@@ -120,6 +138,9 @@ pub trait Mempool {
     /// # Errors
     /// - `mempool-loading`: what waited in the last run is still being loaded.
     /// - `save-failed`: the disk refused.
+    ///
+    /// # Example
+    /// []
     #[method(name = "savemempool")]
     async fn savemempool(&self) -> Result<SavedMempool, RpcError>;
 
@@ -127,6 +148,9 @@ pub trait Mempool {
     ///
     /// # Parameters
     /// - `nblocks`: blocks to wait, 1 to 1,008; 1 if left out.
+    ///
+    /// # Example
+    /// [6]
     #[method(name = "estimatefee")]
     async fn estimatefee(&self, nblocks: Option<u32>) -> Result<FeeEstimate, RpcError>;
 

@@ -25,6 +25,9 @@ pub trait Network {
     async fn getnetworkinfo(&self) -> Result<NetworkInfo, RpcError>;
 
     /// All bytes that went through the network since the start.
+    ///
+    /// # Example
+    /// []
     #[method(name = "getnettotals")]
     async fn getnettotals(&self) -> Result<NetTotals, RpcError>;
 

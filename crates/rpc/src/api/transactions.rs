@@ -66,6 +66,9 @@ pub trait Transactions {
     /// # Errors
     /// - `invalid-address`: one is not of this chain.
     /// - any transaction code of PROTOCOL.md §8 that needs no coins: it could never be valid.
+    ///
+    /// # Example
+    /// [[{"txid": "{txid}", "vout": 0}], {"{address}": 250000}]
     #[method(name = "createrawtransaction")]
     async fn createrawtransaction(
         &self,
@@ -82,6 +85,9 @@ pub trait Transactions {
     ///
     /// # Errors
     /// - `tx-malformed`: it does not decode.
+    ///
+    /// # Example
+    /// ["{payment}"]
     #[method(name = "decoderawtransaction")]
     async fn decoderawtransaction(&self, hexstring: String) -> Result<TransactionDetail, RpcError>;
 

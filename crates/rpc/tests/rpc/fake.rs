@@ -87,13 +87,8 @@ impl Fake {
     pub(crate) fn of(chain: Chain, settings: Settings) -> Arc<Self> {
         let store = Arc::new(MemoryStore::new());
         let ledger = Ledger::open(store, chain.genesis(), settings).unwrap();
-        let world = World {
-            chain,
-            ledger,
-            mempool: Vec::new(),
-            priorities: BTreeMap::new(),
-            sequence: 0,
-        };
+        let world =
+            World { chain, ledger, mempool: Vec::new(), priorities: BTreeMap::new(), sequence: 0 };
         Arc::new(Self {
             world: Mutex::new(world),
             events: broadcast::channel(EVENT_CAPACITY).0,
@@ -287,9 +282,9 @@ impl Fake {
                 world.ledger.prune_below(height);
                 self.settle(&mut world)
             }
-            Call::RestoreTransactions(_)
-            | Call::SubmitBlock(_)
-            | Call::AcceptReorganisation(_) => AnswerBody::Done,
+            Call::RestoreTransactions(_) | Call::SubmitBlock(_) | Call::AcceptReorganisation(_) => {
+                AnswerBody::Done
+            }
         }
     }
 }
