@@ -8,7 +8,10 @@ use crate::generator::{self, Over, Source};
 
 fn meta_schema(name: &str) -> Value {
     let path = format!("{}/tests/rpc/meta-schema/{name}", env!("CARGO_MANIFEST_DIR"));
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+    let mut schema: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    // Both say that they are written in the second of them, which is draft 7 with names.
+    schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
+    schema
 }
 
 fn openrpc() -> Value {
