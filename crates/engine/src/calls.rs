@@ -26,7 +26,7 @@ use crate::{
 /// A submitted block on its way: one for each call, since one id may come with several bodies, of
 /// which one is the header's.
 #[derive(Debug, Default)]
-struct Submission {
+pub(crate) struct Submission {
     /// Opened and kept; the chain decides now.
     block: Option<Arc<CheckedBlock>>,
     /// Indexes of transactions that were not in our mempool.
@@ -36,7 +36,7 @@ struct Submission {
 /// Calls whose answer takes time.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
-    submissions: BTreeMap<(BlockId, CallId), Submission>,
+    pub(crate) submissions: BTreeMap<(BlockId, CallId), Submission>,
     /// Orders that were carried out; answered when the tip stands still.
     pub(crate) orders: Vec<CallId>,
 }

@@ -39,7 +39,7 @@ use crate::{
 
 /// A body that a peer was asked for.
 #[derive(Clone, Copy, Debug)]
-struct InFlight {
+pub(crate) struct InFlight {
     peer: Peer,
     height: u32,
     since_ms: u64,
@@ -55,10 +55,10 @@ pub(crate) struct Download {
     /// What is wanted must be asked of the ledger again.
     pub(crate) stale: bool,
     /// Wanted, and nobody asked; lowest first.
-    queue: BTreeSet<(u32, BlockId)>,
+    pub(crate) queue: BTreeSet<(u32, BlockId)>,
     /// Whether the ledger wants more than `queue` was told.
     wants_more: bool,
-    in_flight: BTreeMap<BlockId, InFlight>,
+    pub(crate) in_flight: BTreeMap<BlockId, InFlight>,
     opening: BTreeSet<BlockId>,
     pub(crate) side: SideBranches,
     stall_ms: u64,

@@ -23,7 +23,7 @@ const COUNT_BYTES: usize = size_of::<u16>();
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     waiting: VecDeque<Arc<CheckedTransaction>>,
-    bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 fn size_bytes(transaction: &CheckedTransaction) -> usize {

@@ -62,7 +62,7 @@ pub(crate) struct Headers {
     /// Something changed that may let somebody be asked.
     pub(crate) dirty: bool,
     /// Whose chains are followed, and since when.
-    leaders: BTreeMap<Peer, u64>,
+    pub(crate) leaders: BTreeMap<Peer, u64>,
     /// How many more than one may lead.
     joining: usize,
     clock_notice_ms: Option<u64>,
@@ -328,7 +328,7 @@ impl<S: Store> Engine<S> {
         self.store_headers(peer, unknown, is_full)
     }
 
-    fn walks(&self) -> usize {
+    pub(crate) fn walks(&self) -> usize {
         self.peers.all.values().filter(|state| state.headers.walk.is_some()).count()
     }
 

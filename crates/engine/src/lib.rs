@@ -61,6 +61,7 @@ mod reorganisation;
 mod requests;
 mod serve;
 mod side_branches;
+mod tables;
 mod templates;
 #[cfg(test)]
 mod tests;
@@ -81,6 +82,7 @@ pub use input::{
 };
 pub use job::{Job, JobId, JobResult};
 pub use output::{Event, Notice, Offence, Output, Outputs, Verdict};
+pub use tables::Table;
 pub use time::Time;
 
 use crate::{

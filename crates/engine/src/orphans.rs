@@ -39,7 +39,7 @@ pub(crate) struct Orphans {
     all: BTreeMap<Wtxid, Orphan>,
     by_parent: BTreeMap<Txid, BTreeSet<Wtxid>>,
     ready: BTreeSet<Wtxid>,
-    bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 impl Orphans {

@@ -14,12 +14,12 @@ use crate::limits::{RECENT_BLOCK_BYTES, RECENT_BLOCKS, RECENT_TRANSACTION_BYTES,
 /// Bounded memories, oldest out first.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
-    blocks: VecDeque<Arc<CheckedBlock>>,
+    pub(crate) blocks: VecDeque<Arc<CheckedBlock>>,
     block_bytes: usize,
     transactions: BTreeMap<Wtxid, Arc<CheckedTransaction>>,
     order: VecDeque<Wtxid>,
-    transaction_bytes: usize,
-    relayed: VecDeque<BlockId>,
+    pub(crate) transaction_bytes: usize,
+    pub(crate) relayed: VecDeque<BlockId>,
 }
 
 fn size_bytes(bytes: u32) -> usize {

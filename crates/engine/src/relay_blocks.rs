@@ -36,7 +36,7 @@ use crate::{
 
 /// An announced block on its way.
 #[derive(Debug)]
-struct PendingBlock {
+pub(crate) struct PendingBlock {
     compact: Arc<CompactBlock>,
     source: Peer,
     height: u32,
@@ -58,7 +58,7 @@ enum Stage {
 /// The announced blocks on their way.
 #[derive(Debug, Default)]
 pub(crate) struct BlockRelay {
-    pending: BTreeMap<BlockId, PendingBlock>,
+    pub(crate) pending: BTreeMap<BlockId, PendingBlock>,
 }
 
 impl BlockRelay {

@@ -40,7 +40,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct TransactionRelay {
     last: u64,
-    batches: BTreeMap<BatchId, Batch>,
+    pub(crate) batches: BTreeMap<BatchId, Batch>,
     /// Outputs of transactions that were judged and not yet accepted: their children may come
     /// close behind.
     coming: BTreeMap<OutPoint, Coined>,

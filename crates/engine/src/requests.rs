@@ -77,7 +77,7 @@ pub(crate) struct Pending {
 pub(crate) struct Requests {
     last: u64,
     pending: BTreeMap<RequestId, Pending>,
-    limited: usize,
+    pub(crate) limited: usize,
 }
 
 impl Requests {

@@ -42,7 +42,7 @@ struct Choice {
 
 /// A call that waits for a template.
 #[derive(Clone, Debug)]
-struct Waiter {
+pub(crate) struct Waiter {
     call: CallId,
     pay_to: Lock,
     extra: Vec<u8>,
@@ -54,7 +54,7 @@ pub(crate) struct Templates {
     checked: Option<Choice>,
     checking: Option<Choice>,
     culprits: u32,
-    waiters: Vec<Waiter>,
+    pub(crate) waiters: Vec<Waiter>,
     /// The last one served, while its second lasts.
     served: Option<(Lock, Vec<u8>, Arc<Template>)>,
 }

@@ -9,7 +9,8 @@ use std::{
 
 use ashlar_consensus::{Genesis, Work};
 use ashlar_engine::{
-    Call, CallId, Engine, InboundId, Input, Job, Outputs, Peer, RequestId, Settings, Ticket, Time,
+    Call, CallId, Engine, InboundId, Input, Job, Outputs, Peer, RequestId, Settings, Table, Ticket,
+    Time,
 };
 use ashlar_ledger::{Ledger, OpenLedgerError, OpenWarning, StoreError, View};
 use rand::RngExt;
@@ -191,6 +192,11 @@ impl Node {
     /// What it knows. `None`: it is not running.
     pub fn ledger(&self) -> Option<&Ledger<Disk>> {
         self.engine.as_ref().map(Engine::ledger)
+    }
+
+    /// How full its bounded tables are; nothing where it is not running.
+    pub fn tables(&self) -> Vec<Table> {
+        self.engine.as_ref().map(Engine::tables).unwrap_or_default()
     }
 
     /// Where it stands, in a line for people.

@@ -210,6 +210,9 @@ fn the_engine_keeps_state_for_so_many_peers() {
         scene.world.hand(scene.node);
     }
     assert_eq!(scene.world.nodes[scene.node].cuts, []);
+    let tables = scene.world.nodes[scene.node].engine.tables();
+    let full: Vec<_> = tables.iter().filter(|table| table.found >= table.bound).collect();
+    assert!(matches!(full[..], [table] if table.what == "peers"), "{full:?}");
     scene.world.hand(scene.node);
     assert_eq!(scene.world.offences(scene.node), [Offence::NoRoom]);
 }

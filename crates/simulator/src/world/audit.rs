@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use ashlar_engine::{
-    Call,
+    Call, Table,
     call::{AnswerBody, MAX_CALL_ENTRIES, MempoolEntry},
 };
 use ashlar_primitives::BlockId;
@@ -56,6 +56,7 @@ impl World {
         let mut rivals = BTreeMap::new();
         for index in 0..self.nodes.len() {
             let node = NodeId(index);
+            self.look_at_tables(node)?;
             self.look_for_better(node, &mut rivals)?;
             self.look_at_marks(node, since)?;
             let page = Call::MempoolPage { after: None, limit: MAX_CALL_ENTRIES };
@@ -64,6 +65,17 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Nothing that peers or callers can fill holds more than it may.
+    fn look_at_tables(&mut self, node: NodeId) -> Result<(), Violation> {
+        let tables = self.node(node).tables();
+        match tables.into_iter().find(|table| table.found > table.bound) {
+            Some(Table { what, found, bound }) => {
+                Err(Violation::OutOfBounds { node, what, found, bound })
+            }
+            None => Ok(()),
+        }
     }
 
     /// A node is on the best valid chain of those that it has whole, or gets there until it is
