@@ -1,8 +1,8 @@
 //! Scripted worlds: for each kind of trouble one that has it and nothing else, and what must come
 //! of it. `ashlar-sim scenario` lists them, `ashlar-sim scenario NAME --explain` shows the diagram.
 //!
-//! All that must always hold is asserted here too, as in every world; an [`Script::expect`] says
-//! what else this trouble must lead to, so that it fails where the trouble does not come.
+//! All that must always hold is asserted here too, as in every world; [`Script::judge`] says
+//! what else this trouble must have led to, and fails where the trouble did not come.
 
 use std::time::Duration;
 
