@@ -3,6 +3,7 @@
 use std::{fs, io, net::SocketAddr, path::PathBuf};
 
 use ashlar_engine::DEFAULT_REORG_ALARM;
+use ashlar_rpc::server::{TlsFiles, Token};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use thiserror::Error;
@@ -12,6 +13,7 @@ use crate::{
     health::ReadyMarks,
     reorg::{Hold, ReorgTable},
     size::{ByteSize, Prune},
+    tokens::{self, TokenError, TokenTable},
     work::MinimumWork,
 };
 
@@ -123,6 +125,12 @@ pub(crate) struct RunArguments {
     /// [default: 0].
     #[arg(long, env = "ASHLAR_READY_TIP_AGE_SECONDS", value_name = "SECONDS")]
     ready_tip_age_seconds: Option<u64>,
+    /// PEM file of the RPC server's certificate: callers from other machines must then use TLS.
+    #[arg(long, env = "ASHLAR_RPC_TLS_CERTIFICATE", value_name = "FILE")]
+    rpc_tls_certificate: Option<PathBuf>,
+    /// PEM file of the certificate's private key.
+    #[arg(long, env = "ASHLAR_RPC_TLS_KEY", value_name = "FILE")]
+    rpc_tls_key: Option<PathBuf>,
     /// Mine, paying this address.
     #[arg(long, env = "ASHLAR_MINE", value_name = "ADDRESS")]
     mine: Option<String>,
@@ -248,6 +256,10 @@ struct ConfigFile {
     rpc_allow_origins: Option<Vec<String>>,
     ready_peers: Option<usize>,
     ready_tip_age_seconds: Option<u64>,
+    rpc_tls_certificate: Option<PathBuf>,
+    rpc_tls_key: Option<PathBuf>,
+    #[serde(default)]
+    rpc_tokens: Vec<TokenTable>,
     mine: Option<String>,
     mine_threads: Option<usize>,
     transaction_index: Option<bool>,
@@ -287,6 +299,8 @@ pub(crate) struct Config {
     pub(crate) ready_peers: Option<usize>,
     /// 0: any age.
     pub(crate) ready_tip_age_seconds: u64,
+    pub(crate) rpc_tls: Option<TlsFiles>,
+    pub(crate) rpc_tokens: Vec<Token>,
     pub(crate) mine: Option<String>,
     pub(crate) mine_threads: usize,
     pub(crate) transaction_index: bool,
@@ -313,6 +327,10 @@ pub(crate) enum ConfigError {
     PeersAndConnect,
     #[error("--mine-threads 0 would never find a block; leave --mine out to not mine")]
     NoMiningThreads,
+    #[error("rpc_tls_certificate and rpc_tls_key go together: name both files, or neither")]
+    HalfTls,
+    #[error(transparent)]
+    Token(#[from] TokenError),
 }
 
 impl Config {
@@ -326,6 +344,14 @@ impl Config {
         // A flag of either kind wins over the file's of both.
         let connect = flags.connect.or(file.connect.filter(|_| flags.peers.is_none()));
         let connects_only = connect.is_some();
+        let rpc_tls = match (
+            flags.rpc_tls_certificate.or(file.rpc_tls_certificate),
+            flags.rpc_tls_key.or(file.rpc_tls_key),
+        ) {
+            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+            (None, None) => None,
+            _ => return Err(ConfigError::HalfTls),
+        };
         let default_listen = if connects_only { vec![] } else { vec![DEFAULT_LISTEN.to_owned()] };
         let config = Self {
             datadir: flags.datadir,
@@ -354,6 +380,8 @@ impl Config {
                 .ready_tip_age_seconds
                 .or(file.ready_tip_age_seconds)
                 .unwrap_or_default(),
+            rpc_tls,
+            rpc_tokens: tokens::read(file.rpc_tokens)?,
             mine: flags.mine.or(file.mine),
             mine_threads: flags.mine_threads.or(file.mine_threads).unwrap_or(1),
             transaction_index: flags.transaction_index.or(file.transaction_index).unwrap_or(true),
@@ -424,6 +452,8 @@ pub(crate) fn sample() -> String {
          # rpc_allow_origins = []\n\
          # ready_peers = 1           # 0 where no peers are configured\n\
          # ready_tip_age_seconds = 0 # 0: any age\n\
+         # rpc_tls_certificate = \"\"  # PEM files: callers from other machines must use TLS then\n\
+         # rpc_tls_key = \"\"\n\
          # mine = \"\"                 # an address of this chain\n\
          # mine_threads = 1\n\
          # transaction_index = true\n\
@@ -437,7 +467,13 @@ pub(crate) fn sample() -> String {
          # log_format = \"text\"       # or \"json\"\n\n\
          # [reorg]\n\
          # alarm = {DEFAULT_REORG_ALARM}\n\
-         # hold = \"off\"              # or a depth: 100\n"
+         # hold = \"off\"              # or a depth: 100\n\n\
+         # Passwords of narrower scope than the cookie's, as `ashlar-node token new` prints them:\n\
+         # [[rpc_tokens]]\n\
+         # name = \"explorer\"\n\
+         # hash = \"sha256:...\"\n\
+         # scopes = [\"read\"]         # read, wallet-broadcast, mine, admin\n\
+         # calls_per_second = 100     # in the long run; left out: no limit\n"
     )
 }
 
@@ -484,16 +520,43 @@ mod tests {
             .filter(|line| line.contains(" = ") || line.starts_with('['))
             // Naming them means something even where they are empty.
             .filter(|line| {
-                !["mine =", "connect =", "network_secret =", "ready_peers ="]
-                    .iter()
-                    .any(|key| line.starts_with(key))
+                let named = [
+                    "mine =",
+                    "connect =",
+                    "network_secret =",
+                    "ready_peers =",
+                    "rpc_tls_certificate =",
+                    "rpc_tls_key =",
+                ];
+                !named.iter().any(|key| line.starts_with(key))
             })
+            // An example, at the end.
+            .take_while(|line| *line != "[[rpc_tokens]]")
             .map(|line| format!("{line}\n"))
             .collect();
         let (directory, flags) = arguments(&text);
         let from_sample = Config::load(&flags).unwrap();
         fs::write(directory.join(CONFIG_FILE), "").unwrap();
         assert_eq!(from_sample, Config::load(&flags).unwrap());
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn tokens_are_read_and_tls_needs_both_files() {
+        let (directory, mut flags) = arguments("rpc_tls_key = \"key.pem\"\n");
+        assert!(matches!(Config::load(&flags), Err(ConfigError::HalfTls)));
+        flags.rpc_tls_certificate = Some("cert.pem".into());
+        let config = Config::load(&flags).unwrap();
+        let files = TlsFiles { certificate: "cert.pem".into(), key: "key.pem".into() };
+        assert_eq!((config.rpc_tls, config.rpc_tokens), (Some(files), vec![]));
+        let example = sample();
+        let (_, table) = example.split_once("# [[rpc_tokens]]\n").unwrap();
+        let table = format!("[[rpc_tokens]]\n{}", table.replace("# ", ""));
+        let table = table.replace("sha256:...", &format!("sha256:{}", "0".repeat(64)));
+        fs::write(directory.join(CONFIG_FILE), table).unwrap();
+        flags.rpc_tls_certificate = None;
+        let tokens = Config::load(&flags).unwrap().rpc_tokens;
+        assert_eq!((tokens[0].name.as_str(), tokens[0].calls_per_second), ("explorer", Some(100)));
         fs::remove_dir_all(directory).unwrap();
     }
 

@@ -168,7 +168,15 @@ impl Running {
             Event::View(view) => {
                 self.driver.views.send_replace(Arc::clone(view));
             }
-            Event::TransactionAccepted { txid, .. } => debug!(%txid, "transaction accepted"),
+            Event::TransactionAccepted { transaction, .. } => {
+                debug!(txid = %transaction.txid(), "transaction accepted");
+            }
+            Event::TransactionsLeft(left) => {
+                for departure in left.iter() {
+                    debug!(txid = %departure.transaction.txid(), why = departure.why.name(),
+                        "transaction left");
+                }
+            }
             Event::Notice(notice) => log_notice(notice),
         }
         if let Some(event) = ChainEvent::from_engine(event) {

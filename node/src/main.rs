@@ -36,6 +36,7 @@ mod run;
 mod settings;
 mod size;
 mod status;
+mod tokens;
 mod work;
 
 use std::process::ExitCode;
@@ -67,6 +68,9 @@ enum Command {
     Doctor(doctor::DoctorArguments),
     /// Ask a running node whether it works, for watchers: the exit status says it.
     Health(health::HealthArguments),
+    /// Tokens: passwords of narrower scope for the RPC port.
+    #[command(subcommand)]
+    Token(tokens::TokenCommand),
     /// Compare everything that a stopped node has stored; changes nothing.
     Check(care::CheckArguments),
     /// Make everything anew from stored blocks; goes on where it was interrupted.
@@ -90,6 +94,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => status::status(&arguments),
         Command::Doctor(arguments) => doctor::doctor(&arguments),
         Command::Health(arguments) => health::ask(&arguments),
+        Command::Token(command) => tokens::run(&command),
         Command::Check(arguments) => care::check(&arguments),
         Command::Reindex(arguments) => care::reindex(&arguments),
         Command::Export(arguments) => care::export(&arguments),

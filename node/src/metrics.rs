@@ -241,7 +241,7 @@ impl Metrics {
             Event::Notice(Notice::BlockInvalid { .. }) => {
                 self.blocks_invalid.inc();
             }
-            Event::Notice(_) | Event::View(_) => {}
+            Event::Notice(_) | Event::View(_) | Event::TransactionsLeft(_) => {}
         }
     }
 

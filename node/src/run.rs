@@ -403,6 +403,8 @@ fn rpc_config(config: &Config, directory: &Datadir) -> ServerConfig {
         listen: config.rpc_listen,
         allowed_hosts: config.rpc_allow_hosts.clone(),
         allowed_origins: config.rpc_allow_origins.clone(),
+        tokens: config.rpc_tokens.clone(),
+        tls: config.rpc_tls.clone(),
         agent: AGENT.to_owned(),
         ..ServerConfig::new(directory.cookie_file())
     }

@@ -76,6 +76,7 @@ use ashlar_mempool::Mempool;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
+pub use ashlar_mempool::{Departure, Leaving};
 pub use call::{Answer, Call, CallError, CallId, Warning};
 pub use input::{
     Direction, GossipData, InboundId, Input, Peer, PeerConnected, RequestFailure, RequestId, Ticket,
@@ -238,6 +239,7 @@ impl<S: Store> Engine<S> {
         self.schedule_headers()?;
         self.schedule_bodies()?;
         self.schedule_reconciles();
+        self.tell_departures();
         Ok(())
     }
 

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use ashlar_consensus::CheckedTransaction;
 use ashlar_ledger::{HeldBranch, View};
-use ashlar_primitives::{BlockId, Txid, Wtxid, wire};
+use ashlar_mempool::Departure;
+use ashlar_primitives::{Amount, BlockId, Coin, Txid, wire};
 
 pub use crate::offence::Offence;
 use crate::{
@@ -78,11 +80,17 @@ pub enum Event {
     View(Arc<View>),
     /// A transaction entered the mempool.
     TransactionAccepted {
-        /// With its signatures.
-        wtxid: Wtxid,
-        /// Without.
-        txid: Txid,
+        /// Itself.
+        transaction: Arc<CheckedTransaction>,
+        /// What it pays.
+        fee: Amount,
+        /// The coins that it spends, in input order.
+        spent: Arc<[Coin]>,
+        /// Its place in the order of entry.
+        sequence: u64,
     },
+    /// Transactions left the mempool, parents first. Told before any of them comes in again.
+    TransactionsLeft(Arc<[Departure]>),
     /// For the log.
     Notice(Notice),
 }

@@ -20,7 +20,7 @@ use ashlar_consensus::{
     signature::Place,
 };
 use ashlar_ledger::{MovedBlock, Store, StoreError, view::QueryError};
-use ashlar_mempool::Tip;
+use ashlar_mempool::{Accepted, Tip};
 use ashlar_primitives::{Coin, OutPoint, Output as Coined, Transaction, Wtxid};
 
 use crate::{
@@ -383,16 +383,27 @@ impl<S: Store> Engine<S> {
             self.mempool.accept(tip, transaction.clone(), verified, chain, confirmed, now_ms);
         match accepted {
             Ok(accepted) => {
-                for removed in accepted.removed {
+                let Accepted { fee, sequence, spent, removed, .. } = accepted;
+                for removed in removed {
                     self.recent.add_transaction(removed);
                 }
-                let (wtxid, txid) = (transaction.wtxid(), transaction.txid());
-                self.orphans.remove(&wtxid);
-                self.orphans.note_parent(&txid);
-                self.out.push(Output::Event(Event::TransactionAccepted { wtxid, txid }));
-                Fate::Accepted { fee: accepted.fee }
+                self.orphans.remove(&transaction.wtxid());
+                self.orphans.note_parent(&transaction.txid());
+                self.tell_departures();
+                let (transaction, spent) = (Arc::clone(transaction), spent.into());
+                let event = Event::TransactionAccepted { transaction, fee, spent, sequence };
+                self.out.push(Output::Event(event));
+                Fate::Accepted { fee }
             }
             Err(refusal) => refusal.into(),
+        }
+    }
+
+    /// Tells what left the mempool since this was last told.
+    pub(crate) fn tell_departures(&mut self) {
+        let left = self.mempool.take_departures();
+        if !left.is_empty() {
+            self.out.push(Output::Event(Event::TransactionsLeft(left.into())));
         }
     }
 

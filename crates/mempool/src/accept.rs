@@ -15,6 +15,7 @@ use crate::{
     entry::{self, Entry},
     error::{PolicyError, Refusal},
     feerate::Feerate,
+    leaving::Leaving,
     limits::INCREMENTAL_FEERATE,
     pool::Mempool,
     priority::weighed,
@@ -28,6 +29,10 @@ pub struct Accepted {
     pub wtxid: Wtxid,
     /// What it pays.
     pub fee: Amount,
+    /// Its [`Entry::sequence`].
+    pub sequence: u64,
+    /// The coins that it spends, in input order.
+    pub spent: Vec<Coin>,
     /// What it replaced, then what was pushed out for room; each with its descendants, parents
     /// first.
     pub removed: Vec<Arc<CheckedTransaction>>,
@@ -45,6 +50,8 @@ pub struct Examined {
 /// A change that was thought through to its end: carrying it out can't fail.
 struct Plan {
     judged: Examined,
+    /// What it spends.
+    spent: Vec<Coin>,
     /// What it replaces.
     replaced: BTreeSet<Txid>,
     /// Clusters that it changes.
@@ -112,7 +119,7 @@ impl Mempool {
         let plan = self.plan(tip, &transaction, chain, confirmed, now_ms)?;
         let fee = plan.judged.fee;
         let sequence = self.next_sequence();
-        let mut removed = self.forget(&plan.replaced);
+        let mut removed = self.forget(&plan.replaced, Leaving::Replaced);
         self.insert(Entry {
             transaction,
             fee,
@@ -127,11 +134,11 @@ impl Mempool {
             judged_height: tip.next_height,
         });
         self.regroup(&plan.touched, plan.ordered);
-        removed.extend(self.take_out(&plan.pushed_out));
+        removed.extend(self.take_out(&plan.pushed_out, Leaving::PushedOut));
         if let Some(rate) = plan.pushed_out_rate {
             self.floor.raise(rate, now_ms);
         }
-        Ok(Accepted { wtxid, fee, removed })
+        Ok(Accepted { wtxid, fee, sequence, spent: plan.spent, removed })
     }
 
     fn plan(
@@ -162,6 +169,7 @@ impl Mempool {
         let (touched, ordered) = self.join(transaction, newcomer, &replaced)?;
         let mut plan = Plan {
             judged,
+            spent: coins.into_iter().flatten().collect(),
             replaced,
             touched,
             ordered,

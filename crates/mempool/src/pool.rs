@@ -13,6 +13,7 @@ use crate::{
     entry::Entry,
     feerate::Feerate,
     floor::Floor,
+    leaving::{Departure, Leaving},
     limits::{BLOCK_OVERHEAD_BYTES, Limits, MAX_CLUSTER_TRANSACTIONS},
     tip::Tip,
 };
@@ -39,6 +40,7 @@ pub struct Mempool {
     total_fee: Amount,
     pub(crate) floor: Floor,
     sequence: u64,
+    pub(crate) departures: Vec<Departure>,
 }
 
 impl Mempool {
@@ -69,6 +71,7 @@ impl Mempool {
             total_fee: Amount::ZERO,
             floor: Floor::default(),
             sequence: 0,
+            departures: Vec::new(),
         }
     }
 
@@ -203,6 +206,12 @@ impl Mempool {
         self.sequence
     }
 
+    /// What left since this was last asked, in order, and why. Whoever keeps a pool asks after each
+    /// step: it is kept until then.
+    pub fn take_departures(&mut self) -> Vec<Departure> {
+        core::mem::take(&mut self.departures)
+    }
+
     /// The least feerate that is taken now: the setting, or the rolling floor above it.
     pub fn min_feerate(&self, now_ms: u64) -> Feerate {
         self.limits.min_feerate.max(self.floor.at(now_ms))
@@ -211,7 +220,7 @@ impl Mempool {
     /// Removes one and its descendants. Returns what left, parents first.
     pub fn remove(&mut self, txid: &Txid) -> Vec<Arc<CheckedTransaction>> {
         let gone = self.with_descendants([*txid]);
-        self.take_out(&gone)
+        self.take_out(&gone, Leaving::Refused)
     }
 
     /// Those that wait among `txids`, and everything that spends from them.
@@ -258,14 +267,18 @@ impl Mempool {
 
     /// Takes out exactly these, whose descendants the caller included unless they live on.
     /// Returns them, parents first.
-    pub(crate) fn take_out(&mut self, gone: &BTreeSet<Txid>) -> Vec<Arc<CheckedTransaction>> {
+    pub(crate) fn take_out(
+        &mut self,
+        gone: &BTreeSet<Txid>,
+        why: Leaving,
+    ) -> Vec<Arc<CheckedTransaction>> {
         let touched = self.clusters_of(gone);
         let ordered: Vec<Ordered> = touched
             .iter()
             .flat_map(|id| cluster::components(self.survivors(*id, gone)))
             .map(|members| cluster::order(&members))
             .collect();
-        let removed = self.forget(gone);
+        let removed = self.forget(gone, why);
         self.regroup(&touched, ordered);
         removed
     }
@@ -287,7 +300,11 @@ impl Mempool {
     }
 
     /// Takes these out of every map but the clusters. Returns them, parents first.
-    pub(crate) fn forget(&mut self, gone: &BTreeSet<Txid>) -> Vec<Arc<CheckedTransaction>> {
+    pub(crate) fn forget(
+        &mut self,
+        gone: &BTreeSet<Txid>,
+        why: Leaving,
+    ) -> Vec<Arc<CheckedTransaction>> {
         let mut entries: Vec<Entry> =
             gone.iter().filter_map(|txid| self.entries.remove(txid)).collect();
         if !entries.is_empty() {
@@ -305,6 +322,13 @@ impl Mempool {
             }
         }
         entries.sort_by_key(Entry::order);
+        for Entry { transaction, sequence, .. } in &entries {
+            self.departures.push(Departure {
+                transaction: Arc::clone(transaction),
+                sequence: *sequence,
+                why,
+            });
+        }
         entries.into_iter().map(|entry| entry.transaction).collect()
     }
 

@@ -8,7 +8,7 @@ use std::{
 use ashlar_consensus::{CheckedBlock, CheckedTransaction, judge_transaction};
 use ashlar_primitives::{BlockId, Coin, OutPoint, Txid};
 
-use crate::{entry::Entry, pool::Mempool};
+use crate::{entry::Entry, leaving::Leaving, pool::Mempool};
 
 /// Most transactions that one call of [`Mempool::expire`] takes for too old; their descendants
 /// come on top.
@@ -53,7 +53,14 @@ impl Mempool {
                 entry.judged_height = entry.judged_height.max(from_height);
             }
         }
-        let mut removed = self.take_out(&confirmed.union(&conflicting).copied().collect());
+        let before = self.departures.len();
+        let both = confirmed.union(&conflicting).copied().collect();
+        let mut removed = self.take_out(&both, Leaving::Conflicting);
+        for departure in self.departures.iter_mut().skip(before) {
+            if confirmed.contains(&departure.transaction.txid()) {
+                departure.why = Leaving::Confirmed;
+            }
+        }
         removed.retain(|transaction| !confirmed.contains(&transaction.txid()));
         removed
     }
@@ -107,7 +114,7 @@ impl Mempool {
                 Err(_) => gone.extend(self.with_descendants([txid])),
             }
         }
-        self.take_out(&gone)
+        self.take_out(&gone, Leaving::Unconfirmable)
     }
 
     /// Drops what waited longer than the limit, with its descendants. Returns what left, parents
@@ -120,7 +127,7 @@ impl Mempool {
             .map(|(_, txid)| *txid)
             .collect();
         let gone = self.with_descendants(expired);
-        self.take_out(&gone)
+        self.take_out(&gone, Leaving::Expired)
     }
 
     /// A waiting transaction had waited for so long before it came in, in an earlier run: that

@@ -85,7 +85,7 @@ async fn watch(
     to: Sender<TipMoved>,
 ) -> Result<(), ClientError> {
     let socket = open_websocket(address, credentials).await?;
-    let mut tips = socket.subscribetips().await?;
+    let mut tips = socket.subscribetips(None).await?;
     tokio::spawn(async move {
         // Ends with the node, or with whoever listens.
         while let Some(Ok(TipEvent { at, .. })) = tips.next().await {

@@ -8,6 +8,8 @@ use jsonrpsee::types::{ErrorObject, ErrorObjectOwned};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::scope::Scope;
+
 /// What stands in `data` of an error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorData {
@@ -16,6 +18,9 @@ pub struct ErrorData {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// Of `rate-limited`: after how many milliseconds to try again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
 }
 
 /// One variant for each cause. The first words of each variant's text here are its stable code
@@ -176,6 +181,26 @@ pub enum RpcError {
     /// `unauthorised` −32003, HTTP status 401: the caller did not show the cookie or password.
     #[error("name and password are wrong or missing")]
     Unauthorised,
+    /// `forbidden` −32004: the caller's token is not for such calls.
+    #[error("this call needs the scope {scope}, which the token does not have")]
+    Forbidden {
+        /// What it needs.
+        scope: Scope,
+    },
+    /// `rate-limited` −32005: the token's calls a second are used up; `retry_after_ms` says when
+    /// this one could be made.
+    #[error("this token has made its calls: wait {retry_after_ms} ms")]
+    RateLimited {
+        /// How long to wait.
+        retry_after_ms: u64,
+    },
+    /// `too-many-at-once` −32005, HTTP status 429: the caller has as many requests and WebSockets
+    /// going on as one caller may.
+    #[error("{max} requests and WebSockets of this caller are going on already")]
+    TooManyAtOnce {
+        /// The bound.
+        max: usize,
+    },
     /// `host-refused` −32004, HTTP status 403: the `Host` header does not name this machine.
     #[error("the Host header names another machine")]
     HostRefused,
@@ -215,6 +240,9 @@ impl RpcError {
             Self::BadProof { .. } => "bad-proof",
             Self::UnknownMethod => "unknown-method",
             Self::Unauthorised => "unauthorised",
+            Self::Forbidden { .. } => "forbidden",
+            Self::RateLimited { .. } => "rate-limited",
+            Self::TooManyAtOnce { .. } => "too-many-at-once",
             Self::HostRefused => "host-refused",
             Self::OriginRefused => "origin-refused",
             Self::Internal => "internal",
@@ -244,7 +272,8 @@ impl RpcError {
             Self::Overloaded => -32_009,
             Self::TimedOut { .. } => -32_002,
             Self::Unauthorised => -32_003,
-            Self::HostRefused | Self::OriginRefused => -32_004,
+            Self::HostRefused | Self::OriginRefused | Self::Forbidden { .. } => -32_004,
+            Self::RateLimited { .. } | Self::TooManyAtOnce { .. } => -32_005,
             Self::UnknownMethod => -32_601,
             Self::Internal => -32_603,
         }
@@ -282,6 +311,11 @@ impl RpcError {
                 "send the contents of the cookie file as name and password; it is new at each \
                  start of the node"
             }
+            Self::Forbidden { .. } => {
+                "use a token with that scope (`ashlar-node token new --scope …`), or the cookie"
+            }
+            Self::RateLimited { .. } => "try again after retry_after_ms, or ask for a higher rate",
+            Self::TooManyAtOnce { .. } => "close WebSockets that are not needed, or call in turn",
             Self::HostRefused => {
                 "call by 127.0.0.1 or localhost, or allow the name in the configuration"
             }
@@ -323,10 +357,20 @@ fn refusal_hint(code: &str) -> &'static str {
     }
 }
 
+impl From<&RpcError> for ErrorData {
+    fn from(error: &RpcError) -> Self {
+        let retry_after_ms = match error {
+            RpcError::RateLimited { retry_after_ms } => Some(*retry_after_ms),
+            _ => None,
+        };
+        let hint = Some(error.hint().to_owned());
+        Self { code: error.code().to_owned(), hint, retry_after_ms }
+    }
+}
+
 impl From<&RpcError> for ErrorObjectOwned {
     fn from(error: &RpcError) -> Self {
-        let data = ErrorData { code: error.code().to_owned(), hint: Some(error.hint().to_owned()) };
-        ErrorObject::owned(error.number(), error.to_string(), Some(data))
+        ErrorObject::owned(error.number(), error.to_string(), Some(ErrorData::from(error)))
     }
 }
 
@@ -371,6 +415,9 @@ mod tests {
             RpcError::BadProof { reason: "x" },
             RpcError::UnknownMethod,
             RpcError::Unauthorised,
+            RpcError::Forbidden { scope: Scope::Admin },
+            RpcError::RateLimited { retry_after_ms: 0 },
+            RpcError::TooManyAtOnce { max: 0 },
             RpcError::HostRefused,
             RpcError::OriginRefused,
             RpcError::Internal,

@@ -109,8 +109,12 @@ pub fn scope_of(method: &str) -> Option<Scope> {
         // Subscriptions
         "subscribetips"
         | "unsubscribetips"
-        | "subscribetransactions"
-        | "unsubscribetransactions" => Scope::Read,
+        | "subscribemempool"
+        | "unsubscribemempool"
+        | "subscribeaddresses"
+        | "unsubscribeaddresses"
+        | "subscribesync"
+        | "unsubscribesync" => Scope::Read,
         _ => return None,
     })
 }

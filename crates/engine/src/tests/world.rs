@@ -330,7 +330,9 @@ impl World {
                 self.nodes[node].tips.push((disconnected, connected));
             }
             Output::Event(Event::Notice(notice)) => self.nodes[node].notices.push(notice),
-            Output::Event(Event::TransactionAccepted { .. } | Event::View(_)) => {}
+            Output::Event(
+                Event::TransactionAccepted { .. } | Event::TransactionsLeft(_) | Event::View(_),
+            ) => {}
         }
     }
 

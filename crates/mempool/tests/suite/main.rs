@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod leaving;
 mod model;
 mod policy;
 mod priority;

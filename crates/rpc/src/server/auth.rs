@@ -1,13 +1,18 @@
-//! Who may come in: pure checks on a request's headers.
+//! Who may come in: checks on a request's headers.
 
 use std::net::IpAddr;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use http::{
     HeaderMap,
-    header::{AUTHORIZATION, HOST, ORIGIN},
+    header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN},
 };
-use subtle::{Choice, ConstantTimeEq};
+use tokio::time::Instant;
 
+use super::{
+    caller::Caller,
+    token::{Token, TokenHash},
+};
 use crate::{client::UserPassword, error::RpcError};
 
 /// Names of this machine that a `Host` header may always hold.
@@ -16,8 +21,10 @@ const OWN_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 /// The doors of one server.
 #[derive(Clone, Debug)]
 pub(super) struct Doors {
-    /// What may stand after `Basic `; empty: everyone may come in.
-    tokens: Vec<String>,
+    /// Of `name:password`, cookie among them.
+    operators: Vec<TokenHash>,
+    operator: Caller,
+    tokens: Vec<(TokenHash, Caller)>,
     hosts: Vec<String>,
     origins: Vec<String>,
     /// Only this machine reaches the port.
@@ -27,6 +34,8 @@ pub(super) struct Doors {
 impl Doors {
     pub(super) fn new(
         users: impl IntoIterator<Item = UserPassword>,
+        tokens: &[Token],
+        max_at_once: u32,
         listening: IpAddr,
         allowed_hosts: &[String],
         allowed_origins: &[String],
@@ -38,8 +47,15 @@ impl Doors {
             IpAddr::V6(address) => format!("[{address}]"),
         };
         let own = OWN_HOSTS.iter().map(|host| (*host).to_owned()).chain([listening]);
+        let password = |user: UserPassword| {
+            TokenHash::of(format!("{}:{}", user.user, user.password).as_bytes())
+        };
+        let (max_at_once, now) = (max_at_once as usize, Instant::now());
+        let holder = |token: &Token| (token.hash, Caller::holder(token, max_at_once, now));
         Self {
-            tokens: users.into_iter().map(|user| user.token()).collect(),
+            operators: users.into_iter().map(password).collect(),
+            operator: Caller::operator(max_at_once),
+            tokens: tokens.iter().map(holder).collect(),
             hosts: own.chain(allowed_hosts.iter().map(|host| host.to_ascii_lowercase())).collect(),
             origins: allowed_origins.to_vec(),
             is_loopback,
@@ -48,12 +64,9 @@ impl Doors {
 
     /// Judges the headers of a request, of HTTP and of a WebSocket's upgrade alike. First what a
     /// browser can be made to send, so that a page learns nothing of whether a password is right.
-    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), RpcError> {
+    pub(super) fn check(&self, headers: &HeaderMap) -> Result<Caller, RpcError> {
         self.check_place(headers)?;
-        if !self.knows_caller(headers) {
-            return Err(RpcError::Unauthorised);
-        }
-        Ok(())
+        self.caller(headers).ok_or(RpcError::Unauthorised)
     }
 
     /// From where a request comes, whoever sends it: enough for `/healthy` and `/ready`, which
@@ -74,7 +87,7 @@ impl Doors {
     pub(super) fn check_metrics(&self, headers: &HeaderMap) -> Result<(), RpcError> {
         match self.check(headers) {
             Err(RpcError::Unauthorised) if self.is_loopback && names_own_host(headers) => Ok(()),
-            checked => checked,
+            checked => checked.map(drop),
         }
     }
 
@@ -94,17 +107,52 @@ impl Doors {
             .all(|origin| self.origins.iter().any(|known| known.as_bytes() == origin.as_bytes()))
     }
 
-    /// Compares in a time that does not depend on where the first difference is, with every
-    /// token there is.
-    fn knows_caller(&self, headers: &HeaderMap) -> bool {
-        if self.tokens.is_empty() {
-            return true;
+    /// Who calls: by name and password, or by a token, which stands in the password's place (any
+    /// name beside it) or after `Bearer `. Looks at every secret there is, whichever fits, and
+    /// compares hashes in constant time: how long it takes tells nothing of any of them.
+    fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
+        if self.operators.is_empty() && self.tokens.is_empty() {
+            return Some(self.operator.clone());
         }
-        let Some(token) = only_value(headers, &AUTHORIZATION).and_then(basic_token) else {
-            return false;
+        let (scheme, shown) = only_value(headers, &AUTHORIZATION)?.split_once(' ')?;
+        let (whole, token) = if scheme.eq_ignore_ascii_case("basic") {
+            let pair = BASE64.decode(shown.trim()).ok()?;
+            let colon = pair.iter().position(|byte| *byte == b':')?;
+            (Some(TokenHash::of(&pair)), TokenHash::of(pair.split_at(colon + 1).1))
+        } else if scheme.eq_ignore_ascii_case("bearer") {
+            (None, TokenHash::of(shown.trim().as_bytes()))
+        } else {
+            return None;
         };
-        let known = self.tokens.iter().map(|known| known.as_bytes().ct_eq(token.as_bytes()));
-        known.fold(Choice::from(0), |any, this| any | this).into()
+        let mut caller = None;
+        for known in &self.operators {
+            if whole.is_some_and(|whole| known.matches(&whole).into()) {
+                caller = Some(&self.operator);
+            }
+        }
+        for (known, holder) in &self.tokens {
+            if known.matches(&token).into() {
+                caller = caller.or(Some(holder));
+            }
+        }
+        caller.cloned()
+    }
+}
+
+/// Whether the body is JSON by its headers. Old clients say `text/plain` or nothing, which a page
+/// can make a browser send without being asked first; never with an `Authorization` of its
+/// choice, and never without `Origin`.
+pub(super) fn says_json(headers: &HeaderMap) -> bool {
+    let vouched = headers.contains_key(AUTHORIZATION) && !headers.contains_key(ORIGIN);
+    if !headers.contains_key(CONTENT_TYPE) {
+        return vouched;
+    }
+    let Some(kind) = only_value(headers, &CONTENT_TYPE) else { return false };
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match kind.as_str() {
+        "application/json" | "application/json-rpc" => true,
+        "text/plain" => vouched,
+        _ => false,
     }
 }
 
@@ -132,16 +180,12 @@ fn only_value<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> Option<&'a
     if values.next().is_some() { None } else { value.to_str().ok() }
 }
 
-fn basic_token(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("basic").then(|| token.trim())
-}
-
 #[cfg(test)]
 mod tests {
     use http::{HeaderName, HeaderValue};
 
     use super::*;
+    use crate::scope::Scope;
 
     fn headers(list: &[(HeaderName, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -154,8 +198,14 @@ mod tests {
     fn doors() -> Doors {
         let user = UserPassword { user: "u".into(), password: "p".into() };
         let listening = "192.0.2.1".parse().unwrap();
+        let token = Token {
+            name: "explorer".into(),
+            hash: TokenHash::of(b"secret"),
+            scopes: vec![Scope::Read],
+            calls_per_second: None,
+        };
         let (hosts, origins) = (["Node.Example".into()], ["https://explorer.example".into()]);
-        Doors::new([user], listening, &hosts, &origins)
+        Doors::new([user], &[token], 4, listening, &hosts, &origins)
     }
 
     // "u:p"
@@ -191,10 +241,10 @@ mod tests {
             assert_eq!(doors().check(&headers).is_ok(), known, "{host:?}");
         }
         let token = (AUTHORIZATION, TOKEN);
-        let refused = Err(RpcError::HostRefused);
-        assert_eq!(doors().check(&headers(std::slice::from_ref(&token))), refused);
+        let refused = Some(RpcError::HostRefused);
+        assert_eq!(doors().check(&headers(std::slice::from_ref(&token))).err(), refused);
         let twice = headers(&[(HOST, "localhost"), (HOST, "evil.example"), token]);
-        assert_eq!(doors().check(&twice), refused);
+        assert_eq!(doors().check(&twice).err(), refused);
     }
 
     #[test]
@@ -213,24 +263,62 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_must_show_the_token() {
-        for (value, known) in [
-            ("Basic dTpw", true),
-            ("basic dTpw", true),
-            ("Basic dTpx", false),
-            ("Basic dTp", false),
-            ("Basic dTpwdTpw", false),
-            ("Basic", false),
-            ("Basic ", false),
-            ("Bearer dTpw", false),
-            ("dTpw", false),
+    fn a_caller_must_show_a_secret_and_is_known_by_it() {
+        for (value, who) in [
+            ("Basic dTpw", Some("operator")),
+            ("basic dTpw", Some("operator")),
+            ("Basic dTpx", None),
+            ("Basic dTp", None),
+            ("Basic dTpwdTpw", None),
+            ("Basic", None),
+            ("Basic ", None),
+            ("Bearer dTpw", None),
+            ("dTpw", None),
+            // "any:secret", ":secret", "secret" and "any:secretx"
+            ("Basic YW55OnNlY3JldA==", Some("explorer")),
+            ("Basic OnNlY3JldA==", Some("explorer")),
+            ("Basic c2VjcmV0", None),
+            ("Basic YW55OnNlY3JldHg=", None),
+            ("Bearer secret", Some("explorer")),
+            ("bearer secret", Some("explorer")),
+            ("Bearer secre", None),
+            ("Bearer secret secret", None),
+            // The password of a user is no token, and a user no password.
+            ("Bearer u:p", None),
+            ("Bearer p", None),
         ] {
             let headers = headers(&[(HOST, "localhost"), (AUTHORIZATION, value)]);
-            assert_eq!(doors().check(&headers).is_ok(), known, "{value:?}");
+            let found = doors().check(&headers).ok();
+            assert_eq!(found.as_ref().map(Caller::name), who, "{value:?}");
         }
         let none = headers(&[(HOST, "localhost")]);
-        assert_eq!(doors().check(&none), Err(RpcError::Unauthorised));
-        let open = Doors::new([], IpAddr::from([127, 0, 0, 1]), &[], &[]);
-        assert_eq!(open.check(&none), Ok(()));
+        assert_eq!(doors().check(&none).err(), Some(RpcError::Unauthorised));
+        let open = Doors::new([], &[], 1, IpAddr::from([127, 0, 0, 1]), &[], &[]);
+        assert_eq!(open.check(&none).unwrap().name(), "operator");
+    }
+
+    #[test]
+    fn plain_text_is_json_only_from_a_program_that_shows_a_password() {
+        let authorization = (AUTHORIZATION, TOKEN);
+        let origin = (ORIGIN, "https://explorer.example");
+        for (kind, plain, with_password, with_both) in [
+            ("application/json", true, true, true),
+            ("application/json; charset=utf-8", true, true, true),
+            ("application/json-rpc", true, true, true),
+            ("text/plain", false, true, false),
+            ("text/plain;charset=UTF-8", false, true, false),
+            ("application/x-www-form-urlencoded", false, false, false),
+            ("text/plainer", false, false, false),
+            ("", false, false, false),
+        ] {
+            let kind = (CONTENT_TYPE, kind);
+            let both = [kind.clone(), authorization.clone(), origin.clone()];
+            assert_eq!(says_json(&headers(&both[..1])), plain, "{kind:?}");
+            assert_eq!(says_json(&headers(&both[..2])), with_password, "{kind:?}");
+            assert_eq!(says_json(&headers(&both)), with_both, "{kind:?}");
+        }
+        assert!(says_json(&headers(std::slice::from_ref(&authorization))));
+        assert!(!says_json(&headers(&[authorization, origin])));
+        assert!(!says_json(&headers(&[])));
     }
 }

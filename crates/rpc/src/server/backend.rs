@@ -2,10 +2,10 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use ashlar_consensus::Genesis;
-use ashlar_engine::{Answer, Call, CallError, Event};
+use ashlar_consensus::{CheckedTransaction, Genesis};
+use ashlar_engine::{Answer, Call, CallError, Departure, Event};
 use ashlar_ledger::View;
-use ashlar_primitives::{BlockId, Txid, Wtxid};
+use ashlar_primitives::{Amount, BlockId, Coin};
 use thiserror::Error;
 use tokio::sync::broadcast;
 
@@ -119,8 +119,9 @@ pub trait Backend: Send + Sync + 'static {
     fn stop(&self);
 }
 
-/// A capacity for the channel behind [`Backend::events`]: a burst of accepted transactions fits,
-/// and the memory of events, which are small, stays below a megabyte.
+/// A capacity for the channel behind [`Backend::events`]: a burst of accepted transactions fits.
+/// An event is kept until every subscriber has it: in the worst case so many transactions that
+/// the mempool no longer holds, for as long as a slow subscriber is borne.
 pub const EVENT_CAPACITY: usize = 4_096;
 
 /// What subscribers are told.
@@ -143,11 +144,17 @@ pub enum ChainEvent {
     },
     /// A transaction entered the mempool.
     Transaction {
-        /// Its id.
-        txid: Txid,
-        /// Its id with witnesses.
-        wtxid: Wtxid,
+        /// Itself.
+        transaction: Arc<CheckedTransaction>,
+        /// What it pays.
+        fee: Amount,
+        /// The coins that it spends, in input order.
+        spent: Arc<[Coin]>,
+        /// Its place in the order of entry.
+        sequence: u64,
     },
+    /// Transactions left the mempool, parents first.
+    Left(Arc<[Departure]>),
 }
 
 impl ChainEvent {
@@ -162,9 +169,15 @@ impl ChainEvent {
                 connected: connected.as_slice().into(),
                 alarm: *is_deep,
             }),
-            Event::TransactionAccepted { wtxid, txid } => {
-                Some(Self::Transaction { txid: *txid, wtxid: *wtxid })
+            Event::TransactionAccepted { transaction, fee, spent, sequence } => {
+                Some(Self::Transaction {
+                    transaction: Arc::clone(transaction),
+                    fee: *fee,
+                    spent: Arc::clone(spent),
+                    sequence: *sequence,
+                })
             }
+            Event::TransactionsLeft(left) => Some(Self::Left(Arc::clone(left))),
             Event::View(_) | Event::Notice(_) => None,
         }
     }

@@ -77,7 +77,7 @@ pub(super) async fn blockchain_info<B: Backend>(
         .await
 }
 
-fn sync_info(progress: SyncProgress) -> SyncInfo {
+pub(super) fn sync_info(progress: SyncProgress) -> SyncInfo {
     // Exact up to 2^53, which no speed comes near.
     let per_second = |milliblocks: u64| milliblocks as f64 / 1_000.0;
     SyncInfo {

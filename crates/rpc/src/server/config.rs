@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use super::{tls::TlsFiles, token::Token};
 use crate::{DEFAULT_PORT, client::UserPassword};
 
 /// How the server listens and to whom it answers.
@@ -13,6 +14,11 @@ pub struct ServerConfig {
     pub cookie_file: Option<PathBuf>,
     /// A fixed name and password that open the door too.
     pub user: Option<UserPassword>,
+    /// Passwords of narrower scope, each for one purpose.
+    pub tokens: Vec<Token>,
+    /// Speaks TLS by these files to callers from other machines; this machine's own programs may
+    /// use it or leave it.
+    pub tls: Option<TlsFiles>,
     /// Names, beside `localhost`, `127.0.0.1`, `[::1]` and the address of `listen`, that a `Host`
     /// header may hold, without port.
     pub allowed_hosts: Vec<String>,
@@ -31,6 +37,8 @@ impl ServerConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT)),
             cookie_file: Some(cookie_file),
             user: None,
+            tokens: Vec::new(),
+            tls: None,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             agent: concat!("ashlar/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -49,6 +57,10 @@ pub struct Limits {
     pub max_batch_calls: u32,
     /// Requests being answered and WebSockets open at one time.
     pub max_connections: u32,
+    /// The same for one caller: for each token, and for all who come by cookie or password.
+    pub max_connections_per_caller: u32,
+    /// Most subscriptions of all WebSockets.
+    pub max_subscriptions_total: u32,
     /// Most subscriptions of one WebSocket.
     pub max_subscriptions: u32,
     /// Longest run of one call, in milliseconds; of one that works rather than looks up,
@@ -64,6 +76,8 @@ impl Default for Limits {
             max_response_bytes: 64 * 1024 * 1024,
             max_batch_calls: 100,
             max_connections: 64,
+            max_connections_per_caller: 32,
+            max_subscriptions_total: 64,
             max_subscriptions: 16,
             call_timeout_ms: 10_000,
             slow_subscriber_ms: 5_000,

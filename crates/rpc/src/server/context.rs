@@ -35,10 +35,13 @@ pub(super) struct Context<B> {
     /// One `generatetoaddress` at a time: two would only make siblings of each other's blocks.
     pub(super) generating: Mutex<()>,
     readers: Arc<Semaphore>,
+    pub(super) max_subscriptions: usize,
+    pub(super) subscriptions: Arc<Semaphore>,
 }
 
 impl<B: Backend> Context<B> {
     pub(super) fn new(backend: Arc<B>, config: &ServerConfig) -> Self {
+        let max_subscriptions = config.limits.max_subscriptions_total as usize;
         Self {
             backend,
             agent: config.agent.clone(),
@@ -46,6 +49,8 @@ impl<B: Backend> Context<B> {
             long_call_ms: config.limits.long_call_ms(),
             generating: Mutex::new(()),
             readers: Arc::new(Semaphore::new(MAX_READERS)),
+            max_subscriptions,
+            subscriptions: Arc::new(Semaphore::new(max_subscriptions)),
         }
     }
 

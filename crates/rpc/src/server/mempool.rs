@@ -17,7 +17,7 @@ use super::{
     waiting::describe,
 };
 use crate::{
-    error::{ErrorData, RpcError},
+    error::RpcError,
     types::{
         FeeEstimate, MempoolInfo, MempoolListing, MempoolResult, SubmitError, SubmitResult,
         SubmitResults, TestResult, Text,
@@ -147,11 +147,7 @@ pub(super) async fn send_all<B: Backend>(
 
 fn submit_error(error: &RpcError) -> SubmitError {
     let object = ErrorObjectOwned::from(error);
-    SubmitError {
-        code: object.code(),
-        message: object.message().to_owned(),
-        data: ErrorData { code: error.code().to_owned(), hint: Some(error.hint().to_owned()) },
-    }
+    SubmitError { code: object.code(), message: object.message().to_owned(), data: error.into() }
 }
 
 pub(super) async fn test_all<B: Backend>(

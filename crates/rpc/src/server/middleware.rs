@@ -1,150 +1,21 @@
-//! What stands between the port and the methods: doors for requests, a guard for calls.
+//! What stands between the server and the methods: a guard for calls.
 
-use std::{
-    future::Future,
-    panic::AssertUnwindSafe,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt as _;
-use http::{HeaderValue, StatusCode, header};
 use jsonrpsee::{
     core::{
-        BoxError,
         middleware::{Batch, BatchEntry, Notification, RpcServiceT},
         server::{BatchResponseBuilder, MethodResponse},
     },
-    server::{HttpBody, HttpRequest, HttpResponse},
-    types::{ErrorObjectOwned, Id, Request},
+    types::{Id, Request},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::{self, Instant};
-use tower::{Layer, Service};
+use tower::Layer;
 
-use super::{
-    auth::Doors,
-    config::Limits,
-    probes::{Probe, Probes},
-};
+use super::{caller::Caller, config::Limits};
 use crate::{error::RpcError, scope::is_long};
-
-/// How long a wrong password waits for its answer, which makes guessing slow.
-const REFUSAL_DELAY: Duration = Duration::from_millis(250);
-
-/// How long the body of a request may take to arrive, beyond the time of its longest call.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Puts [`Door`] before each connection's service.
-#[derive(Clone)]
-pub(super) struct DoorLayer {
-    doors: Arc<Doors>,
-    request_timeout: Duration,
-    probes: Probes,
-}
-
-impl DoorLayer {
-    pub(super) fn new(doors: Doors, limits: &Limits, probes: Probes) -> Self {
-        let longest = Duration::from_millis(limits.long_call_ms());
-        Self {
-            doors: Arc::new(doors),
-            request_timeout: longest.saturating_add(BODY_TIMEOUT),
-            probes,
-        }
-    }
-
-    fn check<B>(&self, request: &HttpRequest<B>) -> Result<(), RpcError> {
-        match Probe::of(request.uri().path()) {
-            Some(Probe::Metrics) => self.doors.check_metrics(request.headers()),
-            Some(Probe::Healthy | Probe::Ready) => self.doors.check_place(request.headers()),
-            None => self.doors.check(request.headers()),
-        }
-    }
-}
-
-impl<S> Layer<S> for DoorLayer {
-    type Service = Door<S>;
-    fn layer(&self, inner: S) -> Door<S> {
-        Door { inner, layer: self.clone() }
-    }
-}
-
-/// Answers requests that may not come in, and ends those whose body never does.
-#[derive(Clone)]
-pub(super) struct Door<S> {
-    inner: S,
-    layer: DoorLayer,
-}
-
-type Responding = Pin<Box<dyn Future<Output = Result<HttpResponse, BoxError>> + Send>>;
-
-impl<S, B> Service<HttpRequest<B>> for Door<S>
-where
-    S: Service<HttpRequest<B>, Response = HttpResponse, Error = BoxError>,
-    S::Future: Send + 'static,
-{
-    type Response = HttpResponse;
-    type Error = BoxError;
-    type Future = Responding;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(context)
-    }
-
-    fn call(&mut self, request: HttpRequest<B>) -> Responding {
-        if let Err(error) = self.layer.check(&request) {
-            return Box::pin(async move {
-                if error == RpcError::Unauthorised {
-                    time::sleep(REFUSAL_DELAY).await;
-                }
-                Ok(refusal(&error))
-            });
-        }
-        if let Some(probe) = Probe::of(request.uri().path()) {
-            let (method, headers) = (request.method().clone(), request.headers().clone());
-            let answer = self.layer.probes.clone().answer(probe, method, headers);
-            return Box::pin(
-                answer.map(|answer| Ok(answer.unwrap_or_else(|error| refusal(&error)))),
-            );
-        }
-        let limit = self.layer.request_timeout;
-        let answer = self.inner.call(request);
-        Box::pin(async move {
-            match time::timeout(limit, answer).await {
-                Ok(answer) => answer,
-                Err(_) => Ok(refusal(&timed_out(limit))),
-            }
-        })
-    }
-}
-
-fn timed_out(limit: Duration) -> RpcError {
-    RpcError::TimedOut { limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) }
-}
-
-/// A JSON-RPC error as the body of a response that is not 200.
-fn refusal(error: &RpcError) -> HttpResponse {
-    let status = match error {
-        RpcError::Unauthorised => StatusCode::UNAUTHORIZED,
-        RpcError::HostRefused | RpcError::OriginRefused => StatusCode::FORBIDDEN,
-        RpcError::TimedOut { .. } => StatusCode::REQUEST_TIMEOUT,
-        RpcError::Overloaded | RpcError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    let error = ErrorObjectOwned::from(error);
-    let body = json!({ "jsonrpc": "2.0", "id": null, "error": error }).to_string();
-    let mut response = HttpResponse::new(HttpBody::from(body));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if status == StatusCode::UNAUTHORIZED {
-        let scheme = HeaderValue::from_static("Basic realm=\"ashlar\"");
-        headers.insert(header::WWW_AUTHENTICATE, scheme);
-    }
-    response
-}
 
 /// Is told of each call that ended: the method (`unknown` where there is none of that name),
 /// whether it brought a result, and how long it took.
@@ -165,8 +36,8 @@ impl<S> Layer<S> for GuardLayer {
     }
 }
 
-/// Bounds the time of each call, keeps a panic to the call that made it, and gives the errors of
-/// jsonrpsee itself the shape of all others.
+/// Asks whether the caller may make this call now, bounds its time, keeps a panic to the call that
+/// made it, and gives the errors of jsonrpsee itself the shape of all others.
 #[derive(Clone)]
 pub(super) struct Guard<S> {
     inner: S,
@@ -201,16 +72,19 @@ where
             let started = Instant::now();
             let id = request.id().into_owned();
             let method = request.method_name().to_owned();
-            // Unwind safety: what a handler shares is behind channels, locks of Tokio (which do
-            // not poison, and guard no invariant here) and values that never change.
-            let call = AssertUnwindSafe(async move { inner.call(request).await }).catch_unwind();
-            let response = match time::timeout(Duration::from_millis(limit_ms), call).await {
-                Ok(Ok(response)) => reshape(response, id),
-                Ok(Err(_)) => {
-                    tracing::error!(?method, "an RPC method panicked");
-                    MethodResponse::error(id, RpcError::Internal)
+            // Without a caller nobody was let in: a request that came another way than the door.
+            let caller = request.extensions().get::<Caller>().cloned();
+            let admitted = match &caller {
+                Some(caller) => caller.admit(&method, started),
+                None => Err(RpcError::Unauthorised),
+            };
+            let response = match admitted {
+                Ok(()) => answer(inner, request, limit_ms).await,
+                Err(error) => {
+                    let caller = caller.as_ref().map(Caller::name);
+                    tracing::debug!(caller, ?method, %error, "an RPC call was refused");
+                    MethodResponse::error(id, error)
                 }
-                Err(_) => MethodResponse::error(id, RpcError::TimedOut { limit_ms }),
             };
             let is_unknown = response.as_error_code() == Some(RpcError::UnknownMethod.number());
             let name = if is_unknown { "unknown" } else { &method };
@@ -266,6 +140,26 @@ where
         notification: Notification<'a>,
     ) -> impl Future<Output = MethodResponse> + Send + 'a {
         self.inner.notification(notification)
+    }
+}
+
+/// One call, within its time and whatever becomes of it.
+async fn answer<S>(inner: S, request: Request<'_>, limit_ms: u64) -> MethodResponse
+where
+    S: RpcServiceT<MethodResponse = MethodResponse>,
+{
+    let id = request.id().into_owned();
+    let method = request.method_name().to_owned();
+    // Unwind safety: what a handler shares is behind channels, locks of Tokio (which do not
+    // poison, and guard no invariant here) and values that never change.
+    let call = AssertUnwindSafe(async move { inner.call(request).await }).catch_unwind();
+    match time::timeout(Duration::from_millis(limit_ms), call).await {
+        Ok(Ok(response)) => reshape(response, id),
+        Ok(Err(_)) => {
+            tracing::error!(?method, "an RPC method panicked");
+            MethodResponse::error(id, RpcError::Internal)
+        }
+        Err(_) => MethodResponse::error(id, RpcError::TimedOut { limit_ms }),
     }
 }
 

@@ -12,22 +12,25 @@
 //!
 //! `GET /metrics`, `/healthy` and `/ready` are answered at the door (`probes`).
 //!
-//! A request goes `listen` (sockets, bounded) → `middleware::Door` (`auth`: Host, Origin,
-//! password) → jsonrpsee (sizes, batches, parsing) → `middleware::Guard` (time, panics) →
-//! `handlers` → the room of its subject (`chain`, `stats`, `proof`, `scan`, `orders`, `address`,
-//! `mempool`, `waiting`, `unsigned`, `mining`, `network`, `control`), which reads a view or makes engine calls through
-//! `context`.
+//! A request goes `listen` (sockets, bounded; `tls`) → `door` (`auth`: Host, Origin, password or
+//! `token`; sizes; `dialect`) → jsonrpsee (batches, parsing) → `middleware::Guard` (`caller`: scope
+//! and rate; time, panics) → `handlers` → the room of its subject (`chain`, `stats`, `proof`,
+//! `scan`, `orders`, `address`, `mempool`, `waiting`, `unsigned`, `mining`, `network`, `control`),
+//! which reads a view or makes engine calls through `context`.
 
 mod address;
 mod auth;
 mod backend;
 mod burial;
+mod caller;
 mod chain;
 mod config;
 mod context;
 mod control;
 mod cookie;
 mod decoded;
+mod dialect;
+mod door;
 mod handlers;
 mod listen;
 mod mempool;
@@ -40,6 +43,8 @@ mod proof;
 mod scan;
 mod stats;
 mod subscriptions;
+mod tls;
+mod token;
 mod unsigned;
 mod waiting;
 
@@ -58,6 +63,8 @@ pub use backend::{
     MiningState, NetworkState, PeerTraffic,
 };
 pub use config::{Limits, ServerConfig};
+pub use tls::{TlsError, TlsFiles};
+pub use token::{BadTokenHash, MAX_CALLS_PER_SECOND, Token, TokenHash, new_token};
 
 use auth::Doors;
 use context::Context;
@@ -87,12 +94,15 @@ pub enum StartError {
     /// An address that others can reach, and no lock on the door.
     #[error(
         "refusing to listen for RPC on {address} without authentication: whoever reaches it could \
-         stop this node; turn the cookie on, set a user and password, or listen on 127.0.0.1"
+         stop this node; turn the cookie on, set a password or a token, or listen on 127.0.0.1"
     )]
     OpenDoor {
         /// As configured.
         address: SocketAddr,
     },
+    /// The files for TLS are of no use.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The cookie can't be written.
     #[error("can't write the RPC cookie {path}: {error}")]
     Cookie {
@@ -152,9 +162,14 @@ pub async fn start_server<B: Backend>(
     backend: Arc<B>,
 ) -> Result<ServerHandle, StartError> {
     let address = config.listen;
-    let open = config.cookie_file.is_none() && config.user.is_none();
+    let open = config.cookie_file.is_none() && config.user.is_none() && config.tokens.is_empty();
     if open && !address.ip().is_loopback() {
         return Err(StartError::OpenDoor { address });
+    }
+    let tls = config.tls.as_ref().map(TlsFiles::acceptor).transpose()?;
+    if tls.is_none() && !address.ip().is_loopback() {
+        tracing::warn!(%address, "RPC is open to other machines without TLS: whoever is on the \
+            way reads passwords and answers; give a certificate, or listen on 127.0.0.1");
     }
     let listening = |error| StartError::Listen { address, error };
     let listener = TcpListener::bind(address).await.map_err(listening)?;
@@ -167,12 +182,19 @@ pub async fn start_server<B: Backend>(
         None => None,
     };
     let users = cookie.iter().map(|cookie| cookie.secret.clone()).chain(config.user.clone());
-    let doors = Doors::new(users, address.ip(), &config.allowed_hosts, &config.allowed_origins);
-
     let limits = &config.limits;
+    let doors = Doors::new(
+        users,
+        &config.tokens,
+        limits.max_connections_per_caller,
+        address.ip(),
+        &config.allowed_hosts,
+        &config.allowed_origins,
+    );
     let max_block_bytes = backend.view().params().max_block_bytes;
+    let max_body_bytes = Limits::max_body_bytes(max_block_bytes);
     let settings = jsonrpsee::server::ServerConfig::builder()
-        .max_request_body_size(Limits::max_body_bytes(max_block_bytes))
+        .max_request_body_size(max_body_bytes)
         .max_response_body_size(limits.max_response_bytes)
         .max_connections(limits.max_connections)
         .max_subscriptions_per_connection(limits.max_subscriptions)
@@ -188,9 +210,12 @@ pub async fn start_server<B: Backend>(
     };
     let services = Server::builder()
         .set_config(settings)
-        .set_http_middleware(
-            ServiceBuilder::new().layer(middleware::DoorLayer::new(doors, limits, probes)),
-        )
+        .set_http_middleware(ServiceBuilder::new().layer(door::DoorLayer::new(
+            doors,
+            limits,
+            max_body_bytes,
+            probes,
+        )))
         .set_rpc_middleware(RpcServiceBuilder::new().layer(guard))
         .to_service_builder();
     let methods = handlers::methods(Arc::new(Context::new(backend, &config)));
@@ -200,7 +225,7 @@ pub async fn start_server<B: Backend>(
     let max_connections = limits.max_connections;
     tokio::spawn(async move {
         let make = || services.clone().build(methods.clone(), stopping.clone());
-        listen::accept(listener, max_connections, stopping.clone(), make).await;
+        listen::accept(listener, max_connections, tls, stopping.clone(), make).await;
         drop(alive);
     });
     Ok(ServerHandle { local_addr, stop, cookie, accepting })

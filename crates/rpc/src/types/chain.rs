@@ -1,6 +1,6 @@
 //! The chain as a whole.
 
-use ashlar_primitives::{BlockId, Commitment, Txid, Wtxid};
+use ashlar_primitives::{BlockId, Commitment, Txid};
 use serde::{Deserialize, Serialize};
 
 use super::text::Text;
@@ -131,31 +131,6 @@ pub struct TxOut {
     /// The height of its block; absent while its transaction waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub height: Option<u32>,
-}
-
-/// The published tip moved. The first event of a subscription names the tip of that moment and
-/// holds no blocks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TipEvent {
-    /// The new tip.
-    #[serde(flatten)]
-    pub at: Tip,
-    /// Blocks that left the best chain, from the old tip down.
-    pub disconnected: Vec<Text<BlockId>>,
-    /// Blocks that joined it, up to the new tip.
-    pub connected: Vec<Text<BlockId>>,
-    /// Whether more blocks left than this node's `reorg.alarm`.
-    #[serde(default)]
-    pub alarm: bool,
-}
-
-/// A transaction entered the mempool.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TransactionEvent {
-    /// Its id.
-    pub txid: Text<Txid>,
-    /// Its id with witnesses.
-    pub wtxid: Text<Wtxid>,
 }
 
 /// The answer of `getchaintxstats`.

@@ -8,6 +8,7 @@ pub mod address;
 pub mod block;
 pub mod chain;
 pub mod control;
+pub mod event;
 pub mod mempool;
 pub mod mining;
 pub mod network;
@@ -25,9 +26,13 @@ pub use block::{
 };
 pub use chain::{
     BlockchainInfo, ChainTip, ChainTxStats, IndexInfo, IndexState, PrunedChain, ScannedCoin,
-    ScannedCoins, SyncInfo, Tip, TipEvent, TransactionEvent, TxOut, TxOutSetInfo, VerifiedChain,
+    ScannedCoins, SyncInfo, Tip, TxOut, TxOutSetInfo, VerifiedChain,
 };
 pub use control::{LogFilter, MemoryInfo};
+pub use event::{
+    AddressConfirmation, AddressEvent, AddressMovement, EventCursor, MempoolAddition, MempoolEvent,
+    MempoolRemoval, SyncEvent, TipEvent,
+};
 pub use mempool::{
     FeeEstimate, MempoolEntry, MempoolEntryDetail, MempoolInfo, MempoolListing, MempoolResult,
     PrioritisedTransactions, SavedMempool, SpendingPrevout, SubmitError, SubmitResult,

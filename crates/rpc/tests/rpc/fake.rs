@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use ashlar_consensus::{CheckedTransaction, Genesis, TxError, judge_transaction};
+use ashlar_consensus::{CheckedTransaction, Genesis, TxError, judge_transaction, open_transaction};
 use ashlar_engine::{
     Answer, Call, CallError, Direction, Peer,
     call::{
@@ -20,7 +20,7 @@ use ashlar_engine::{
     },
 };
 use ashlar_ledger::{Ledger, MemoryStore, MovedBlock, Offered, Published, Settings, View};
-use ashlar_mempool::{PolicyError, Refusal};
+use ashlar_mempool::{Departure, Leaving, PolicyError, Refusal};
 use ashlar_primitives::{
     Address, Amount, Block, BlockId, Decode as _, Encode as _, Lock, Txid,
     merkle::block_merkle_root,
@@ -67,9 +67,18 @@ pub(crate) struct Fake {
 struct World {
     chain: Chain,
     ledger: Ledger<MemoryStore>,
-    mempool: Vec<(Arc<CheckedTransaction>, Amount)>,
+    mempool: Vec<Waiting>,
+    next_sequence: u64,
+    /// To be told.
+    accepted: Vec<ChainEvent>,
     priorities: BTreeMap<Txid, i64>,
     /// Of the mempool.
+    sequence: u64,
+}
+
+struct Waiting {
+    transaction: Arc<CheckedTransaction>,
+    fee: Amount,
     sequence: u64,
 }
 
@@ -87,8 +96,15 @@ impl Fake {
     pub(crate) fn of(chain: Chain, settings: Settings) -> Arc<Self> {
         let store = Arc::new(MemoryStore::new());
         let ledger = Ledger::open(store, chain.genesis(), settings).unwrap();
-        let world =
-            World { chain, ledger, mempool: Vec::new(), priorities: BTreeMap::new(), sequence: 0 };
+        let world = World {
+            chain,
+            ledger,
+            mempool: Vec::new(),
+            priorities: BTreeMap::new(),
+            sequence: 0,
+            next_sequence: 0,
+            accepted: Vec::new(),
+        };
         Arc::new(Self {
             world: Mutex::new(world),
             events: broadcast::channel(EVENT_CAPACITY).0,
@@ -117,6 +133,21 @@ impl Fake {
         let world = self.world.lock().unwrap();
         let tip = world.ledger.view().tip().id;
         hex::encode(world.chain.pay(&tip, from, to, grains, fee).to_bytes())
+    }
+
+    /// The same payment to key 2, checked.
+    pub(crate) fn checked_payment(&self) -> Arc<CheckedTransaction> {
+        let bytes = hex::decode(self.payment(lock(2), 5, 1)).unwrap();
+        Arc::new(open_transaction(&bytes).unwrap())
+    }
+
+    /// A block on the tip, as hex, with the first so many transactions that wait.
+    pub(crate) fn block_of_waiting(&self, count: usize) -> String {
+        let mut world = self.world.lock().unwrap();
+        let tip = world.ledger.view().tip().id;
+        let waiting = world.mempool.iter().take(count);
+        let transactions = waiting.map(|w| w.transaction.transaction().clone()).collect();
+        hex::encode(world.chain.extend(&tip, Plan::of(transactions)).to_bytes())
     }
 
     /// Makes an empty block on the tip, or on any block made before.
@@ -155,8 +186,11 @@ impl Fake {
         let offered = world.ledger.offer(bytes, NOW, &mut rand::rng()).unwrap();
         let id = || Block::from_bytes(bytes).unwrap().header.id();
         if let Some(published) = world.ledger.take_published() {
-            world.published(bytes, &published);
+            let left = world.published(bytes, &published);
             self.send(tip_event(&published));
+            if !left.is_empty() {
+                self.send(ChainEvent::Left(left.into()));
+            }
         }
         match offered {
             Offered::Accepted => BlockVerdict::Accepted(id()),
@@ -185,7 +219,11 @@ impl Fake {
         let view = world.ledger.view();
         match call {
             Call::SubmitTransactions(list) => {
-                AnswerBody::Submitted(list.into_iter().map(|t| world.judge(t, true)).collect())
+                let judged = list.into_iter().map(|t| world.judge(t, true)).collect();
+                for event in core::mem::take(&mut world.accepted) {
+                    self.send(event);
+                }
+                AnswerBody::Submitted(judged)
             }
             Call::TestTransactions(list) => {
                 AnswerBody::Tested(list.into_iter().map(|t| world.judge(t, false)).collect())
@@ -193,10 +231,10 @@ impl Fake {
             Call::Template { pay_to, .. } => AnswerBody::Template(world.template(pay_to)),
             Call::MempoolInfo => AnswerBody::MempoolInfo(MempoolInfo {
                 count: world.mempool.len(),
-                size_bytes: world.mempool.iter().map(|(t, _)| t.size_bytes() as usize).sum(),
+                size_bytes: world.mempool.iter().map(|w| w.transaction.size_bytes() as usize).sum(),
                 memory_bytes: 4_096,
                 max_bytes: 1 << 20,
-                total_fee: Amount::checked_sum(world.mempool.iter().map(|(_, fee)| *fee)).unwrap(),
+                total_fee: Amount::checked_sum(world.mempool.iter().map(|w| w.fee)).unwrap(),
                 min_feerate_per_kb: 1_000,
                 orphans: 0,
                 sequence: world.sequence,
@@ -209,7 +247,7 @@ impl Fake {
                     .collect(),
             ),
             Call::MempoolTransaction(txid) => {
-                let place = world.mempool.iter().position(|(t, _)| t.txid() == txid);
+                let place = world.mempool.iter().position(|w| w.transaction.txid() == txid);
                 AnswerBody::MempoolTransaction(place.map(|place| world.entry(place)))
             }
             Call::MempoolKin(txid) => AnswerBody::MempoolKin(world.kin(&txid)),
@@ -228,7 +266,8 @@ impl Fake {
                         let mut waiting = world.mempool.iter();
                         let spends =
                             |t: &CheckedTransaction| t.transaction().inputs.contains(outpoint);
-                        waiting.find(|(t, _)| spends(t)).map(|(t, _)| t.txid())
+                        let spender = waiting.find(|waiting| spends(&waiting.transaction));
+                        spender.map(|waiting| waiting.transaction.txid())
                     })
                     .collect(),
             ),
@@ -302,15 +341,25 @@ fn tip_event(published: &Published) -> ChainEvent {
 }
 
 impl World {
-    fn published(&mut self, bytes: &[u8], published: &Published) {
+    fn published(&mut self, bytes: &[u8], published: &Published) -> Vec<Departure> {
         let block = Block::from_bytes(bytes).unwrap();
         let confirmed: Vec<_> = block.transactions.iter().map(|t| t.txid()).collect();
-        self.mempool.retain(|(t, _)| !confirmed.contains(&t.txid()));
+        let is_confirmed = |waiting: &Waiting| confirmed.contains(&waiting.transaction.txid());
+        let departed = self.mempool.iter().filter(|waiting| is_confirmed(waiting));
+        let left = departed
+            .map(|waiting| Departure {
+                transaction: Arc::clone(&waiting.transaction),
+                sequence: waiting.sequence,
+                why: Leaving::Confirmed,
+            })
+            .collect();
+        self.mempool.retain(|waiting| !is_confirmed(waiting));
         self.sequence += 1;
         // Blocks found by `generatetoaddress` are new to the builder.
         if published.connected.len() == 1 {
             drop(self.chain.adopt(block));
         }
+        left
     }
 
     fn judge(
@@ -318,7 +367,8 @@ impl World {
         transaction: Arc<CheckedTransaction>,
         keep: bool,
     ) -> Result<SubmittedTransaction, Refusal> {
-        if self.mempool.iter().any(|(waiting, _)| waiting.txid() == transaction.txid()) {
+        let is_same = |waiting: &Waiting| waiting.transaction.txid() == transaction.txid();
+        if self.mempool.iter().any(is_same) {
             return Err(PolicyError::AlreadyKnown.into());
         }
         let view = self.ledger.view();
@@ -334,20 +384,29 @@ impl World {
             size_bytes: transaction.size_bytes(),
         };
         if keep {
-            self.mempool.push((transaction, judged.fee));
+            let (fee, sequence) = (judged.fee, self.next_sequence);
+            self.next_sequence += 1;
+            let spent: Arc<[_]> = coins.into_iter().flatten().collect();
+            self.accepted.push(ChainEvent::Transaction {
+                transaction: Arc::clone(&transaction),
+                fee,
+                spent,
+                sequence,
+            });
+            self.mempool.push(Waiting { transaction, fee, sequence });
             self.sequence += 1;
         }
         Ok(submitted)
     }
 
     fn entry(&self, place: usize) -> MempoolEntry {
-        let (transaction, fee) = &self.mempool[place];
+        let Waiting { transaction, fee, sequence } = &self.mempool[place];
         MempoolEntry {
             transaction: Arc::clone(transaction),
             fee: *fee,
             delta_grains: self.priorities.get(&transaction.txid()).copied().unwrap_or(0),
             entered_unix: NOW,
-            sequence: place as u64,
+            sequence: *sequence,
             ancestor_count: 1,
             descendant_count: 1,
             depends: Vec::new(),
@@ -357,17 +416,18 @@ impl World {
 
     /// Of a list, in which nothing spends from anything.
     fn kin(&self, txid: &Txid) -> Option<MempoolKin> {
-        let place = self.mempool.iter().position(|(waiting, _)| waiting.txid() == *txid)?;
+        let place = self.mempool.iter().position(|w| w.transaction.txid() == *txid)?;
         let entry = self.entry(place);
         Some(MempoolKin { entry, ancestors: Vec::new(), descendants: Vec::new() })
     }
 
     fn template(&self, pay_to: Lock) -> Arc<Template> {
         let tip = self.ledger.view().tip().clone();
-        let transactions = self.mempool.iter().map(|(t, _)| t.transaction().clone()).collect();
+        let transactions =
+            self.mempool.iter().map(|w| w.transaction.transaction().clone()).collect();
         let mut block = self.chain.draft(&tip.id, Plan { transactions, pay_to, ..Plan::default() });
         block.header.merkle_root = block_merkle_root(&block).unwrap();
-        let fees: Vec<Amount> = self.mempool.iter().map(|(_, fee)| *fee).collect();
+        let fees: Vec<Amount> = self.mempool.iter().map(|waiting| waiting.fee).collect();
         Arc::new(Template {
             height: tip.height + 1,
             min_time: tip.median_time() + 1,

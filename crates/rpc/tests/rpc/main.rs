@@ -3,12 +3,17 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod chain;
+mod dialects;
 mod doc;
 mod doors;
 mod fake;
 #[path = "../../examples/rpc-doc/generator/mod.rs"]
 mod generator;
+mod hostile;
 mod limits;
 mod methods;
+mod streams;
 mod subscriptions;
+mod tls;
+mod tokens;
 mod waiting;

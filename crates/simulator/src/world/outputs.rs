@@ -43,7 +43,11 @@ impl World {
             Output::Event(EngineEvent::Tip { view, disconnected, connected, .. }) => {
                 self.tip(node, &view, &disconnected, &connected)
             }
-            Output::Event(EngineEvent::TransactionAccepted { .. } | EngineEvent::View(_)) => Ok(()),
+            Output::Event(
+                EngineEvent::TransactionAccepted { .. }
+                | EngineEvent::TransactionsLeft(_)
+                | EngineEvent::View(_),
+            ) => Ok(()),
             Output::Event(EngineEvent::Notice(notice)) => self.notice(node, &notice),
         }
     }

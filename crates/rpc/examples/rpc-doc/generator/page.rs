@@ -29,12 +29,7 @@ pub(crate) fn document(source: &Source, examples: &[Shown]) -> String {
                 _ => show(&method.result, source),
             };
             writeln!(page, "Answers: {result}. Scope: `{}`.", method.scope).unwrap();
-            if !method.errors.is_empty() {
-                page.push_str("\nErrors:\n\n");
-            }
-            for (code, when) in &method.errors {
-                writeln!(page, "- {code}: {when}").unwrap();
-            }
+            list_errors(&method.errors, &mut page);
             let shown = examples.next().unwrap();
             assert_eq!(shown.method, method.name);
             page.push_str(&example(shown));
@@ -63,7 +58,11 @@ fn introduction() -> String {
          encodings and keys plain hex. Objects that depend on the chain carry the `tip` that they \
          were made at; each answer is made from one consistent view.\n\n\
          Every call shows `Authorization: Basic`: the name and password in the cookie file of the \
-         node's data directory, which is new at each start, or those of the configuration.\n\n\
+         node's data directory, which is new at each start, or those of the configuration; or a token \
+         of the configuration, as `Authorization: Bearer TOKEN` or as the password beside any name. \
+         A token opens the methods of its scopes (`admin` opens all), and may have a bound on its \
+         calls a second. JSON-RPC 1.0 and 1.1 (no `jsonrpc` member), with `Content-Type: \
+         text/plain` where `Authorization` is shown, is answered as old Bitcoin nodes answer it.\n\n\
          ```sh\n\
          curl --user \"$(cat DATADIR/.cookie)\" -H 'Content-Type: application/json' \\\n\
          \x20 -d '{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"getblockcount\",\"params\":[]}}' \
@@ -71,7 +70,8 @@ fn introduction() -> String {
          ```\n\n\
          Bounds: a request of twice the chain's largest block and 1 MiB, an answer of {} MiB, \
          {} calls in a batch, {} requests at one time, {} s for a call ({} s for those that work \
-         rather than look up), {} subscriptions on one WebSocket.\n\n\
+         rather than look up), {} subscriptions on one WebSocket and {} on all, {} requests and \
+         WebSockets of one caller.\n\n\
          Any call may meet the errors `invalid-parameter`, `overloaded`, `timed-out`, `stopping` \
          and `internal`, and those of the door; those beside them stand with each method. A \
          caller needs the scope that stands with the method.\n",
@@ -81,6 +81,8 @@ fn introduction() -> String {
         limits.call_timeout_ms / 1_000,
         limits.call_timeout_ms * 12 / 1_000,
         limits.max_subscriptions,
+        limits.max_subscriptions_total,
+        limits.max_connections_per_caller,
     )
 }
 
@@ -91,6 +93,15 @@ fn list_parameters(parameters: &[Parameter], source: &Source, page: &mut String)
     }
     if !parameters.is_empty() {
         page.push('\n');
+    }
+}
+
+fn list_errors(errors: &[(String, String)], page: &mut String) {
+    if !errors.is_empty() {
+        page.push_str("\nErrors:\n\n");
+    }
+    for (code, when) in errors {
+        writeln!(page, "- {code}: {when}").unwrap();
     }
 }
 
@@ -134,6 +145,7 @@ fn subscribing(source: &Source, page: &mut String) {
             subscription.scope
         )
         .unwrap();
+        list_errors(&subscription.errors, page);
     }
 }
 

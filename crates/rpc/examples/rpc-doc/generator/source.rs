@@ -60,6 +60,7 @@ pub(crate) struct Subscription {
     pub(crate) event: String,
     pub(crate) item: Type,
     pub(crate) unsubscribe: String,
+    pub(crate) errors: Vec<(String, String)>,
     pub(crate) scope: Scope,
 }
 
@@ -174,6 +175,7 @@ fn read_subscription(function: &TraitItemFn) -> Subscription {
     let doc = Doc::of(&function.attrs, name);
     Subscription {
         parameters: read_parameters(function, &doc, name),
+        errors: doc.list("Errors"),
         text: doc.text,
         event: event.clone(),
         item: syn::parse_str(item).unwrap(),
