@@ -14,6 +14,7 @@ use crate::{
     datadir::KEY_FILE,
     logging, run,
     size::ByteSize,
+    tokens,
 };
 
 #[derive(Clone, Debug, Subcommand)]
@@ -132,6 +133,8 @@ fn settings(config: &Config) -> Vec<Setting> {
         rpc_listen,
         rpc_allow_hosts,
         rpc_allow_origins,
+        rpc_tls,
+        rpc_tokens,
         ready_peers,
         ready_tip_age_seconds,
         mine,
@@ -166,6 +169,9 @@ fn settings(config: &Config) -> Vec<Setting> {
         of("rpc_listen", quoted(rpc_listen)),
         of("rpc_allow_hosts", quoted(rpc_allow_hosts)),
         of("rpc_allow_origins", quoted(rpc_allow_origins)),
+        of("rpc_tls_certificate", rpc_tls.as_ref().and_then(|files| quoted(&files.certificate))),
+        of("rpc_tls_key", rpc_tls.as_ref().and_then(|files| quoted(&files.key))),
+        of("rpc_tokens", Some(tokens::inline(rpc_tokens))),
         of("ready_peers", ready_peers.as_ref().and_then(|peers| plain(peers))),
         of("ready_tip_age_seconds", plain(ready_tip_age_seconds)),
         of("mine", mine.as_ref().and_then(quoted)),
@@ -207,7 +213,9 @@ fn show(arguments: &RunArguments, matches: &ArgMatches) -> Result<String, Failur
     let known: Vec<_> = run.into_iter().flatten().collect();
     let source = |setting: &Setting| {
         let argument = known.iter().find(|argument| argument.get_id() == setting.argument);
-        match (matches.value_source(setting.argument), argument, &file) {
+        // Tokens are in the file alone, and no argument has their name.
+        let told = argument.and_then(|_| matches.value_source(setting.argument));
+        match (told, argument, &file) {
             (Some(ValueSource::CommandLine), Some(argument), _) => {
                 Source::Flag(argument.get_long().unwrap_or(setting.argument).to_owned())
             }
@@ -294,6 +302,11 @@ mod tests {
     fn what_is_shown_is_a_file_that_gives_the_same_node() {
         for (file, flags) in [
             ("", &["--prune", "1234567", "--log", "info,ashlar_network=debug"][..]),
+            (
+                "rpc_tls_key = \"a b\"\n[[rpc_tokens]]\nname = \"a\"\nscopes = [\"mine\", \"read\"]\n\
+                 hash = \"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"\n",
+                &["--rpc-tls-certificate", "c"],
+            ),
             (
                 "connect = [\"/ip4/192.0.2.1/tcp/1\"]\nprofile = \"small\"\n[reorg]\nalarm = 9\n",
                 &[],

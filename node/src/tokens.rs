@@ -131,6 +131,16 @@ pub(crate) fn run(command: &TokenCommand) -> Result<(), Failure> {
     Ok(())
 }
 
+/// All of them as the value of one key: `config show`.
+pub(crate) fn inline(tokens: &[Token]) -> String {
+    let tables = tokens.iter().map(|token| {
+        let lines = shown(token);
+        let (_, keys) = lines.trim_end().split_once('\n').unwrap_or_default();
+        format!("{{ {} }}", keys.replace('\n', ", "))
+    });
+    format!("[{}]", tables.collect::<Vec<_>>().join(", "))
+}
+
 fn shown(token: &Token) -> String {
     let Token { name, hash, scopes, calls_per_second } = token;
     let scopes: Vec<String> = scopes.iter().map(|scope| format!("\"{scope}\"")).collect();
