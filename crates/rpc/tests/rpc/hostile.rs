@@ -402,7 +402,8 @@ async fn r9_no_parameters_break_any_method() {
             for (call, answer) in calls.iter().zip(answers) {
                 let code = &answer["error"]["data"]["code"];
                 assert_ne!(code, "internal", "round {round}: {call} -> {answer}");
-                assert_ne!(code, "unknown-method", "{call}");
+                // `help` says so of the name that it is asked about.
+                assert!(call["method"] == "help" || code != "unknown-method", "{call}");
                 assert_eq!(answer["id"], call["id"]);
             }
         }
