@@ -332,7 +332,7 @@ mod tests {
             fs::write(directory.path().join(config::CONFIG_FILE), text).unwrap();
             RunArguments::of(directory.path())
         };
-        let bad = "log = \"info,=\"\nmine = \"nobody\"\nlisten = [\"0.0.0.0:9333\"]\n\
+        let bad = "log = \"ashlar_network=loud\"\nmine = \"nobody\"\nlisten = [\"0.0.0.0:9333\"]\n\
                    peers = [\"/ip4/192.0.2.1\"]\nallow_peers = [\"me\"]\n\
                    network_secret = \"/nowhere\"\n";
         let config = Config::load(&arguments(bad)).unwrap();

@@ -158,9 +158,9 @@ fn the_configuration_is_checked_and_shown_with_its_sources() {
 #[test]
 fn the_state_of_a_node_is_shown_at_a_glance() {
     let net = Net::new();
-    let node = net.node(&[]);
+    let node = net.node_with(&[], &["--discovery", "false"]);
     let ids = node.generate(3, &net.wallet("m").address());
-    let peer = net.node(&[&node]);
+    let peer = net.node_with(&[&node], &["--discovery", "false"]);
     wait_for("they are connected and on one tip", || {
         let info = node.call("getnetworkinfo", json!([]));
         (info["connections"] == 1 && peer.height() == 3).then_some(())
