@@ -6,7 +6,8 @@ use super::Figures;
 const COLUMNS: &str = "nodes,interval_s,block_bytes,seed,blocks_found,blocks_in_chain,\
 stale_share,stale_share_expected,median_s,p95_s,p99_s,reached_in_interval,coverage,\
 mean_block_bytes,upload_kb_per_s,blocks_incomplete_share,gossip_dropped,requests_failed,\
-peers_cut,nodes_at_tip,deepest_reorganisation,events,jobs_recalled,jobs_compared";
+peers_cut,gossip_rejected,nodes_at_tip,deepest_reorganisation,events,jobs_recalled,jobs_compared,\
+losing_side,recovery_median_s,recovery_p95_s,recovery_p99_s,recovery_last_s";
 
 /// All figures, a line for each world. The same seed gives the same text.
 pub fn csv(all: &[Figures]) -> String {
@@ -34,11 +35,17 @@ pub fn csv(all: &[Figures]) -> String {
             outcome.gossip_dropped.to_string(),
             outcome.requests_failed.to_string(),
             outcome.peers_cut.to_string(),
+            outcome.rejected.to_string(),
             outcome.at_tip.to_string(),
             outcome.deepest.to_string(),
             outcome.events.to_string(),
             outcome.recalled.to_string(),
             outcome.compared.to_string(),
+            figures.losing_side().to_string(),
+            match figures.recovery_seconds([50, 95, 99, 100]) {
+                Some(seconds) => seconds.map(|it| format!("{it:.3}")).join(","),
+                None => ",,,".to_owned(),
+            },
         ];
         out.push_str(&fields.join(","));
         out.push('\n');
