@@ -21,6 +21,7 @@ mod operations;
 mod partition;
 mod payments;
 mod policies;
+mod proofs;
 mod pruned;
 mod refusals;
 mod reorganisation;

@@ -43,6 +43,11 @@ pub(crate) struct NodeArguments {
     /// The node's cookie file.
     #[arg(long, global = true, env = "ASHLAR_RPC_COOKIE", value_name = "FILE")]
     pub(crate) cookie: Option<PathBuf>,
+    /// Believe no coin and no confirmation without a proof: headers with their proof of work from
+    /// the genesis block on, and in them the transactions. The chain's genesis file is that of
+    /// the data directory, or one named with `=`.
+    #[arg(long, global = true, value_name = "GENESIS", num_args = 0..=1, require_equals = true)]
+    pub(crate) verify: Option<Option<PathBuf>>,
 }
 
 /// Where the password comes from; never an argument, which every process on the machine can see.

@@ -93,6 +93,10 @@ pub(crate) enum Failure {
     Message(#[from] MessageError),
     #[error("{address} is not an address of this wallet")]
     ForeignAddress { address: String },
+    #[error(
+        "{address} is under a key that nobody, or everybody, can sign for; don't trust its sender"
+    )]
+    UnsoundAddress { address: String },
     #[error("name the chain: --genesis FILE, or a node (--datadir DIR)")]
     NoChain,
     #[error("{path} can't be read: {error}")]
@@ -170,6 +174,7 @@ impl Failure {
             | Self::File(_)
             | Self::Policy(_)
             | Self::ForeignAddress { .. }
+            | Self::UnsoundAddress { .. }
             | Self::Key(_)
             | Self::Genesis(_)
             | Self::Uri(_)

@@ -3,7 +3,7 @@
 //! It knows no ledger and no engine: what it needs of the chain it asks a node, and signs only
 //! for the chain that its file names. Reading order: [`wallets`], [`keystore`] and [`journal`]
 //! (what is kept and how), [`select`] and [`payment`] (coins → a signed transaction, without IO),
-//! [`node`] (what is asked), [`track`] (where payments stand), [`policy`], [`offline`] and
+//! [`node`] (what is asked), [`trust`] (how it is checked), [`track`] (where payments stand), [`policy`], [`offline`] and
 //! [`message`] (coins of several owners, transactions signed apart, signed texts), [`cli`] (what can
 //! be typed), then [`commands`], a file for each family.
 
@@ -25,6 +25,7 @@ mod payment;
 mod policy;
 mod select;
 mod track;
+mod trust;
 mod uri;
 mod wallets;
 

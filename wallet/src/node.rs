@@ -5,6 +5,7 @@ use std::{
     path::PathBuf,
 };
 
+use ashlar_consensus::HeaderState;
 use ashlar_primitives::{
     Address, Amount, BlockId, Decode, Encode, Lock, OutPoint, Output, Transaction, Txid,
 };
@@ -24,6 +25,7 @@ use crate::{
     keystore::{Chain, Keystore, KeystoreError},
     offline::SpentCoin,
     payment::OwnCoin,
+    trust::{TrustError, prover::Prover},
 };
 
 /// Addresses in one call: the interface's own bound.
@@ -48,6 +50,8 @@ pub(crate) enum NodeError {
     Keystore(#[from] KeystoreError),
     #[error("the node answered with coins of another address")]
     ForeignCoin,
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     #[error("the node answered with another transaction than {txid}; don't trust it")]
     OtherTransaction { txid: Txid },
 }
@@ -55,6 +59,7 @@ pub(crate) enum NodeError {
 impl NodeError {
     pub(crate) const fn kind(&self) -> Kind {
         match self {
+            Self::Trust(error) => error.kind(),
             Self::OtherChain { .. } | Self::ForeignCoin | Self::OtherTransaction { .. } => {
                 Kind::Trust
             }
@@ -69,6 +74,8 @@ impl NodeError {
 pub(crate) struct Node {
     client: Client,
     address: String,
+    /// Where nothing is believed without a proof.
+    prover: Option<Prover>,
 }
 
 /// An unspent confirmed coin of the wallet.
@@ -106,7 +113,11 @@ impl Node {
             (None, Some(datadir)) => RunFile::credentials(datadir),
             (None, None) => Credentials::None,
         };
-        Ok(Self { client: Client::connect(&address, &credentials)?, address })
+        let prover = match &arguments.verify {
+            Some(named) => Some(Prover::new(named.as_deref(), arguments.datadir.as_deref())?),
+            None => None,
+        };
+        Ok(Self { client: Client::connect(&address, &credentials)?, address, prover })
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -129,6 +140,9 @@ impl Node {
 
     /// Refuses a node of another chain than the wallet's.
     pub(crate) async fn check_chain(&self, wallet: &Chain) -> Result<BlockchainInfo, NodeError> {
+        if let Some(prover) = &self.prover {
+            prover.check_chain(&wallet.id)?;
+        }
         let info = self.info().await?;
         let node = info.chain_id.to_string();
         if node == wallet.id {
@@ -202,6 +216,60 @@ impl Node {
         }
     }
 
+    /// The tip of the headers that the node has proven; `None` where it need not.
+    pub(crate) async fn proven_tip(&self) -> Result<Option<HeaderState>, NodeError> {
+        match &self.prover {
+            Some(prover) => Ok(Some(prover.tip(&self.client).await?)),
+            None => Ok(None),
+        }
+    }
+
+    /// That each of these coins was made, as it is said to be. That none was spent since is the
+    /// node's word: no commitment of the chain proves it to a wallet.
+    async fn prove_coins(&self, coins: &[AddressUtxo]) -> Result<(), NodeError> {
+        let Some(prover) = &self.prover else { return Ok(()) };
+        for coin in coins {
+            let txid = *coin.txid;
+            let (included, _) = prover.included(&self.client, txid, coin.height, None).await?;
+            if !included.made(coin.vout, coin.value, &coin.address) {
+                return Err(TrustError::OtherOutput { txid }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// That these transactions are in their blocks and paid what they are said to have paid; their
+    /// confirmations become the proven ones.
+    async fn prove_history(&self, entries: &mut [AddressHistoryEntry]) -> Result<(), NodeError> {
+        let Some(prover) = &self.prover else { return Ok(()) };
+        for entry in entries {
+            let (txid, block) = (*entry.txid, *entry.blockhash);
+            let proven = prover.included(&self.client, txid, entry.height, Some(block)).await?;
+            if proven.0.paid_to(&entry.address) != entry.received {
+                return Err(TrustError::OtherOutput { txid }.into());
+            }
+            entry.confirmations = proven.1;
+        }
+        Ok(())
+    }
+
+    async fn prove_status(
+        &self,
+        txid: Txid,
+        status: &mut TransactionStatus,
+    ) -> Result<(), NodeError> {
+        let Some(prover) = &self.prover else { return Ok(()) };
+        if status.confirmations == 0 {
+            return Ok(());
+        }
+        let (Some(height), Some(block)) = (status.blockheight, &status.blockhash) else {
+            return Err(TrustError::BadProof { txid, height: 0 }.into());
+        };
+        let proven = prover.included(&self.client, txid, height, Some(**block)).await?;
+        status.confirmations = proven.1;
+        Ok(())
+    }
+
     /// All coins of these addresses at one tip.
     async fn utxos(&self, addresses: &[Address]) -> Result<Vec<AddressUtxo>, NodeError> {
         'reads: for _ in 0..MAX_READS {
@@ -218,6 +286,7 @@ impl Node {
                     if *tip.get_or_insert(page.at) != page.at {
                         continue 'reads;
                     }
+                    self.prove_coins(&page.utxos).await?;
                     coins.extend(page.utxos);
                     match page.next {
                         Some(next) => cursor = Some(next),
@@ -261,7 +330,7 @@ impl Node {
             for addresses in chunks(addresses) {
                 let mut cursor = None;
                 loop {
-                    let page = self
+                    let mut page = self
                         .client
                         .getaddresshistory(addresses.clone().into(), cursor.take(), None)
                         .await
@@ -269,6 +338,7 @@ impl Node {
                     if *tip.get_or_insert(page.at) != page.at {
                         continue 'reads;
                     }
+                    self.prove_history(&mut page.entries).await?;
                     entries.extend(page.entries);
                     match page.next {
                         Some(next) => cursor = Some(next),
@@ -310,7 +380,10 @@ impl Node {
         txid: &Txid,
     ) -> Result<Option<TransactionStatus>, NodeError> {
         match self.client.gettransaction(Text(*txid)).await.map_err(ClientError::from) {
-            Ok(status) => Ok(Some(status)),
+            Ok(mut status) => {
+                self.prove_status(*txid, &mut status).await?;
+                Ok(Some(status))
+            }
             Err(error) if error.code() == Some("not-found") => Ok(None),
             Err(error) => Err(error.into()),
         }

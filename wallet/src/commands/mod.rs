@@ -13,8 +13,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ashlar_primitives::{Address, Lock, PublicKey, keys::is_sound_key};
 use clap::CommandFactory;
-
 use serde_json::Value;
 
 use crate::{
@@ -144,6 +144,16 @@ impl Context<'_> {
     }
 }
 
+/// Refuses to pay where nobody could spend, or everybody: to a key that is no point of the curve,
+/// or one of small order.
+fn refuse_unsound(address: &Address) -> Result<(), Failure> {
+    let is_sound = is_sound_key(&PublicKey(address.lock.program));
+    if address.lock.version != Lock::KEY || is_sound {
+        return Ok(());
+    }
+    Err(Failure::UnsoundAddress { address: address.to_string() })
+}
+
 /// Shows what will happen and waits for a yes; `what` is said where there is nobody to ask.
 fn ask(what: &'static str, lines: &[String], question: &str) -> Result<(), Failure> {
     let input = io::stdin();
@@ -161,5 +171,24 @@ fn ask(what: &'static str, lines: &[String], question: &str) -> Result<(), Failu
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
         _ => Err(Failure::SaidNo),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_paid_under_a_key_that_nobody_or_everybody_has() {
+        let pay = |version, first| {
+            let mut program = [0; 32];
+            program[0] = first;
+            refuse_unsound(&Address::new("ash", Lock { version, program }).unwrap())
+        };
+        // The identity, and a number that is no point.
+        for first in [1, 2] {
+            assert!(matches!(pay(Lock::KEY, first), Err(Failure::UnsoundAddress { .. })));
+            assert!(pay(Lock::POLICY, first).is_ok(), "the id of a policy may be any");
+        }
     }
 }

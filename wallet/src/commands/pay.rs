@@ -214,6 +214,9 @@ fn recipients(order: &SendArguments, prefix: &str) -> Result<Vec<(Address, Amoun
             .map_err(|error| Failure::RecipientAmount { form: form.clone(), error })?;
         recipients.push((Address::parse(address, prefix)?, amount));
     }
+    for (address, _) in &recipients {
+        super::refuse_unsound(address)?;
+    }
     Ok(recipients)
 }
 

@@ -242,6 +242,11 @@ pub(super) async fn status(context: &Context<'_>) -> Result<(), Failure> {
             "tip": info.bestblockhash.to_string(),
             "catching_up": info.initialblockdownload,
         });
+        if let Some(tip) = node.proven_tip().await? {
+            let time = crate::date::show(tip.clock.into());
+            lines.push(format!("proven     height {}, the last block of {time}", tip.height));
+            value["proven"] = json!({ "height": tip.height, "tip": tip.id.to_string() });
+        }
     }
     context.tell(&value, &lines);
     Ok(())

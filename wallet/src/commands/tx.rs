@@ -77,7 +77,9 @@ async fn create(context: &Context<'_>, order: &CreateArguments) -> Result<(), Fa
     let prefix = &chain.address_prefix;
     let (mut pays, mut rest_to) = (Vec::new(), None);
     for pay in &order.pay {
-        let lock = Address::parse(&pay.address, prefix)?.lock;
+        let address = Address::parse(&pay.address, prefix)?;
+        super::refuse_unsound(&address)?;
+        let lock = address.lock;
         match pay.amount {
             Some(value) => pays.push(Output { value, lock }),
             None if rest_to.is_none() => rest_to = Some(lock),

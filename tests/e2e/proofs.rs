@@ -1,0 +1,145 @@
+//! `ashlar-wallet --verify`: what a node says, with and without a proof.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{TcpListener, TcpStream},
+    thread,
+};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Net, Node, dev_genesis};
+
+/// A node between the wallet and a real one, that changes what it answers.
+struct Liar {
+    address: String,
+}
+
+impl Liar {
+    /// Passes every call to `node`, with what `lie` makes of the answer to each method.
+    fn before(node: &Node, lie: fn(&str, &mut Value)) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let upstream = node.rpc_address();
+        thread::spawn(move || {
+            for wallet in listener.incoming() {
+                let (Ok(wallet), upstream) = (wallet, upstream.clone()) else { return };
+                thread::spawn(move || converse(wallet, &upstream, lie));
+            }
+        });
+        Self { address }
+    }
+}
+
+/// Call after call on one connection, until the wallet hangs up.
+fn converse(wallet: TcpStream, upstream: &str, lie: fn(&str, &mut Value)) {
+    let mut from_wallet = BufReader::new(wallet.try_clone().unwrap());
+    let mut to_wallet = wallet;
+    while let Some((head, body)) = message(&mut from_wallet) {
+        let call: Value = serde_json::from_slice(&body).unwrap();
+        let mut node = TcpStream::connect(upstream).unwrap();
+        let own_host = |line: &String| !line.to_ascii_lowercase().starts_with("host:");
+        let lines: Vec<String> = head.into_iter().filter(own_host).collect();
+        let head = format!("{}\r\nhost: {upstream}\r\n\r\n", lines.join("\r\n"));
+        node.write_all(&[head.as_bytes(), body.as_slice()].concat()).unwrap();
+        let (head, body) = message(&mut BufReader::new(node)).unwrap();
+        let mut answer: Value = serde_json::from_slice(&body).unwrap();
+        if let Some(result) = answer.get_mut("result") {
+            lie(call["method"].as_str().unwrap(), result);
+        }
+        let (status, body) = (&head[0], answer.to_string());
+        let length = body.len();
+        let type_and_length = "content-type: application/json\r\ncontent-length";
+        let answer = format!("{status}\r\n{type_and_length}: {length}\r\n\r\n{body}");
+        if to_wallet.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+/// The lines of a head, and a body of the length that it names; `None` at the end.
+fn message(stream: &mut impl BufRead) -> Option<(Vec<String>, Vec<u8>)> {
+    let mut head = Vec::new();
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        let line = line.trim_end().to_owned();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        head.push(line);
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).ok()?;
+    Some((head, body))
+}
+
+/// A coin worth a thousand times as much, a payment buried deeper, headers without work, a proof of
+/// something else: each is believed without `--verify` or at least not noticed, and none with it.
+#[test]
+fn what_a_lying_node_makes_up_is_found_out() {
+    let net = Net::new();
+    let node = net.node(&[]);
+    let (faucet, receiver) = (net.faucet(), net.wallet("receiver"));
+    let sent = faucet.on(&node, &["send", &receiver.address(), "2.5", "--yes"]);
+    node.generate(3, &net.wallet("miner").address());
+    let txid = sent["txid"].as_str().unwrap().to_owned();
+
+    let verify = format!("--verify={}", dev_genesis().display());
+    let honest = receiver.on(&node, &["balance", &verify]);
+    assert_eq!(honest["confirmed"], 250_000_000, "{honest}");
+    // The datadir's own genesis file will do too: the wallet's chain id is the judge.
+    assert_eq!(receiver.on(&node, &["--verify", "status"])["proven"]["height"], 3);
+    assert_eq!(faucet.on(&node, &["--verify", "history"]).as_array().unwrap().len(), 2);
+    faucet.on(&node, &["--verify", "wait", &txid, "--confirmations", "3"]);
+
+    let lies: [fn(&str, &mut Value); 5] = [
+        |method, result| {
+            if method == "getaddressutxos" {
+                result["utxos"][0]["value"] = json!(250_000_000_000_u64);
+            }
+        },
+        |method, result| {
+            if method == "getaddressutxos" {
+                result["utxos"][0]["txid"] = json!("11".repeat(32));
+            }
+        },
+        |method, result| {
+            if method == "getaddressutxos" {
+                result["utxos"][0]["height"] = json!(2);
+            }
+        },
+        |method, result| {
+            if method == "getblockheaders" {
+                let header = result["headers"][1].as_str().unwrap().to_owned();
+                // Another merkle root, without the work for it.
+                result["headers"][1] = json!(header.replacen(&header[72..80], "01234567", 1));
+            }
+        },
+        |method, result| {
+            if method == "getmerkleproof" {
+                result["position"] = json!(0);
+            }
+        },
+    ];
+    for (number, lie) in lies.into_iter().enumerate() {
+        let liar = Liar::before(&node, lie);
+        let cookie = node.datadir.join(".cookie");
+        let flags = ["--rpc", liar.address.as_str(), "--cookie", cookie.to_str().unwrap()];
+        let output = receiver.try_run(&[&flags[..], &[verify.as_str(), "balance"]].concat());
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(9), "lie {number}: {error}");
+        assert!(error.contains("trust"), "lie {number}: {error}");
+    }
+    let liar = Liar::before(&node, lies[0]);
+    let cookie = node.datadir.join(".cookie");
+    let flags = ["--rpc", liar.address.as_str(), "--cookie", cookie.to_str().unwrap()];
+    let believed = receiver.run(&[&flags[..], &["balance"]].concat());
+    assert_eq!(believed["confirmed"], 250_000_000_000_u64, "the liar is a node in all else");
+}
