@@ -9,7 +9,7 @@ use std::{
 };
 
 use ashlar_consensus::Genesis;
-use ashlar_engine::{Answer, Call, CallError, call::AnswerBody};
+use ashlar_engine::{Answer, Call, CallError, Desk, call::AnswerBody};
 use ashlar_ledger::{RocksStore, View};
 use ashlar_network::{NetworkError, NetworkHandle};
 use ashlar_rpc::{
@@ -51,6 +51,7 @@ pub(crate) struct Handles {
     pub(crate) datadir: PathBuf,
     pub(crate) log: Arc<LogFilter>,
     pub(crate) ready_marks: ReadyMarks,
+    pub(crate) desk: Arc<Desk>,
 }
 
 /// The running node, as the RPC server and the miner see it.
@@ -97,6 +98,9 @@ impl Backend for NodeBackend {
     }
 
     async fn call(&self, call: Call) -> Result<Answer, CallError> {
+        if let Some(answer) = self.desk.answer(&call) {
+            return Ok(answer);
+        }
         // A place is held until the reply, so that waiting callers never fill the lane.
         let place = tokio::time::timeout(CALL_PLACE_TIMEOUT, self.places.acquire())
             .await

@@ -312,7 +312,8 @@ async fn start(
 
     let (views, view) = watch::channel(ledger.view());
     let (events, _) = broadcast::channel(EVENT_CAPACITY);
-    let engine = Engine::new(ledger, engine_settings(config), rand::random());
+    let mut engine = Engine::new(ledger, engine_settings(config), rand::random());
+    let desk = engine.desk();
     let metrics = Arc::new(Metrics::new(&params.name));
     let driver = Driver {
         engine,
@@ -340,6 +341,7 @@ async fn start(
         datadir: directory.path().to_owned(),
         log,
         ready_marks: config.ready_marks(),
+        desk,
     }));
     let rpc = start_server(rpc_config(config, directory), Arc::clone(&backend)).await?;
     let miner_task = pay_to.map(|lock| {

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ashlar_primitives::{Address, Encode as _};
+use ashlar_primitives::Address;
 use ashlar_processes::Rpc;
 use ashlar_testkit::builder;
 use serde_json::{Value, json};

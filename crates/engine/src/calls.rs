@@ -12,7 +12,7 @@ use crate::{
     batch::Origin,
     call::{
         Answer, AnswerBody, BlockVerdict, Call, CallError, CallId, MAX_CALL_ENTRIES,
-        MAX_CALL_TRANSACTIONS, MempoolEntry, PeerInfo, SyncStatus,
+        MAX_CALL_TRANSACTIONS, PeerInfo, SyncStatus,
     },
     input::Peer,
     job::Job,
@@ -78,20 +78,14 @@ impl<S: Store> Engine<S> {
             Call::Prune { height } => return self.prune_below(id, height),
             Call::AcceptReorganisation(block) => return self.accept_reorganisation(id, block),
             Call::ReconsiderBlock(block) => return self.order(id, &block, Self::reconsider),
-            Call::MempoolInfo => AnswerBody::MempoolInfo(self.mempool_info()),
+            Call::MempoolInfo => AnswerBody::MempoolInfo(self.waiting().info()),
             Call::MempoolPage { after, limit } => {
-                let entries: Vec<MempoolEntry> = self
-                    .mempool
-                    .entered_after(after.unwrap_or(0))
-                    .take(limit.min(MAX_CALL_ENTRIES))
-                    .map(|entry| self.mempool_entry(entry))
-                    .collect();
-                AnswerBody::MempoolPage(entries)
+                AnswerBody::MempoolPage(self.waiting().page(after, limit))
             }
-            Call::MempoolTransaction(txid) => AnswerBody::MempoolTransaction(
-                self.mempool.get(&txid).map(|entry| self.mempool_entry(entry)),
-            ),
-            Call::MempoolKin(txid) => AnswerBody::MempoolKin(self.mempool_kin(&txid)),
+            Call::MempoolTransaction(txid) => {
+                AnswerBody::MempoolTransaction(self.waiting().transaction(&txid))
+            }
+            Call::MempoolKin(txid) => AnswerBody::MempoolKin(self.waiting().kin(&txid)),
             Call::Prioritise { txid, delta_grains } => {
                 match self.mempool.prioritise(txid, delta_grains) {
                     Ok(sum) => AnswerBody::Priority(sum),
@@ -107,9 +101,7 @@ impl<S: Store> Engine<S> {
                     self.refuse(id, CallError::TooMany { max: MAX_CALL_ENTRIES });
                     return Ok(());
                 }
-                let spender =
-                    |outpoint| self.mempool.spender(outpoint).map(|entry| entry.transaction.txid());
-                AnswerBody::MempoolSpenders(outpoints.iter().map(spender).collect())
+                AnswerBody::MempoolSpenders(self.waiting().spenders(&outpoints))
             }
             Call::Peers => AnswerBody::Peers(self.peer_infos()?),
             Call::SyncStatus => AnswerBody::Sync(self.sync_status()?),
@@ -136,7 +128,7 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    fn peer_infos(&self) -> Result<Vec<PeerInfo>, StoreError> {
+    pub(crate) fn peer_infos(&self) -> Result<Vec<PeerInfo>, StoreError> {
         self.peers.all.iter().map(|(&peer, state)| self.peer_info(peer, state)).collect()
     }
 
@@ -172,7 +164,7 @@ impl<S: Store> Engine<S> {
         })
     }
 
-    fn sync_status(&self) -> Result<SyncStatus, StoreError> {
+    pub(crate) fn sync_status(&self) -> Result<SyncStatus, StoreError> {
         Ok(SyncStatus {
             syncing: self.chain.is_syncing(),
             height: self.view.tip().height,

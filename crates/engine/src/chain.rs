@@ -68,7 +68,7 @@ impl<S: Store> Engine<S> {
             return Ok(());
         }
         if self.chain.more {
-            match self.ledger.next_move(now_ms)? {
+            match self.aside(|ledger| ledger.next_move(now_ms))? {
                 Move::Idle => self.chain.more = false,
                 Move::Progress => {}
                 Move::Verify(walked) => self.verify_block(walked),
@@ -120,7 +120,8 @@ impl<S: Store> Engine<S> {
         let Some(walked) = self.chain.verifying.take() else { return Ok(()) };
         let (id, height) = (walked.id(), walked.height());
         self.chain.more = true;
-        match self.ledger.complete(walked, result, self.now.monotonic_ms)? {
+        let now_ms = self.now.monotonic_ms;
+        match self.aside(|ledger| ledger.complete(walked, result, now_ms))? {
             Completed::Connected => {
                 self.chain.connected_height = height;
                 self.download.dirty |= self.download.is_waiting();

@@ -1,6 +1,8 @@
 //! What to pay: an honest guess from what waits now. It knows nothing of what will come, and says
 //! so in its basis.
 
+use std::sync::Arc;
+
 use ashlar_ledger::Store;
 
 use crate::{
@@ -10,30 +12,28 @@ use crate::{
 };
 
 /// The mempool's chunks as feerates with sizes, best first, as they were a few seconds ago.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct FeePicture {
     made_ms: Option<u64>,
-    rates: Vec<(u64, u64)>,
+    rates: Arc<[(u64, u64)]>,
     waiting_bytes: u64,
 }
 
-impl<S: Store> Engine<S> {
-    /// The lowest feerate that the mempool takes now, in grains per 1,000 bytes.
-    pub(crate) fn floor_per_kb(&self) -> u64 {
-        self.mempool.min_feerate(self.now.monotonic_ms).per_kb()
-    }
-
-    pub(crate) fn estimate_fee(&mut self, target_blocks: u32) -> FeeEstimate {
+impl FeePicture {
+    /// What to pay to be among the first of so many blocks, at least `floor`.
+    pub(crate) fn estimate(
+        &self,
+        target_blocks: u32,
+        max_block_bytes: u32,
+        floor: u64,
+    ) -> FeeEstimate {
         let target_blocks = target_blocks.clamp(1, MAX_FEE_TARGET_BLOCKS);
-        self.refresh_fee_picture();
-        let room_bytes =
-            u64::from(self.params.max_block_bytes).saturating_mul(u64::from(target_blocks));
+        let room_bytes = u64::from(max_block_bytes).saturating_mul(u64::from(target_blocks));
         let mut used_bytes = 0_u64;
-        let last = self.fee_picture.rates.iter().find(|(_, size_bytes)| {
+        let last = self.rates.iter().find(|(_, size_bytes)| {
             used_bytes = used_bytes.saturating_add(*size_bytes);
             used_bytes > room_bytes
         });
-        let floor = self.floor_per_kb();
         let (feerate_per_kb, basis) = match last {
             None => (floor, "all that waits now fits into these blocks: the lowest feerate"),
             // One grain more than the first that does not fit.
@@ -42,11 +42,18 @@ impl<S: Store> Engine<S> {
                 "what waits now fills these blocks: just above the first that does not fit",
             ),
         };
-        let waiting_bytes = self.fee_picture.waiting_bytes;
-        FeeEstimate { feerate_per_kb, basis, waiting_bytes, target_blocks }
+        FeeEstimate { feerate_per_kb, basis, waiting_bytes: self.waiting_bytes, target_blocks }
+    }
+}
+
+impl<S: Store> Engine<S> {
+    pub(crate) fn estimate_fee(&mut self, target_blocks: u32) -> FeeEstimate {
+        self.refresh_fee_picture();
+        let floor = self.waiting().floor_per_kb();
+        self.fee_picture.estimate(target_blocks, self.params.max_block_bytes, floor)
     }
 
-    fn refresh_fee_picture(&mut self) {
+    pub(crate) fn refresh_fee_picture(&mut self) {
         let now_ms = self.now.monotonic_ms;
         let is_fresh = self
             .fee_picture
@@ -56,7 +63,7 @@ impl<S: Store> Engine<S> {
             return;
         }
         let chunks = self.mempool.chunk_feerates();
-        let rates: Vec<(u64, u64)> = chunks.map(|rate| (rate.per_kb(), rate.size_bytes)).collect();
+        let rates: Arc<[_]> = chunks.map(|rate| (rate.per_kb(), rate.size_bytes)).collect();
         let waiting_bytes = rates.iter().fold(0_u64, |sum, (_, bytes)| sum.saturating_add(*bytes));
         self.fee_picture = FeePicture { made_ms: Some(now_ms), rates, waiting_bytes };
     }

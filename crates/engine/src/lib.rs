@@ -13,8 +13,9 @@
 //!   `chain` (driving the ledger there, and what follows), `progress` (how fast);
 //! - `relay_blocks`, `relay_transactions` with `batch`, `gather`, `orphans` and `reconcile` (what
 //!   travels by gossip), `recent` (what passed through lately);
-//! - `calls`, `mempool_calls`, `templates`, `fees` (what RPC, wallet and miner want), `reorganisation` (what
-//!   operators are told of and decide).
+//! - `calls`, `mempool_calls`, `templates`, `fees` (what RPC, wallet and miner want), [`desk`]
+//!   (what they see while the engine is busy), `reorganisation` (what operators are told of and
+//!   decide).
 //!
 //! Every file adds methods to the one [`Engine`] and owns a state of its own; `limits` bounds
 //! all of them. Nothing a map iterates decides anything but by its order, and chance comes from
@@ -38,6 +39,7 @@ mod bucket;
 pub mod call;
 mod calls;
 mod chain;
+pub mod desk;
 mod download;
 mod fees;
 mod gather;
@@ -78,6 +80,7 @@ use rand_chacha::ChaCha8Rng;
 
 pub use ashlar_mempool::{Departure, Leaving};
 pub use call::{Answer, Call, CallError, CallId, Warning};
+pub use desk::Desk;
 pub use input::{
     Direction, GossipData, InboundId, Input, Peer, PeerConnected, RequestFailure, RequestId, Ticket,
 };
@@ -132,6 +135,7 @@ pub struct Engine<S: Store> {
     params: Arc<Params>,
     settings: Settings,
     mempool: Mempool,
+    desk: Option<Arc<Desk>>,
     rng: ChaCha8Rng,
     now: Time,
     started: bool,
@@ -172,6 +176,7 @@ impl<S: Store> Engine<S> {
         Self {
             view: ledger.view(),
             mempool: Mempool::new(params.clone(), settings.mempool.clone()),
+            desk: None,
             ledger,
             params,
             settings,

@@ -26,7 +26,7 @@ pub(crate) struct Traffic {
     received_bytes: AtomicU64,
     sent_bytes: AtomicU64,
     /// Where a peer's bytes are counted once more.
-    all: Option<Arc<Traffic>>,
+    all: Option<Arc<Self>>,
 }
 
 impl Traffic {

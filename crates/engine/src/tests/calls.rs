@@ -285,6 +285,42 @@ fn what_waited_before_a_restart_waits_again_and_is_told_to_nobody() {
 }
 
 #[test]
+fn a_busy_engine_leaves_what_callers_ask_about_on_its_desk() {
+    let (mut world, chain, tip, node) = scene(1);
+    world.hand_at(node, &chain, &tip);
+    let payment = chain.pay(&tip, 1, lock(2), 100, 1_000);
+    assert_eq!(world.submit(node, std::slice::from_ref(&payment)), ["ok"]);
+    let questions = [
+        Call::MempoolInfo,
+        Call::MempoolPage { after: None, limit: 10 },
+        Call::MempoolTransaction(payment.txid()),
+        Call::MempoolKin(payment.txid()),
+        Call::MempoolSpenders(payment.inputs.clone()),
+        Call::Priorities,
+        Call::EstimateFee { target_blocks: 1 },
+        Call::Peers,
+        Call::SyncStatus,
+    ];
+    let engine = &mut world.nodes[node].engine;
+    let desk = engine.desk();
+    let ask = || questions.iter().map(|call| desk.answer(call)).collect::<Vec<_>>();
+    assert!(ask().iter().all(Option::is_none), "one that is free answers itself");
+    let busy = engine.aside(|_| Ok((ask(), desk.answer(&Call::SubmitBlock(Vec::new()))))).unwrap();
+    assert!(busy.1.is_none(), "an order waits");
+    for (call, answer) in questions.iter().zip(busy.0) {
+        let answer = answer.unwrap();
+        assert_eq!((answer.tip, answer.height), (tip, 1));
+        let free = world.call(node, call.clone()).unwrap();
+        assert_eq!(format!("{:?}", answer.body), format!("{free:?}"));
+    }
+    // A fault of the disk takes nothing away.
+    let engine = &mut world.nodes[node].engine;
+    let lost = || ashlar_ledger::StoreError::Unsupported { what: "a test" };
+    assert!(engine.aside(|_| Err::<(), _>(lost())).is_err());
+    assert!(world.waits(node, &payment));
+}
+
+#[test]
 fn lists_have_bounds() {
     let (mut world, chain, tip, node) = scene(1);
     let payment = checked(&chain.pay(&tip, 1, lock(2), 100, 1_000));
