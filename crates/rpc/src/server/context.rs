@@ -22,6 +22,10 @@ use crate::{error::RpcError, types::Tip};
 /// thread.
 const MAX_READERS: usize = 8;
 
+/// Callers that wait for a better template at one time: each holds one of the server's connections
+/// for up to a minute, and most are to be left for others.
+const MAX_LONG_POLLS: usize = 16;
+
 /// How often a call is made again because the tip moved between the engine's answer and the view.
 pub(super) const MAX_TIP_RETRIES: usize = 8;
 
@@ -34,6 +38,8 @@ pub(super) struct Context<B> {
     pub(super) long_call_ms: u64,
     /// One `generatetoaddress` at a time: two would only make siblings of each other's blocks.
     pub(super) generating: Mutex<()>,
+    /// Places for those who wait for a better template.
+    pub(super) polls: Semaphore,
     readers: Arc<Semaphore>,
     pub(super) max_subscriptions: usize,
     pub(super) subscriptions: Arc<Semaphore>,
@@ -48,6 +54,7 @@ impl<B: Backend> Context<B> {
             slow_subscriber_ms: config.limits.slow_subscriber_ms,
             long_call_ms: config.limits.long_call_ms(),
             generating: Mutex::new(()),
+            polls: Semaphore::new(MAX_LONG_POLLS),
             readers: Arc::new(Semaphore::new(MAX_READERS)),
             max_subscriptions,
             subscriptions: Arc::new(Semaphore::new(max_subscriptions)),

@@ -145,6 +145,7 @@ pub(super) async fn template<B: Backend>(
 
 /// Waits until a template would be another than the one that `known` names, see [`LONG_POLL`].
 async fn wait_for_better<B: Backend>(context: &Context<B>, known: &str) -> Result<(), RpcError> {
+    let _place = context.polls.try_acquire().map_err(|_| RpcError::Overloaded)?;
     let started = time::Instant::now();
     // First the events, then the look: a tip that comes between the two is not missed.
     let mut events = context.backend.events();

@@ -122,6 +122,26 @@ async fn a_template_that_is_waited_for_comes_with_the_next_tip() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixteen_may_wait_for_a_template_and_the_seventeenth_is_told_to_come_again() {
+    let running = start().await;
+    let client = running.client();
+    let known = client.getblocktemplate(request(None)).await.unwrap().longpollid;
+    let before = running.node.listeners();
+    let wait = || client.getblocktemplate(request(Some(known.clone())));
+    let sixteen = futures::future::join_all((0..16).map(|_| wait()));
+    let (answers, refusal) = tokio::join!(sixteen, async {
+        while running.node.listeners() < before + 16 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let refusal = wait().await;
+        running.node.mine_on(None);
+        refusal
+    });
+    assert_eq!(code(refusal), "overloaded");
+    assert!(answers.iter().all(Result::is_ok));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_template_that_is_waited_for_comes_some_time_after_a_payment() {
     let running = start().await;
     let client = running.client();
