@@ -2,10 +2,7 @@
 
 use std::{
     fs,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -91,19 +88,17 @@ fn a_subscriber_killed_at_random_pieces_the_chains_history_together() {
     let miner = ashlar_primitives::Address::new(prefix, lock(0)).unwrap().to_string();
 
     let (at, cookie) = (node.rpc_address(), Credentials::Cookie(node.datadir.join(".cookie")));
-    let done = Arc::new(AtomicBool::new(false));
-    let over = Arc::clone(&done);
+    let last = Arc::new(OnceLock::new());
+    let wanted = Arc::clone(&last);
     let listening = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut random = StdRng::seed_from_u64(7);
             let (mut tips, mut paid) = (Follower::new(origin), Follower::new(origin));
             let mut lives = 0;
-            // One more life after the last block: what it tells is all there is.
-            let mut is_last = false;
-            while !is_last {
-                is_last = over.load(Ordering::Relaxed);
-                let most = if is_last { usize::MAX } else { random.random_range(1..12) };
+            let is_there = |follower: &Follower| wanted.get() == follower.chain.last();
+            while !is_there(&tips) || !is_there(&paid) {
+                let most = random.random_range(1..12);
                 lives += 1;
                 let socket = open_websocket(&at, &cookie).await.unwrap();
                 let mut stream = socket.subscribetips(Some(tips.cursor)).await.unwrap();
@@ -128,7 +123,7 @@ fn a_subscriber_killed_at_random_pieces_the_chains_history_together() {
         })
     });
     let history = feed(&node, &mut chain);
-    done.store(true, Ordering::Relaxed);
+    last.set(*history.last().unwrap()).unwrap();
     let (tips, paid, lives) = listening.join().unwrap();
     assert_eq!(node.tip(), history.last().unwrap().to_string());
     assert_eq!(tips, history);
