@@ -110,7 +110,7 @@ mod tests {
 
         let mut path = Path::new(&view, &old[2_100]).unwrap();
         assert_eq!(path.fork_height(), 0);
-        let mut chain: Vec<BlockId> = old.clone();
+        let mut chain: Vec<BlockId> = old;
         let mut pieces = Vec::new();
         while let Some(step) = path.next(&view).unwrap() {
             for id in &step.disconnected {
