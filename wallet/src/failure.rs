@@ -112,7 +112,7 @@ pub(crate) enum Failure {
     #[error(
         "the node did not answer ({error}): the payment {txid} is signed and written down; `rebroadcast` sends it, `show {txid}` tells where it is"
     )]
-    Unanswered { txid: String, error: NodeError },
+    Unanswered { txid: String, error: Box<NodeError> },
     #[error(
         "the same was being paid when something went wrong, and it is sent now ({txid}); say --again to pay it once more"
     )]

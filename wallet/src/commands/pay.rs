@@ -118,7 +118,7 @@ impl Desk {
                 self.journal.save()?;
                 Err(Failure::Rejected { reason })
             }
-            Err(error) => Err(Failure::Unanswered { txid: payment.txid, error }),
+            Err(error) => Err(Failure::Unanswered { txid: payment.txid, error: Box::new(error) }),
         }
     }
 }
