@@ -163,11 +163,11 @@ fn a_payment_that_waits_is_replaced_or_taken_back() {
     let bumped = faucet.on(&node, &["bump", &first, "--yes"]);
     let second = txid(&bumped);
     assert!(bumped["fee"].as_u64() > sent["fee"].as_u64());
-    assert_eq!(waiting(&node), [second.clone()]);
+    assert_eq!(waiting(&node), std::slice::from_ref(&second));
     assert_eq!(statuses(&faucet, &node), ["waiting", "replaced"]);
     // Again, by the first id: the newest one is meant.
     let third = txid(&faucet.on(&node, &["bump", &first, "--fee-rate", "20", "--yes"]));
-    assert_eq!(waiting(&node), [third.clone()]);
+    assert_eq!(waiting(&node), std::slice::from_ref(&third));
     node.generate(1, &miner);
     assert_eq!(payee.balance(&node), 3 * ASH);
     let waited = faucet.on(&node, &["wait", &third, "--confirmations", "1"]);
