@@ -40,7 +40,7 @@ fn sources(place: &Path) -> Vec<PathBuf> {
         return vec![place.to_owned()];
     }
     let entries = fs::read_dir(place).unwrap_or_else(|error| panic!("{place:?}: {error}"));
-    let paths = entries.map(|entry| entry.unwrap().path());
+    let paths = entries.map(|entry| entry.expect("a directory is listed").path());
     paths.flat_map(|path| sources(&path)).collect()
 }
 
