@@ -12,6 +12,17 @@ fn pay(faucet: &Wallet, node: &Node, to: &str) -> String {
     sent["txid"].as_str().unwrap().to_owned()
 }
 
+/// Pays once more, with the change of that payment.
+fn pay_on(faucet: &Wallet, node: &Node, to: &str, first: &str) -> String {
+    let made =
+        node.call("decoderawtransaction", json!([node.call("getrawtransaction", json!([first]))]));
+    let outputs = made["vout"].as_array().unwrap();
+    let change = outputs.iter().position(|output| output["value"] != 100_000_000).unwrap();
+    let coin = format!("{first}:{change}");
+    let sent = faucet.on(node, &["send", to, "1", "--coin", &coin, "--yes"]);
+    sent["txid"].as_str().unwrap().to_owned()
+}
+
 fn waiting(node: &Node) -> Value {
     wait_for("the last run's mempool was gone through", || {
         (node.call("getmempoolinfo", json!([]))["loaded"] == true).then_some(())
@@ -24,8 +35,9 @@ fn what_waits_and_its_priority_outlive_a_stop_and_are_mined() {
     let net = Net::new();
     let mut node = net.node(&[]);
     let (faucet, receiver) = (net.faucet(), net.wallet("receiver"));
-    // The second spends the first one's change.
-    let ids = [(); 2].map(|()| pay(&faucet, &node, &receiver.address()));
+    let first = pay(&faucet, &node, &receiver.address());
+    let second = pay_on(&faucet, &node, &receiver.address(), &first);
+    let ids = [first, second];
     node.call("prioritisetransaction", json!([ids[0], 0, 5_000]));
     let before = node.call("getmempoolentry", json!([ids[0]]));
     assert_eq!(before["spentby"], json!([ids[1]]), "{before}");

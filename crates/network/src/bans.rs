@@ -151,6 +151,14 @@ impl Bans {
         Ok(())
     }
 
+    /// Lets a peer in again that is out for this reason, and for no other. Whether it was.
+    pub(crate) fn pardon(&mut self, peer: PeerId, reason: &str) -> bool {
+        let subject = Subject::Peer(peer);
+        let is_meant = self.terms.get(&subject).is_some_and(|terms| terms.reason == reason);
+        self.changed |= is_meant;
+        is_meant && self.remove(&subject)
+    }
+
     /// Lets everybody in again. How many bans stood.
     pub(crate) fn clear(&mut self) -> usize {
         self.changed |= !self.terms.is_empty();

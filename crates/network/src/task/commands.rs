@@ -30,6 +30,9 @@ impl Task {
             Command::AddPeer { address, done } => {
                 let result =
                     self.carriers.check(&address).and_then(|()| self.dialler.keep(&address));
+                if result.is_ok() {
+                    self.want_again(&address);
+                }
                 self.dial(self.now());
                 give(done, result);
             }
@@ -133,6 +136,15 @@ impl Task {
         }
         self.hang_up(&peer);
         Ok(())
+    }
+
+    /// The operator names a peer: that a connection was ended before is over.
+    fn want_again(&mut self, address: &str) {
+        if let Ok((_, Some(peer))) = parse_dial(address)
+            && self.swarm.behaviour_mut().gate.bans.pardon(peer, DISCONNECTED)
+        {
+            self.save_bans();
+        }
     }
 
     fn peer_at(&self, text: &str) -> Option<PeerId> {

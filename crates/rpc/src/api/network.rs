@@ -46,8 +46,8 @@ pub trait Network {
     #[method(name = "addnode")]
     async fn addnode(&self, node: String, command: Option<String>) -> Result<(), RpcError>;
 
-    /// Ends a connection, and keeps the peer away for five minutes: `listbanned` shows it, `setban`
-    /// with `remove` lets it in sooner.
+    /// Ends a connection, and keeps the peer away for five minutes: `listbanned` shows it; `setban`
+    /// with `remove` lets it in sooner, and so does `addnode` with an address that names it.
     ///
     /// # Parameters
     /// - `address`: its multiaddress, peer id or number, as `getpeerinfo` shows them.
