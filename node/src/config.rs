@@ -551,7 +551,8 @@ mod tests {
         assert_eq!((config.rpc_tls, config.rpc_tokens), (Some(files), vec![]));
         let example = sample();
         let (_, table) = example.split_once("# [[rpc_tokens]]\n").unwrap();
-        let table = format!("[[rpc_tokens]]\n{}", table.replace("# ", ""));
+        let lines = table.lines().map(|line| line.strip_prefix("# ").unwrap_or(line));
+        let table = format!("[[rpc_tokens]]\n{}\n", lines.collect::<Vec<_>>().join("\n"));
         let table = table.replace("sha256:...", &format!("sha256:{}", "0".repeat(64)));
         fs::write(directory.join(CONFIG_FILE), table).unwrap();
         flags.rpc_tls_certificate = None;

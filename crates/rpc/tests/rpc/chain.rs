@@ -16,7 +16,8 @@ use ashlar_rpc::{
 use ashlar_testkit::builder::{self, Chain, Plan, genesis_with, lock};
 use serde_json::json;
 
-use crate::fake::{ALLOCATION, Fake, Running, address, start, start_with};
+use crate::fake::{ALLOCATION, Fake, address};
+use crate::running::{Running, start, start_with};
 
 fn code<T: core::fmt::Debug>(result: Result<T, impl Into<ClientError>>) -> String {
     result.unwrap_err().into().code().unwrap().to_owned()

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     doors::{AUTHORIZATION, request},
-    fake::{Running, start},
+    running::{Running, start},
 };
 
 /// As a program of 2010 sends it: no `jsonrpc`, `text/plain`.

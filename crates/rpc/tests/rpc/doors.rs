@@ -17,7 +17,8 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::fake::{Fake, Running, start, start_with};
+use crate::fake::Fake;
+use crate::running::{Running, start, start_with};
 
 /// `user:pass`
 pub(crate) const AUTHORIZATION: &str = "Authorization: Basic dXNlcjpwYXNz";

@@ -31,7 +31,8 @@ use tokio::{
 
 use crate::{
     doors::{AUTHORIZATION, request, upgrade},
-    fake::{Fake, Running, address, start, start_with},
+    fake::{Fake, address},
+    running::{Running, start, start_with},
     tokens::all_methods,
 };
 
@@ -304,7 +305,7 @@ async fn r7_ten_thousand_subscriptions_leave_nothing_behind() {
         };
         timeout(PATIENCE, waiting).await.unwrap();
     };
-    let credentials = ashlar_rpc::Credentials::Password(crate::fake::user());
+    let credentials = ashlar_rpc::Credentials::Password(crate::running::user());
     for _ in 0..1_000 {
         let client = open_websocket(&running.at(), &credentials).await.unwrap();
         for round in 0..10 {
@@ -322,7 +323,7 @@ async fn r7_ten_thousand_subscriptions_leave_nothing_behind() {
     let mut kept = Vec::new();
     let mut sockets = Vec::new();
     for _ in 0..5 {
-        let credentials = ashlar_rpc::Credentials::Password(crate::fake::user());
+        let credentials = ashlar_rpc::Credentials::Password(crate::running::user());
         sockets.push(open_websocket(&running.at(), &credentials).await.unwrap());
     }
     for number in 0..64 {

@@ -12,7 +12,8 @@ use tokio::{
 
 use crate::{
     doors::{AUTHORIZATION, request},
-    fake::{Fake, Running, start, start_with},
+    fake::Fake,
+    running::{Running, start, start_with},
 };
 
 async fn post(running: &Running, body: &str) -> (u16, Value) {

@@ -12,6 +12,7 @@ mod generator;
 mod hostile;
 mod limits;
 mod methods;
+mod running;
 mod streams;
 mod subscriptions;
 mod tls;

@@ -18,7 +18,8 @@ use ashlar_rpc::{
 use ashlar_testkit::builder::lock;
 use serde_json::json;
 
-use crate::fake::{ALLOCATION, Fake, Running, address, start, start_with};
+use crate::fake::{ALLOCATION, Fake, address};
+use crate::running::{Running, start, start_with};
 use crate::waiting::waiting;
 
 pub(crate) fn code<T: core::fmt::Debug>(result: Result<T, impl Into<ClientError>>) -> String {

@@ -21,7 +21,8 @@ use ashlar_testkit::builder::lock;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::time::timeout;
 
-use crate::fake::{Fake, Running, address, start, start_with, user};
+use crate::fake::{Fake, address};
+use crate::running::{Running, start, start_with, user};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

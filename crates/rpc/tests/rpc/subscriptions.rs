@@ -13,7 +13,8 @@ use tokio::{
 
 use crate::{
     doors::AUTHORIZATION,
-    fake::{Fake, Running, start, start_with},
+    fake::Fake,
+    running::{Running, start, start_with},
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);

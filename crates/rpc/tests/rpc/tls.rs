@@ -15,10 +15,7 @@ use tokio_rustls::{
     rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::CertificateDer},
 };
 
-use crate::{
-    doors::AUTHORIZATION,
-    fake::{Fake, start_with},
-};
+use crate::{doors::AUTHORIZATION, fake::Fake, running::start_with};
 
 /// A certificate for localhost that signs itself, in files.
 fn files(directory: &Path) -> (TlsFiles, CertificateDer<'static>) {

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use crate::{
     doors::{request, upgrade},
-    fake::{Fake, Running, start_with},
+    fake::Fake,
+    running::{Running, start_with},
 };
 
 /// A server that knows one token, and that token.

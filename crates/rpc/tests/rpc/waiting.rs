@@ -15,8 +15,9 @@ use ashlar_rpc::{
 use ashlar_testkit::builder::lock;
 
 use crate::{
-    fake::{Running, address, start},
+    fake::address,
     methods::code,
+    running::{Running, start},
 };
 
 const NOBODY: Text<Txid> = Text(Txid([9; 32]));
