@@ -6,6 +6,8 @@
 mod fake;
 #[allow(dead_code, reason = "tests use more of it")]
 mod generator;
+#[path = "../../tests/rpc/running.rs"]
+mod running;
 
 use generator::{Over, Source};
 

@@ -11,7 +11,8 @@ use jsonrpsee::core::{client::ClientT as _, params::ArrayParams};
 use serde_json::Value;
 
 use super::source::Source;
-use crate::fake::{Fake, Running, address, start_with};
+use crate::fake::{Fake, address};
+use crate::running::{Running, start_with};
 
 /// An example and what was answered.
 pub(crate) struct Shown {
