@@ -6,6 +6,7 @@
 mod fake;
 #[allow(dead_code, reason = "tests use more of it")]
 mod generator;
+#[allow(dead_code, clippy::unwrap_used, reason = "a tool of tests, which use more of it")]
 #[path = "../../tests/rpc/running.rs"]
 mod running;
 
