@@ -6,7 +6,7 @@
 //! to every input and output and to the amounts spent: whoever lies about an amount gets a
 //! signature that is good for nothing, so a signer knows the fee without trusting anybody.
 //!
-//! Reading order: this file (what there is, and how it grows), [`fund`] (how it begins), [`file`]
+//! Reading order: this file (what there is, and how it grows), [`fund`] (how it begins), [`mod@file`]
 //! (how it is written), [`outline`] (how it is shown).
 
 pub(crate) mod file;
