@@ -245,7 +245,7 @@ impl Deref for Client {
     }
 }
 
-/// Opens a WebSocket to the node: methods as over HTTP, and [`crate::SubscriptionsClient`].
+/// Opens a WebSocket to the node: methods as over HTTP, and what [`crate::api`] has to subscribe to.
 pub async fn open_websocket(
     address: &str,
     credentials: &Credentials,

@@ -11,6 +11,10 @@
 //! * `server` (a feature): the node's half, over a ledger view and engine calls. It must not
 //!   know libp2p or RocksDB; what it needs of a node is the one trait `server::Backend`.
 
+#[allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "the examples are JSON, whose lists look like links"
+)]
 pub mod api;
 pub mod client;
 pub mod error;
