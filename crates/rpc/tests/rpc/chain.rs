@@ -1,6 +1,6 @@
 //! What the methods about the chain mean, beyond that they answer.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use ashlar_consensus::{Target, Work};
 use ashlar_ledger::Settings;
@@ -208,9 +208,7 @@ async fn who_waits_for_a_height_is_answered_when_it_is_there_or_the_time_is_over
     assert_eq!(client.waitforblockheight(0, None).await.unwrap().tip_height, 0);
     let waiting = client.clone();
     let waits = tokio::spawn(async move { waiting.waitforblockheight(2, Some(60_000)).await });
-    while node.listeners() == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    running.until_listeners(|count| count > 0).await;
     node.mine_on(None);
     let tip = node.mine_on(None);
     assert_eq!(waits.await.unwrap().unwrap().tip.0, tip);

@@ -297,14 +297,7 @@ async fn r6_bodies_that_never_come_take_their_callers_places_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r7_ten_thousand_subscriptions_leave_nothing_behind() {
     let running = start().await;
-    let none = async || {
-        let waiting = async {
-            while running.node.listeners() > 0 {
-                sleep(Duration::from_millis(1)).await;
-            }
-        };
-        timeout(PATIENCE, waiting).await.unwrap();
-    };
+    let none = async || running.until_listeners(|count| count == 0).await;
     let credentials = ashlar_rpc::Credentials::Password(crate::running::user());
     for _ in 0..1_000 {
         let client = open_websocket(&running.at(), &credentials).await.unwrap();

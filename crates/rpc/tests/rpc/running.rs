@@ -1,13 +1,19 @@
 //! A server over a [`Fake`], on a port of its own.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use ashlar_rpc::{
     Client, Credentials, UserPassword,
     server::{Limits, ServerConfig, ServerHandle, start_server},
 };
 
+use tokio::time::{sleep, timeout};
+
 use crate::fake::Fake;
+
+/// Longest that a test waits for the server's tasks to begin or to end.
+const PATIENCE: Duration = Duration::from_secs(20);
+const POLL: Duration = Duration::from_millis(1);
 
 /// Its cookie is in a directory of its own.
 pub(crate) struct Running {
@@ -42,6 +48,16 @@ pub(crate) async fn start_with(node: Arc<Fake>, change: impl FnOnce(&mut ServerC
 }
 
 impl Running {
+    /// Polls until the number of tasks that listen for events fits, for a bounded time.
+    pub(crate) async fn until_listeners(&self, fits: impl Fn(usize) -> bool) {
+        let polling = async {
+            while !fits(self.node.listeners()) {
+                sleep(POLL).await;
+            }
+        };
+        timeout(PATIENCE, polling).await.unwrap();
+    }
+
     pub(crate) fn at(&self) -> String {
         self.server.local_addr().to_string()
     }

@@ -145,12 +145,7 @@ async fn a_subscriber_that_does_not_read_is_cut_off_with_the_reason_and_others_g
         while timeout(PATIENCE, tips.next()).await.unwrap().unwrap().unwrap().at.tip_height == 0 {}
     }
     // The server gave up on it, without a read of ours.
-    let alone = async {
-        while running.node.listeners() > 1 {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(PATIENCE, alone).await.unwrap();
+    running.until_listeners(|count| count <= 1).await;
 
     let mut events = 0;
     let reason = loop {

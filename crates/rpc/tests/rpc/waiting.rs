@@ -108,9 +108,7 @@ async fn a_template_that_is_waited_for_comes_with_the_next_tip() {
     let (waited, tip) =
         tokio::join!(client.getblocktemplate(request(Some(first.longpollid.clone()))), async {
             // Once it listens, it can't miss the block.
-            while running.node.listeners() == listeners {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
+            running.until_listeners(|count| count != listeners).await;
             running.node.mine_on(None)
         });
     assert_eq!(waited.unwrap().previousblockhash.0, tip);
@@ -131,9 +129,7 @@ async fn sixteen_may_wait_for_a_template_and_the_seventeenth_is_told_to_come_aga
     let wait = || client.getblocktemplate(request(Some(known.clone())));
     let sixteen = futures::future::join_all((0..16).map(|_| wait()));
     let (answers, refusal) = tokio::join!(sixteen, async {
-        while running.node.listeners() < before + 16 {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        running.until_listeners(|count| count >= before + 16).await;
         let refusal = wait().await;
         running.node.mine_on(None);
         refusal
