@@ -122,10 +122,11 @@ fn io(doing: &'static str, message: &str) -> StoreError {
     StoreError::Io { doing, message: message.to_owned() }
 }
 
-/// What a node keeps. Clones are the same disk's.
+/// What a node keeps, or a picture of its content (of a `dyn Read`), which is read from the same
+/// disk. Clones are the same disk's.
 #[derive(Clone, Debug, Default)]
-pub struct Disk {
-    store: Arc<MemoryStore>,
+pub struct Disk<S: ?Sized = MemoryStore> {
+    store: Arc<S>,
     trouble: Arc<Trouble>,
 }
 
@@ -197,53 +198,10 @@ impl Disk {
     }
 }
 
-/// A picture of a disk's content, read from the same disk.
-struct Picture {
-    content: Arc<dyn Read>,
-    trouble: Arc<Trouble>,
-}
-
-fn get(
-    (content, trouble): (&dyn Read, &Trouble),
-    family: Family,
-    key: &[u8],
-) -> Result<Option<Vec<u8>>, StoreError> {
-    trouble.reads(family, |damaged| damaged == key)?;
-    content.get(family, key)
-}
-
-fn get_many(
-    (content, trouble): (&dyn Read, &Trouble),
-    family: Family,
-    keys: &[Vec<u8>],
-) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-    trouble.reads(family, |damaged| keys.iter().any(|key| key == damaged))?;
-    content.get_many(family, keys)
-}
-
-fn scan(
-    (content, trouble): (&dyn Read, &Trouble),
-    family: Family,
-    range: KeyRange<'_>,
-    limit: usize,
-    direction: Direction,
-) -> Result<Vec<Entry>, StoreError> {
-    let entries = content.scan(family, range, limit, direction)?;
-    // Of a full page, what lies beyond its last entry was not read.
-    let last = entries.last().filter(|_| entries.len() == limit).map(|(key, _)| key.as_slice());
-    trouble.reads(family, |damaged| {
-        let is_reached = last.is_none_or(|last| match direction {
-            Direction::Forward => damaged <= last,
-            Direction::Backward => damaged >= last,
-        });
-        range.contains(damaged) && is_reached
-    })?;
-    Ok(entries)
-}
-
-impl Read for Picture {
+impl<S: Read + ?Sized> Read for Disk<S> {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        get((&*self.content, &self.trouble), family, key)
+        self.trouble.reads(family, |damaged| damaged == key)?;
+        self.store.get(family, key)
     }
 
     fn get_many(
@@ -251,7 +209,8 @@ impl Read for Picture {
         family: Family,
         keys: &[Vec<u8>],
     ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        get_many((&*self.content, &self.trouble), family, keys)
+        self.trouble.reads(family, |damaged| keys.iter().any(|key| key == damaged))?;
+        self.store.get_many(family, keys)
     }
 
     fn scan(
@@ -261,37 +220,24 @@ impl Read for Picture {
         limit: usize,
         direction: Direction,
     ) -> Result<Vec<Entry>, StoreError> {
-        scan((&*self.content, &self.trouble), family, range, limit, direction)
-    }
-}
-
-impl Read for Disk {
-    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        get((&*self.store, &self.trouble), family, key)
-    }
-
-    fn get_many(
-        &self,
-        family: Family,
-        keys: &[Vec<u8>],
-    ) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        get_many((&*self.store, &self.trouble), family, keys)
-    }
-
-    fn scan(
-        &self,
-        family: Family,
-        range: KeyRange<'_>,
-        limit: usize,
-        direction: Direction,
-    ) -> Result<Vec<Entry>, StoreError> {
-        scan((&*self.store, &self.trouble), family, range, limit, direction)
+        let entries = self.store.scan(family, range, limit, direction)?;
+        // Of a full page, what lies beyond its last entry was not read.
+        let last = entries.last().filter(|_| entries.len() == limit).map(|(key, _)| key.as_slice());
+        self.trouble.reads(family, |damaged| {
+            let is_reached = last.is_none_or(|last| match direction {
+                Direction::Forward => damaged <= last,
+                Direction::Backward => damaged >= last,
+            });
+            range.contains(damaged) && is_reached
+        })?;
+        Ok(entries)
     }
 }
 
 impl Store for Disk {
     fn snapshot(&self) -> Arc<dyn Read> {
-        Arc::new(Picture { content: self.store.snapshot(), trouble: Arc::clone(&self.trouble) })
+        let (store, trouble) = (self.store.snapshot(), Arc::clone(&self.trouble));
+        Arc::new(Disk::<dyn Read> { store, trouble })
     }
 
     fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {
