@@ -103,13 +103,14 @@ fn topic_score(invalid_weight: f64) -> TopicScoreParams {
     }
 }
 
-/// One invalid block, or two invalid batches, and a peer is no longer listened to (THREATS G9).
+/// One invalid block, or four invalid batches, and a peer is no longer listened to (THREATS G9). The
+/// engine bans for the third batch (C19), which it must still be able to hear.
 /// How many peers share an address is the gate's business.
 fn score(topics: &Topics) -> (PeerScoreParams, PeerScoreThresholds) {
     let params = PeerScoreParams {
         topics: [
             (topics.block.clone(), topic_score(-200.0)),
-            (topics.tx.clone(), topic_score(-40.0)),
+            (topics.tx.clone(), topic_score(-10.0)),
         ]
         .into(),
         topic_score_cap: 30.0,
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_good_outweighs_one_invalid_block_or_two_invalid_batches() {
+    fn nothing_good_outweighs_one_invalid_block_or_four_invalid_batches() {
         let topics = Topics::new(&names());
         let (params, thresholds) = score(&topics);
         let penalty = |topic, count: f64| {
@@ -208,7 +209,9 @@ mod tests {
         };
         let best = params.topic_score_cap;
         assert!(best + penalty(&topics.block, 1.0) < thresholds.graylist_threshold);
-        assert!(best + penalty(&topics.tx, 2.0) < thresholds.graylist_threshold);
+        assert!(best + penalty(&topics.tx, 4.0) < thresholds.graylist_threshold);
+        let third = penalty(&topics.tx, 3.0);
+        assert!(third > thresholds.graylist_threshold, "the engine hears the one that it bans for");
         assert!(penalty(&topics.tx, 1.0) > thresholds.publish_threshold, "one may be a mishap");
     }
 }

@@ -263,7 +263,8 @@ impl Task {
     }
 
     /// Whom gossipsub no longer listens to is of no use to us, nor we to it. It is not banned: its
-    /// score is remembered for ten minutes, and a slow link can lead there too.
+    /// score is remembered for ten minutes, and a slow link can lead there too. Two looks must find
+    /// it so: what lowered the score is the engine's to punish first, and that may be a ban.
     pub(super) fn cut_graylisted(&mut self, now: u64) {
         if now.saturating_sub(self.scores_ms) < SCORE_CHECK_MS {
             return;
@@ -271,9 +272,14 @@ impl Task {
         self.scores_ms = now;
         let gossip = &self.swarm.behaviour().gossip;
         let is_low = |peer: &PeerId| gossip.peer_score(peer).is_some_and(|score| score < GRAYLIST);
-        let low: Vec<_> =
-            self.peers.iter().map(|(id, _)| *id).filter(|peer| is_low(peer)).collect();
-        for peer in low {
+        let mut over = Vec::new();
+        for (id, peer) in self.peers.iter_mut() {
+            let was_low = std::mem::replace(&mut peer.is_graylisted, is_low(id));
+            if was_low && peer.is_graylisted {
+                over.push(*id);
+            }
+        }
+        for peer in over {
             self.cut(&peer, "misbehaves in gossip", None);
         }
     }

@@ -38,6 +38,8 @@ pub(super) struct Connected {
     pub(super) junk: u32,
     /// Gossip that it did not take, and since when that is counted.
     pub(super) failed: (usize, u64),
+    /// The last look found that gossipsub no longer listens to it.
+    pub(super) is_graylisted: bool,
     /// It was dialled to see whether it is there; the engine never hears of it.
     pub(super) feeler: bool,
     /// It is being closed.
@@ -88,6 +90,7 @@ impl Peers {
                 announced: false,
                 junk: 0,
                 failed: (0, now_ms),
+                is_graylisted: false,
                 feeler: false,
                 leaving: false,
                 traffic,
@@ -123,6 +126,10 @@ impl Peers {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PeerId, &Connected)> {
         self.by_id.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&PeerId, &mut Connected)> {
+        self.by_id.iter_mut()
     }
 
     pub(super) fn is_empty(&self) -> bool {
