@@ -2,13 +2,17 @@
 //! one of them falls silent and another drips.
 
 use std::{
+    net::Ipv4Addr,
     path::Path,
     time::{Duration, Instant},
 };
 
 use ashlar_ledger::Store as _;
 use ashlar_primitives::BlockId;
-use ashlar_processes::{Link, Pace, Tips};
+use ashlar_processes::{
+    Relay, Shape, Tips,
+    relay::{self, Bandwidth, Direction},
+};
 
 use crate::{
     Outcome,
@@ -25,10 +29,10 @@ const PART: &str = "sync";
 /// Peers of the fresh node.
 const PEERS: usize = 8;
 /// What the dripping peer gives: 1 kB/s.
-const DRIP_BYTES_PER_SECOND: usize = 1_000;
+const DRIP_BYTES_PER_SECOND: u64 = 1_000;
 /// What the silent peer gives before it never says anything again: it is connected, has said who
 /// it is and which tip it has, and is asked for headers and blocks.
-const SILENT_AFTER_BYTES: usize = 4_096;
+const SILENT_AFTER_BYTES: u64 = 4_096;
 /// The bad ones may cost so much (docs/performance.md).
 const LIMIT: f64 = 1.3;
 /// Longest that a copy may take.
@@ -74,13 +78,23 @@ fn address(node: &Node) -> String {
 
 /// [`copied`] where two of the peers are behind bad lines.
 fn copied_from_bad(net: &Net, peers: &[Node], tip: (u32, BlockId)) -> Outcome<f64> {
-    let paces =
-        [Pace::SilentAfter(SILENT_AFTER_BYTES), Pace::BytesPerSecond(DRIP_BYTES_PER_SECOND)];
-    let (far, direct) = peers.split_at(paces.len());
-    let links = far.iter().zip(paces).map(|(peer, pace)| Link::to(&address(peer), pace));
-    let links = links.collect::<Result<Vec<_>, _>>()?;
-    let bad = links.iter().zip(far).map(|(link, peer)| link.in_front_of(&address(peer)));
-    copied(net, bad.chain(direct.iter().map(address)), tip)
+    let dripping = Bandwidth::from_bytes_per_second(DRIP_BYTES_PER_SECOND);
+    let shapes = [
+        Shape { silent_after_bytes: Some(SILENT_AFTER_BYTES), ..Shape::default() },
+        Shape { bandwidth: Some(dripping), ..Shape::default() },
+    ];
+    let (far, direct) = peers.split_at(shapes.len());
+    let relay = Relay::start()?;
+    let mut links = Vec::new();
+    let mut addresses = Vec::new();
+    for (peer, shape) in far.iter().zip(shapes) {
+        let target = relay::socket_address(&address(peer)).ok_or("a peer without TCP")?;
+        let link = relay.link((Ipv4Addr::LOCALHOST, 0).into(), target, 0)?;
+        link.set_shape(Direction::Back, shape);
+        addresses.extend(link.in_front_of(&address(peer)));
+        links.push(link);
+    }
+    copied(net, addresses.into_iter().chain(direct.iter().map(address)), tip)
 }
 
 /// A chain of payments in the ledger of each peer; its tip.

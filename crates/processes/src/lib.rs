@@ -5,10 +5,10 @@
 //! what is inside. Every wait is a bounded poll of a condition.
 //!
 //! Reading order: [`node`] (a process and how it is started), [`rpc`] (calls to it), [`tips`]
-//! (when each of several nodes moved its tip), [`link`] (a bad line between two of them).
+//! (when each of several nodes moved its tip), [`relay`] (lines between them, as bad as wanted).
 
-pub mod link;
 pub mod node;
+pub mod relay;
 pub mod rpc;
 pub mod tips;
 
@@ -19,8 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use link::{Link, Pace};
 pub use node::{Launch, Process};
+pub use relay::{Link, Relay, Shape};
 pub use rpc::Rpc;
 pub use tips::{TipMoved, Tips};
 
