@@ -11,7 +11,7 @@ use ashlar_ledger::Store as _;
 use ashlar_primitives::BlockId;
 use ashlar_processes::{
     Relay, Shape, Tips,
-    relay::{self, Bandwidth, Direction},
+    relay::{self, Bandwidth, Direction, Target},
 };
 
 use crate::{
@@ -89,7 +89,7 @@ fn copied_from_bad(net: &Net, peers: &[Node], tip: (u32, BlockId)) -> Outcome<f6
     let mut addresses = Vec::new();
     for (peer, shape) in far.iter().zip(shapes) {
         let target = relay::socket_address(&address(peer)).ok_or("a peer without TCP")?;
-        let link = relay.link((Ipv4Addr::LOCALHOST, 0).into(), target, 0)?;
+        let link = relay.link((Ipv4Addr::LOCALHOST, 0).into(), Target::At(target), 0)?;
         link.set_shape(Direction::Back, shape);
         addresses.extend(link.in_front_of(&address(peer)));
         links.push(link);

@@ -9,12 +9,7 @@
 mod line;
 mod shape;
 
-use std::{
-    io,
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use line::Line;
 pub use shape::{Bandwidth, Delay, Loss, Shape, ShapeError};
@@ -46,6 +41,18 @@ impl Direction {
     pub const ALL: [Self; 2] = [Self::Forth, Self::Back];
 }
 
+/// Where a link leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// To a node.
+    At(SocketAddr),
+    /// To a node that is being started: who dials waits a while, since nodes that are refused come
+    /// back late.
+    Soon,
+    /// To none: who dials is hung up on, as by a machine whose node does not run.
+    Nowhere,
+}
+
 /// Owns the threads that carry. Dropped, all its links end.
 #[derive(Debug)]
 pub struct Relay {
@@ -68,7 +75,7 @@ impl Relay {
     ///
     /// # Errors
     /// Where the port is not to be had.
-    pub fn link(&self, listen: SocketAddr, target: SocketAddr, seed: u64) -> io::Result<Link> {
+    pub fn link(&self, listen: SocketAddr, target: Target, seed: u64) -> io::Result<Link> {
         let runtime = self.runtime.as_ref().expect("taken by drop alone");
         // Bound here, not in the task, so that who is told of the link can dial it at once.
         let listener = std::net::TcpListener::bind(listen)?;
@@ -77,7 +84,7 @@ impl Relay {
         let _inside = runtime.enter();
         let listener = TcpListener::from_std(listener)?;
         let ways = Arc::new(Ways {
-            target: Mutex::new(target),
+            target: watch::channel(target).0,
             lines: [Line::new(seed), Line::new(seed.wrapping_add(1))],
             round: watch::channel(0).0,
         });
@@ -106,7 +113,7 @@ pub struct Link {
 /// What a link's tasks share.
 #[derive(Debug)]
 struct Ways {
-    target: Mutex<SocketAddr>,
+    target: watch::Sender<Target>,
     /// In the order of [`Direction::ALL`].
     lines: [Line; 2],
     /// Counts the resets: the connections of earlier rounds end.
@@ -137,9 +144,9 @@ impl Link {
         Some([&[near.as_str()], &rest[..]].concat().join("/"))
     }
 
-    /// Leads to another address from the next connection on.
-    pub fn aim(&self, target: SocketAddr) {
-        *self.ways.target.lock().unwrap_or_else(PoisonError::into_inner) = target;
+    /// Leads elsewhere from the next connection on.
+    pub fn aim(&self, target: Target) {
+        self.ways.target.send_replace(target);
     }
 
     /// What one direction does to its bytes from now on; what is on its way stays as it was.
@@ -203,8 +210,12 @@ async fn serve(near: TcpStream, ways: Arc<Ways>, _place: OwnedSemaphorePermit) {
             // No handshake of TCP comes about while either way is cut.
             forth.wait_joined().await;
             back.wait_joined().await;
-            let target = *ways.target.lock().unwrap_or_else(PoisonError::into_inner);
-            TcpStream::connect(target).await
+            let mut targets = ways.target.subscribe();
+            let target = targets.wait_for(|target| *target != Target::Soon).await;
+            match target.map(|target| *target) {
+                Ok(Target::At(address)) => TcpStream::connect(address).await,
+                _ => Err(io::ErrorKind::ConnectionRefused.into()),
+            }
         };
         // A node that does not answer closes the near side too.
         let Ok(Ok(far)) = tokio::time::timeout(CONNECT_TIMEOUT, reach).await else { return };

@@ -23,10 +23,14 @@ fn any() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
 
+fn at(listener: &TcpListener) -> Target {
+    Target::At(listener.local_addr().unwrap())
+}
+
 fn pair(shape: Shape) -> Pair {
     let relay = Relay::start().unwrap();
     let far = TcpListener::bind(any()).unwrap();
-    let link = relay.link(any(), far.local_addr().unwrap(), 1).unwrap();
+    let link = relay.link(any(), at(&far), 1).unwrap();
     link.set_shape(Direction::Back, shape);
     let near = TcpStream::connect(link.address()).unwrap();
     let (back, _) = far.accept().unwrap();
@@ -124,13 +128,19 @@ fn a_reset_ends_connections_and_the_next_goes_to_where_the_link_is_aimed() {
         assert!(matches!(end.read(&mut [0]), Ok(0) | Err(_)));
     }
     let other = TcpListener::bind(any()).unwrap();
-    pair.link.aim(other.local_addr().unwrap());
+    // While the node starts, who dials waits; where none runs, nobody is kept.
+    pair.link.aim(Target::Soon);
     let _near = TcpStream::connect(pair.link.address()).unwrap();
+    pair.link.aim(at(&other));
     other.accept().unwrap();
+    pair.link.aim(Target::Nowhere);
+    let mut refused = TcpStream::connect(pair.link.address()).unwrap();
+    refused.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(refused.read(&mut [0]).unwrap(), 0);
     let address = pair.link.address();
     drop(pair.link);
     // The port is free again, soon: the task lets go of it.
-    let again = crate::wait_for(|| pair.relay.link(address, any(), 1).ok());
+    let again = crate::wait_for(|| pair.relay.link(address, Target::Nowhere, 1).ok());
     assert!(again.is_some());
 }
 
