@@ -164,7 +164,8 @@ pub fn is_too_new(params: &Params, header: &Header, now_seconds: u64) -> bool {
     u64::from(header.time) > latest_time(params, now_seconds)
 }
 
-fn latest_time(params: &Params, now_seconds: u64) -> u64 {
+/// The latest time of a header that a clock at `now_seconds` accepts (§5).
+pub fn latest_time(params: &Params, now_seconds: u64) -> u64 {
     now_seconds.saturating_add(params.max_future_seconds.into())
 }
 

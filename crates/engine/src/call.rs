@@ -140,6 +140,14 @@ pub enum CallError {
         /// The rule's bound (PROTOCOL.md §4).
         max: usize,
     },
+    /// A block on the tip must have a time that this clock does not accept yet (PROTOCOL.md §5).
+    #[error(
+        "a block on the tip must be later than this clock may go: ask again in {wait_seconds} s"
+    )]
+    TipAhead {
+        /// Until it does.
+        wait_seconds: u64,
+    },
     /// Not even an empty block passes the rules: a bug, or memory that lies.
     #[error("no template passes the rules ({code}); see the log")]
     NoTemplate {

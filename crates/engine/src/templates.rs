@@ -7,7 +7,9 @@
 
 use std::sync::Arc;
 
-use ashlar_consensus::{BlockError, CheckedTransaction, OpenError, SpentCoins};
+use ashlar_consensus::{
+    BlockError, CheckedTransaction, OpenError, SpentCoins, header::latest_time,
+};
 use ashlar_ledger::{Store, StoreError};
 use ashlar_primitives::{
     Amount, Block, BlockId, Coinbase, Header, Lock, MerkleRoot, OutPoint, Output as Coined,
@@ -193,6 +195,12 @@ impl<S: Store> Engine<S> {
 
     fn serve_template(&mut self, waiter: Waiter, choice: &Choice) {
         let header = self.template_header();
+        // A median in the future: nobody whose clock is like this one would take the block.
+        let latest = latest_time(&self.params, self.now.unix_seconds());
+        let wait_seconds = u64::from(header.time).saturating_sub(latest);
+        if wait_seconds > 0 {
+            return self.refuse(waiter.call, CallError::TipAhead { wait_seconds });
+        }
         let template = match &self.templates.served {
             Some((pay_to, extra, template))
                 if *pay_to == waiter.pay_to

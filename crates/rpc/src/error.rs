@@ -104,6 +104,12 @@ pub enum RpcError {
         /// The best header that it knows.
         target: u32,
     },
+    /// `tip-ahead` −1: a block on the tip must have a time that this clock does not accept yet.
+    #[error("a block on the tip must be later than this clock may go: wait {wait_seconds} s")]
+    TipAhead {
+        /// How long.
+        wait_seconds: u64,
+    },
     /// `overloaded` −32009: the node has too much to do.
     #[error("the node is too busy")]
     Overloaded,
@@ -224,6 +230,7 @@ impl RpcError {
             Self::IndexOff { .. } => "index-off",
             Self::Refused { code, .. } => code,
             Self::WarmingUp { .. } => "warming-up",
+            Self::TipAhead { .. } => "tip-ahead",
             Self::Overloaded => "overloaded",
             Self::TimedOut { .. } => "timed-out",
             Self::Stopping => "stopping",
@@ -260,6 +267,7 @@ impl RpcError {
             Self::InvalidAddress { .. } | Self::NotFound { .. } | Self::NotKept { .. } => -5,
             Self::Pruned { .. }
             | Self::IndexOff { .. }
+            | Self::TipAhead { .. }
             | Self::RealClock
             | Self::NotHeld { .. }
             | Self::SaveFailed { .. }
@@ -292,6 +300,9 @@ impl RpcError {
             Self::Refused { code, .. } => refusal_hint(code),
             Self::WarmingUp { .. } => {
                 "wait until getblockchaininfo no longer says initialblockdownload"
+            }
+            Self::TipAhead { .. } => {
+                "try again then; if it stays so, check this machine's clock, and the miners'"
             }
             Self::Overloaded => "try again in a few seconds",
             Self::TimedOut { .. } => "ask for less at once",

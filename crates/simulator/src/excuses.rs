@@ -54,11 +54,6 @@ impl Circumstances {
         circumstances
     }
 
-    /// No block can follow the tip by a clock that is behind.
-    pub fn excuse_no_template(self, code: &str) -> bool {
-        code == TOO_NEW && self.clocks_were_wrong
-    }
-
     /// Why a node may refuse a block that keeps the rules: it is from the future by its clock, or
     /// its disk was lost between template and block.
     pub fn excuse_refusal(self, code: &str) -> bool {
@@ -167,8 +162,6 @@ mod tests {
         ] {
             let all = [NONE, CLOCKS, WIPED, BOTH];
             assert_eq!(all.map(|it| it.excuse_refusal(code)), excused, "{code}");
-            let of_template = excused.map(|it| it && code == TOO_NEW);
-            assert_eq!(all.map(|it| it.excuse_no_template(code)), of_template, "{code}");
         }
     }
 

@@ -251,7 +251,7 @@ impl Node {
     }
 
     /// What this node's clocks show.
-    fn clocks(&self, now: Duration) -> Time {
+    pub fn clocks(&self, now: Duration) -> Time {
         let monotonic_ms = self.monotonic_ms(now);
         let epoch_ms = u64::from(EPOCH_SECONDS) * 1_000;
         let wrong_ms = self.clock_offset_ms + self.clock_error_ms;

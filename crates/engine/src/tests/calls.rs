@@ -96,6 +96,25 @@ fn templates_for_several_callers_differ_in_their_coinbase_alone() {
     }
 }
 
+/// One block from as far in the future as blocks may be is the median of two, so the next must be
+/// later still.
+#[test]
+fn no_template_is_made_that_this_clock_would_refuse() {
+    let (mut world, mut chain, genesis, node) = scene(0);
+    let max_future = u64::from(chain.genesis().params().max_future_seconds);
+    let latest = u32::try_from(world.now.unix_seconds() + max_future).unwrap();
+    let plan = Plan { time: Some(latest), ..Plan::default() };
+    let ahead = chain.extend(&genesis, plan).to_block();
+    assert!(matches!(world.submit_block(node, &ahead), BlockVerdict::Accepted(_)));
+    let ask = || Call::Template { pay_to: lock(5), extra: Vec::new() };
+    let refused = world.call(node, ask()).unwrap_err();
+    assert_eq!(refused, CallError::TipAhead { wait_seconds: 1 });
+    world.advance(1_000);
+    let block = mined(&template(&mut world, node));
+    assert_eq!(block.header.time, latest + 1);
+    assert!(matches!(world.submit_block(node, &block), BlockVerdict::Accepted(_)));
+}
+
 #[test]
 fn what_no_coinbase_can_hold_is_refused() {
     let (mut world, _, _, node) = scene(0);

@@ -30,6 +30,7 @@ pub trait Mining {
     /// # Errors
     /// - `invalid-address`: not of this chain.
     /// - `warming-up`: the node is catching up, so a block on its tip would be for nothing.
+    /// - `tip-ahead`: blocks from the future: one on them would be refused by this clock.
     ///
     /// # Example
     /// [{"address": "{miner}"}]
@@ -64,6 +65,7 @@ pub trait Mining {
     ///
     /// # Errors
     /// - `invalid-address`: not of this chain.
+    /// - `tip-ahead`: blocks from the future: one on them would be refused by this clock.
     ///
     /// # Example
     /// [1, "{miner}"]

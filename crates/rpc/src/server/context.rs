@@ -215,6 +215,7 @@ impl From<CallError> for RpcError {
                 Self::InvalidParameter { name: "extra", reason: error.to_string() }
             }
             CallError::PrioritiesFull => Self::PrioritiesFull { max: MAX_PRIORITIES },
+            CallError::TipAhead { wait_seconds } => Self::TipAhead { wait_seconds },
             CallError::NoTemplate { .. } => {
                 tracing::error!(%error, "a template failed");
                 Self::Internal

@@ -269,6 +269,14 @@ impl World {
         Ok(())
     }
 
+    /// How many seconds must pass before the node's clock accepts any block on its tip.
+    fn tip_is_ahead_by(&mut self, node: NodeId) -> u64 {
+        let (now, max_future) = (self.now, self.scenario.chain.max_future_seconds());
+        let node = self.node(node);
+        let latest = node.clocks(now).unix_seconds() + max_future;
+        node.view().map_or(0, |view| view.tip().min_time().saturating_sub(latest))
+    }
+
     /// What can make a node refuse a good block by now.
     fn circumstances(&self, node: NodeId) -> Circumstances {
         Circumstances::of(&self.scenario, node, self.now)
@@ -305,8 +313,8 @@ impl World {
         let answer = match result {
             Ok(answer) => answer,
             // No block can follow the tip by this clock.
-            Err(CallError::NoTemplate { code })
-                if self.circumstances(node).excuse_no_template(code) =>
+            Err(CallError::TipAhead { wait_seconds })
+                if wait_seconds > 0 && wait_seconds == self.tip_is_ahead_by(node) =>
             {
                 return Ok(());
             }
