@@ -31,6 +31,7 @@ pub(crate) async fn mine(
     threads: usize,
 ) {
     let (found_sender, mut found) = mpsc::channel(MAX_FOUND);
+    info!(threads, kernel = ashlar_miner::kernel(), "mining");
     let miner = Miner::start(threads, move |block: Found| {
         // On trivial targets more may be found than can be used; the next template follows.
         drop(found_sender.try_send(block));

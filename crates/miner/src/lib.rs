@@ -3,11 +3,10 @@
 //! It must not know how a block is validated, or what is in one: a header and a target come in, a
 //! header goes out (PROTOCOL.md §4, §5). Who makes blocks and submits them is the driver.
 //!
-//! Reading order: `space.rs` says which headers are tried, `kernel.rs` tries them, as fast as this
-//! machine can, behind one function type; `threads.rs` shares the space among threads and
-//! replaces work at once; `meter.rs` tells how fast it goes.
+//! Reading order: `space.rs` says which headers are tried (the crate `ashlar-sha256d` tries them);
+//! `threads.rs` shares the space among threads and replaces work at once; `meter.rs` tells how fast
+//! it goes.
 
-mod kernel;
 mod meter;
 mod priority;
 mod space;
@@ -16,3 +15,8 @@ mod threads;
 pub use priority::lower_thread_priority;
 pub use space::{SPACE, search};
 pub use threads::{BATCH, Found, Miner, Work};
+
+/// How this processor tries nonces, such as `AVX-512`: for logs.
+pub fn kernel() -> &'static str {
+    ashlar_sha256d::Kernel::fastest().name()
+}

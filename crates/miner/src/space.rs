@@ -4,9 +4,8 @@
 //! Together they are a line of 2^48 positions that starts at the header as given, so that threads
 //! can share it by taking turns. A fast machine walks it in a month; work is renewed within seconds.
 
-use ashlar_primitives::Header;
-
-use crate::kernel::{self, Midstate};
+use ashlar_primitives::{Encode as _, Header};
+use ashlar_sha256d::{Kernel, Series};
 
 /// Headers that one piece of work has: 2^32 nonces for each of 2^16 versions.
 pub const SPACE: u64 = 1 << 48;
@@ -39,8 +38,10 @@ pub(crate) fn scan(
     count: u32,
 ) -> Option<Header> {
     let first = header_at(header, position)?;
-    let midstate = Midstate::new(&first, target);
-    let nonce = kernel::fastest()(&midstate, first.nonce, count)?;
+    let mut bytes = [0; Header::LEN];
+    bytes.copy_from_slice(&first.to_bytes());
+    let series = Series::new(&bytes, target);
+    let nonce = Kernel::fastest().find(&series, first.nonce, count)?;
     Some(Header { nonce, ..first })
 }
 
@@ -59,13 +60,29 @@ pub fn search(header: Header, target: &[u8; 32], max_tries: u64) -> Option<Heade
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeSet;
 
     use ashlar_primitives::{BlockId, MerkleRoot};
 
     use super::*;
-    use crate::kernel::tests::bitcoin_genesis;
+
+    /// The header of Bitcoin's first block, which has our layout, and its target.
+    pub(crate) fn bitcoin_genesis() -> (Header, [u8; 32]) {
+        let header = Header {
+            version: 1,
+            parent: BlockId::ZERO,
+            merkle_root: "4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b"
+                .parse()
+                .unwrap(),
+            time: 1_231_006_505,
+            bits: 0x1d00_ffff,
+            nonce: 2_083_236_893,
+        };
+        let mut target = [0; 32];
+        target[4..6].fill(0xff);
+        (header, target)
+    }
 
     fn header(version: u32, nonce: u32) -> Header {
         let (parent, merkle_root) = (BlockId([1; 32]), MerkleRoot([2; 32]));

@@ -222,7 +222,7 @@ mod tests {
     use ashlar_primitives::{BlockId, MerkleRoot};
 
     use super::*;
-    use crate::kernel::tests::bitcoin_genesis;
+    use crate::space::tests::bitcoin_genesis;
 
     const ANY: [u8; 32] = [0xff; 32];
     const NONE: [u8; 32] = [0; 32];
