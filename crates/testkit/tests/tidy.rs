@@ -59,6 +59,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("ashlar-processes", &["ashlar-primitives", "ashlar-rpc"]),
     (
+        "ashlar-testnet",
+        &["ashlar-primitives", "ashlar-consensus", "ashlar-processes", "ashlar-rpc"],
+    ),
+    (
         "ashlar-bench",
         &[
             "ashlar-primitives",

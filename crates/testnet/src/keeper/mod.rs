@@ -1,0 +1,204 @@
+//! The keeper: the one process of a testnet that is always there. It starts and watches the nodes,
+//! owns the lines between them, finds blocks by wish, and does what verbs ask of it.
+//!
+//! Reading order: `process` (a node's process), `links` (the lines), `nodes` (what can be done to
+//! nodes), `mining`, `report` (how it stands), `verbs` (who asks what).
+
+mod links;
+mod mining;
+mod nodes;
+mod process;
+mod report;
+mod verbs;
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, TryLockError},
+    io,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use ashlar_rpc::Client;
+use tokio::{
+    net::UnixListener,
+    signal::unix::{SignalKind, signal},
+    sync::{Notify, watch},
+};
+use tracing::{debug, info, warn};
+
+use self::{links::Links, nodes::Node, process::Vitals};
+use crate::{
+    control::{NodeState, NodeStatus, Status},
+    error::TestnetError,
+    file::{NetworkFile, NodeNumber},
+    layout::{Layout, State},
+    mining::Mining,
+    presets::Chain,
+    programs::Programs,
+};
+
+/// Verbs that are being served at once; a further one waits.
+const MAX_CALLERS: usize = 64;
+
+/// A running testnet.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    pub(crate) layout: Layout,
+    pub(crate) programs: Programs,
+    pub(crate) chain: Chain,
+    pub(crate) file: NetworkFile,
+    pub(crate) links: Links,
+    pub(crate) mining: watch::Sender<Mining>,
+    state: Mutex<State>,
+    nodes: Mutex<BTreeMap<NodeNumber, Node>>,
+    /// Held by whoever starts and stops nodes: one thing after another.
+    lifecycle: tokio::sync::Mutex<()>,
+    end: Notify,
+}
+
+impl Keeper {
+    /// What is remembered. Never held over an await.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The nodes as they are now. Never held over an await.
+    fn nodes(&self) -> MutexGuard<'_, BTreeMap<NodeNumber, Node>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes down what is remembered.
+    pub(crate) fn save(&self) -> Result<(), TestnetError> {
+        self.layout.save(&self.state())
+    }
+
+    /// To call a node that runs.
+    pub(crate) fn client(&self, number: NodeNumber) -> Result<Client, TestnetError> {
+        let nodes = self.nodes();
+        let node = nodes.get(&number).ok_or_else(|| TestnetError::NoSuchNode {
+            number,
+            nodes: nodes.keys().copied().collect(),
+        })?;
+        node.client().ok_or(TestnetError::NodeDown { number })
+    }
+
+    /// The nodes that serve now.
+    pub(crate) fn serving(&self) -> Vec<NodeNumber> {
+        let nodes = self.nodes();
+        nodes.iter().filter(|(_, node)| node.client().is_some()).map(|(n, _)| *n).collect()
+    }
+}
+
+/// Keeps the testnet in a folder until it is asked to end, by the verb `down` or by a signal, which
+/// both stop the nodes first.
+///
+/// # Errors
+/// Where there is no testnet, another keeper has it, or a part of it can't be read.
+pub fn keep(folder: &Path) -> Result<(), TestnetError> {
+    let layout = Layout::at(folder)?;
+    let state = layout.load()?;
+    let lock = lock(&layout)?;
+    // No terminal's end is this one's end.
+    if let Err(error) = rustix::process::setsid() {
+        debug!(%error, "this process leads a session already");
+    }
+    let file = NetworkFile::read(&layout.network_file())?;
+    let chain = layout.chain()?;
+    let keeper = Arc::new(Keeper {
+        programs: Programs::find()?,
+        chain,
+        file,
+        links: Links::default(),
+        mining: watch::Sender::new(state.mining.clone()),
+        nodes: Mutex::new(state.nodes.keys().map(|number| (*number, Node::default())).collect()),
+        state: Mutex::new(state),
+        lifecycle: tokio::sync::Mutex::new(()),
+        end: Notify::new(),
+        layout,
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(TestnetError::disk("the keeper's threads"))?;
+    let outcome = runtime.block_on(serve(&keeper));
+    drop(lock);
+    outcome
+}
+
+/// How a testnet stands whose keeper does not run.
+pub fn standing(layout: &Layout, state: &State) -> Status {
+    let nodes = state.nodes.keys().map(|number| {
+        let pid = process::left_over(&layout.node(*number).join(nodes::PID_FILE));
+        let vitals = pid.and_then(Vitals::of);
+        NodeStatus {
+            node: *number,
+            state: if pid.is_some() { NodeState::Running } else { NodeState::Stopped },
+            reason: None,
+            pid,
+            memory_bytes: vitals.map(|vitals| vitals.memory_bytes),
+            cpu_ms: vitals.map(|vitals| vitals.cpu_ms),
+            answers: None,
+        }
+    });
+    Status { nodes: nodes.collect(), mining: state.mining.clone(), keeper_pid: None }
+}
+
+/// One keeper has a testnet.
+fn lock(layout: &Layout) -> Result<File, TestnetError> {
+    let path = layout.keeper_lock();
+    let file = File::create(&path).map_err(TestnetError::disk(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            Err(TestnetError::KeptAlready { folder: layout.folder().to_owned() })
+        }
+        Err(TryLockError::Error(error)) => Err(TestnetError::disk(path)(error)),
+    }
+}
+
+async fn serve(keeper: &Arc<Keeper>) -> Result<(), TestnetError> {
+    keeper.take_over().await?;
+    let listener = listen(&keeper.layout)?;
+    tokio::spawn(mining::mine(Arc::clone(keeper)));
+    let mut terminate = signal(SignalKind::terminate()).map_err(TestnetError::disk("signals"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(TestnetError::disk("signals"))?;
+    let callers = Arc::new(tokio::sync::Semaphore::new(MAX_CALLERS));
+    info!(folder = %keeper.layout.folder().display(), "keeping");
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    let Ok(place) = Arc::clone(&callers).acquire_owned().await else { break };
+                    let keeper = Arc::clone(keeper);
+                    tokio::spawn(async move {
+                        verbs::serve(&keeper, stream).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => warn!(%error, "a verb can't be taken"),
+            },
+            () = keeper.end.notified() => break,
+            _ = terminate.recv() => { keeper.stop_all().await; break }
+            _ = interrupt.recv() => { keeper.stop_all().await; break }
+        }
+    }
+    if let Err(error) = fs::remove_file(keeper.layout.folder().join("keeper.sock")) {
+        warn!(%error, "the socket stays");
+    }
+    info!("ended");
+    Ok(())
+}
+
+/// Takes the place of the socket of a keeper that is gone: the lock says that it is.
+fn listen(layout: &Layout) -> Result<UnixListener, TestnetError> {
+    let (_folder, path) = layout.socket()?;
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(TestnetError::disk(path)(error));
+        }
+        _ => {}
+    }
+    UnixListener::bind(&path).map_err(TestnetError::disk(path))
+}

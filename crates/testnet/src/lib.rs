@@ -1,0 +1,33 @@
+//! Private testnets: several real nodes on one machine, on a chain of their own, with blocks, money
+//! and trouble by wish. For people the program `ashlar-testnet` (behind `scripts/testnet.sh`), for
+//! tests the type [`Testnet`].
+//!
+//! It knows a node by its program, its configuration file and its RPC interface alone, and nothing
+//! of what is inside. No container, and no right that a user does not have.
+//!
+//! One *keeper* process for each testnet starts and watches the nodes; every verb is a short-lived
+//! client that talks to it over a Unix socket in the testnet's folder. A keeper that was killed can
+//! be started again and finds its nodes.
+//!
+//! Reading order: [`mod@file`] (what a person writes), [`presets`] (its chain), [`wallets`],
+//! [`mining`], [`layout`] (what lies where), [`control`] (what client and keeper say to each other),
+//! [`keeper`], [`client`], [`cli`].
+
+pub mod cli;
+pub mod client;
+pub mod coins;
+pub mod control;
+pub mod error;
+pub mod file;
+pub mod keeper;
+pub mod layout;
+mod logs;
+pub mod mining;
+pub mod presets;
+pub mod programs;
+mod show;
+pub mod wallets;
+
+pub use client::Testnet;
+pub use error::TestnetError;
+pub use file::{NetworkFile, NodeNumber};
