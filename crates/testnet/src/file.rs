@@ -21,6 +21,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ashlar_processes::relay::{Bandwidth, Delay, Loss, Shape};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -160,6 +161,18 @@ pub enum Setting {
 pub struct LinkTable {
     /// Its two ends.
     pub between: [NodeNumber; 2],
+    /// Every byte arrives so much later: `200ms`.
+    #[serde(default)]
+    pub latency: Delay,
+    /// And at random up to so much later still.
+    #[serde(default)]
+    pub jitter: Delay,
+    /// Packets that are lost: `5%`. On TCP a stall until the sender sends again.
+    #[serde(default)]
+    pub loss: Loss,
+    /// What the line carries at most: `1mbit`.
+    #[serde(default)]
+    pub bandwidth: Option<Bandwidth>,
 }
 
 /// `[[wallet]]`: one that the genesis pays. Its words follow from its name, so that everybody can
@@ -328,6 +341,19 @@ impl NetworkFile {
             }
         }
         links
+    }
+
+    /// What the line between two nodes does to its bytes.
+    pub fn shape(&self, one: NodeNumber, other: NodeNumber) -> Shape {
+        let is_it = |link: &&LinkTable| matches!(link.between, [a, b] if (a, b) == (one, other) || (b, a) == (one, other));
+        let shape = |link: &LinkTable| Shape {
+            latency: link.latency,
+            jitter: link.jitter,
+            loss: link.loss,
+            bandwidth: link.bandwidth,
+            ..Shape::default()
+        };
+        self.link.iter().find(is_it).map(shape).unwrap_or_default()
     }
 
     fn check(&self) -> Result<(), FileError> {

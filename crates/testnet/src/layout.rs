@@ -18,6 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ashlar_processes::relay::Shape;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -66,6 +67,16 @@ pub struct LinkRecord {
     pub to: NodeNumber,
     /// The port on which the keeper takes the call; 0 until it has one.
     pub port: u16,
+    /// What the line does to its bytes, in both directions.
+    #[serde(default)]
+    pub shape: Shape,
+}
+
+impl LinkRecord {
+    /// A line that does nothing to its bytes.
+    pub fn plain(from: NodeNumber, to: NodeNumber) -> Self {
+        Self { from, to, port: 0, shape: Shape::default() }
+    }
 }
 
 impl Layout {
@@ -157,7 +168,10 @@ impl Layout {
             links: file
                 .links()
                 .into_iter()
-                .map(|(from, to)| LinkRecord { from, to, port: 0 })
+                .map(|(from, to)| LinkRecord {
+                    shape: file.shape(from, to),
+                    ..LinkRecord::plain(from, to)
+                })
                 .collect(),
             mining: file.mining.clone(),
             faucet_port: 0,

@@ -109,7 +109,7 @@ pub fn keep(folder: &Path) -> Result<(), TestnetError> {
         programs: Programs::find()?,
         chain,
         file,
-        links: Links::default(),
+        links: Links::new()?,
         mining: watch::Sender::new(state.mining.clone()),
         nodes: Mutex::new(state.nodes.keys().map(|number| (*number, Node::default())).collect()),
         state: Mutex::new(state),

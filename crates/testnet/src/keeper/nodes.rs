@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use ashlar_processes::relay::{Target, socket_address};
 use ashlar_rpc::{Client, RunFile, prelude::*, run_file::RUN_FILE};
 use rustix::process::Signal;
 use tokio::{task::JoinSet, time::Instant};
@@ -19,7 +20,6 @@ use tracing::{info, warn};
 
 use super::{
     Keeper,
-    links::Door,
     process::{Process, Vitals},
 };
 use crate::{
@@ -82,7 +82,7 @@ impl Keeper {
         let links = self.state().links.clone();
         let mut moved = BTreeSet::new();
         for link in &links {
-            let port = self.links.open(link).await?;
+            let port = self.links.open(link)?;
             if port != link.port {
                 moved.insert(link.from);
                 self.set_port(link, port);
@@ -120,7 +120,7 @@ impl Keeper {
             number,
             Node { state: NodeState::Starting, process: Some(process.clone()), ..Node::default() },
         );
-        self.links.set_door(number, Some(Door::Opening));
+        self.links.aim(number, Target::Soon);
         let (keeper, process) = (Arc::clone(self), process.clone());
         tokio::spawn(async move {
             let status = process.ended().await;
@@ -136,7 +136,7 @@ impl Keeper {
         if node.process.as_ref().is_none_or(|process| process.pid() != pid) {
             return;
         }
-        self.links.set_door(number, None);
+        self.links.aim(number, Target::Nowhere);
         let (state, reason) = if node.is_ending {
             (NodeState::Stopped, None)
         } else {
@@ -204,8 +204,8 @@ impl Keeper {
             node.state = NodeState::Running;
             node.client = Some(client);
         }
-        let door = run.listening.iter().find_map(|address| tcp_address(address)).map(Door::At);
-        self.links.set_door(number, door);
+        let door = run.listening.iter().find_map(|address| socket_address(address));
+        self.links.aim(number, door.map_or(Target::Nowhere, Target::At));
         let rpc: Option<SocketAddr> = run.rpc.parse().ok();
         if let Some(record) = self.state().nodes.get_mut(&number) {
             record.rpc_port = rpc.map_or(0, |address| address.port());
@@ -283,7 +283,7 @@ impl Keeper {
         let more = wanted.map_or(0, usize::from).saturating_sub(have);
         {
             let _one = self.lifecycle.lock().await;
-            self.add_records(more).await?;
+            self.add_records(more)?;
             self.start_all().await?;
         }
         self.agree().await
@@ -292,7 +292,7 @@ impl Keeper {
     /// Adds nodes and starts them.
     pub(crate) async fn add(self: &Arc<Self>, more: NodeNumber) -> Result<(), TestnetError> {
         let _one = self.lifecycle.lock().await;
-        let added = self.add_records(usize::from(more)).await?;
+        let added = self.add_records(usize::from(more))?;
         for number in added {
             self.start_alone(number).await?;
         }
@@ -306,7 +306,7 @@ impl Keeper {
             nodes.iter().filter(|(_, node)| node.process.is_none()).map(|(n, _)| *n).collect()
         };
         for number in &down {
-            self.links.set_door(*number, Some(Door::Opening));
+            self.links.aim(*number, Target::Soon);
         }
         let mut starts = JoinSet::new();
         for number in down {
@@ -324,7 +324,7 @@ impl Keeper {
     }
 
     /// Notes more nodes, each linked to the first and to the last before it.
-    async fn add_records(&self, more: usize) -> Result<Vec<NodeNumber>, TestnetError> {
+    fn add_records(&self, more: usize) -> Result<Vec<NodeNumber>, TestnetError> {
         let mut added = Vec::new();
         for _ in 0..more {
             let (number, links) = {
@@ -342,12 +342,12 @@ impl Keeper {
                     .collect();
                 state.nodes.insert(number, NodeRecord::default());
                 let links: Vec<LinkRecord> =
-                    others.iter().map(|to| LinkRecord { from: number, to: *to, port: 0 }).collect();
+                    others.iter().map(|to| LinkRecord::plain(number, *to)).collect();
                 state.links.extend(links.clone());
                 (number, links)
             };
             for link in &links {
-                let port = self.links.open(link).await?;
+                let port = self.links.open(link)?;
                 self.set_port(link, port);
             }
             self.nodes().insert(number, Node::default());
@@ -456,14 +456,6 @@ impl Keeper {
             writeln!(text, "{key} = {value}").expect("a string takes everything");
         }
         text
-    }
-}
-
-/// The TCP port in a multiaddress of IPv4.
-fn tcp_address(text: &str) -> Option<SocketAddr> {
-    match *text.split('/').collect::<Vec<_>>() {
-        ["", "ip4", ip, "tcp", port, ..] => format!("{ip}:{port}").parse().ok(),
-        _ => None,
     }
 }
 

@@ -98,8 +98,12 @@ impl Process {
         let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
         let number = number.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
         let descriptor = pidfd_open(number, PidfdFlags::NONBLOCK)?;
-        let descriptor =
-            AsyncFd::register_with_interest(descriptor, tokio::io::Interest::READABLE)?;
+        #[expect(
+            deprecated,
+            reason = "an OwnedFd is one open descriptor for life, which is all that the unsafe \
+                      function in its place asks for"
+        )]
+        let descriptor = AsyncFd::with_interest(descriptor, tokio::io::Interest::READABLE)?;
         Ok(Self { pid, descriptor: Arc::new(descriptor), child: Arc::default() })
     }
 
