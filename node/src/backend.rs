@@ -17,7 +17,7 @@ use ashlar_rpc::{
         Backend, BackendError, ChainEvent, Health, MemoryState, MempoolFile, MiningState,
         NetworkState, PeerTraffic,
     },
-    types::BannedPeer,
+    types::{BannedPeer, ClockInfo, ClockSetting},
 };
 use tokio::sync::{Notify, Semaphore, broadcast, oneshot, watch};
 
@@ -187,8 +187,12 @@ impl Backend for NodeBackend {
         self.network.clear_bans().await.map(drop).map_err(|_| BackendError::Stopping)
     }
 
-    fn set_mock_time(&self, unix_seconds: Option<u64>) -> Result<(), BackendError> {
-        self.clock.set_mock(unix_seconds).map_err(|_| BackendError::RealClock)
+    fn clock(&self) -> ClockInfo {
+        self.clock.info()
+    }
+
+    fn set_clock(&self, setting: Option<ClockSetting>) -> Result<(), BackendError> {
+        self.clock.set(setting).map_err(|_| BackendError::RealClock)
     }
 
     async fn backup(&self, directory: String) -> Result<(), BackendError> {

@@ -166,7 +166,8 @@ pub(crate) struct RunArguments {
     /// How much memory to take.
     #[arg(long, env = "ASHLAR_PROFILE")]
     profile: Option<Profile>,
-    /// Let RPC set the clock; only on chains of fixed difficulty (half-life 0).
+    /// Let RPC set the clock; only on development chains: of fixed difficulty (half-life 0), or where
+    /// a block takes at most 1,048,576 hashes at first.
     #[arg(long, env = "ASHLAR_DEV_CLOCK", num_args = 0..=1, default_missing_value = "true")]
     dev_clock: Option<bool>,
     /// What to log: a level, or directives such as `info,ashlar_network=debug`.

@@ -12,6 +12,8 @@ use thiserror::Error;
 
 /// The genesis file of the chain whose data this is.
 pub(crate) const GENESIS_FILE: &str = "genesis.json";
+/// How the clock runs from the start on, on a node with a development clock.
+pub(crate) const CLOCK_FILE: &str = "clock.json";
 pub(crate) const LOCK_FILE: &str = "LOCK";
 pub(crate) const KEY_FILE: &str = "node.key";
 pub(crate) const LEDGER_DIRECTORY: &str = "ledger";

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use ashlar_consensus::{Genesis, Params};
+use ashlar_consensus::{Genesis, Params, Work};
 use ashlar_engine::{Engine, Settings};
 use ashlar_ledger::{Ledger, OpenLedgerError, RocksOptions, RocksStore};
 use ashlar_mempool::Limits;
@@ -50,6 +50,9 @@ const AGENT: &str = concat!("ashlar/", env!("CARGO_PKG_VERSION"));
 const SMALL_STEP_BYTES: usize = 4 << 20;
 /// Memory for waiting transactions in the small profile, in bytes.
 const SMALL_MEMPOOL_BYTES: usize = 50 * 1024 * 1024;
+/// Hashes that a block of a development chain takes on average at first, where difficulty follows the
+/// clock.
+const MAX_DEV_BLOCK_HASHES: u64 = 1 << 20;
 /// Longest that a clean stop takes before the node ends without it.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -68,9 +71,10 @@ pub(crate) enum RunError {
     #[error("{path} is not a genesis: {error}")]
     BadGenesis { path: PathBuf, error: Box<ashlar_consensus::genesis_file::GenesisError> },
     #[error(
-        "--dev-clock is only for chains of fixed difficulty; this one has a half-life of {half_life} s"
+        "--dev-clock is only for development chains, whose blocks cost next to nothing; on this one \
+         a block takes more than {MAX_DEV_BLOCK_HASHES} hashes"
     )]
-    DevClockRefused { half_life: u32 },
+    DevClockRefused,
     #[error("--mine {address}: {error}")]
     BadMiningAddress { address: String, error: ashlar_primitives::AddressError },
     #[error("the network ended: {0}")]
@@ -146,8 +150,8 @@ fn tell_history(ledger: &Ledger<RocksStore>, config: &Config) {
 
 /// What of a configuration must fit the chain; where this node mines, if it does.
 pub(crate) fn check_chain(config: &Config, params: &Params) -> Result<Option<Lock>, RunError> {
-    if config.dev_clock && params.difficulty_half_life != 0 {
-        return Err(RunError::DevClockRefused { half_life: params.difficulty_half_life });
+    if config.dev_clock && !is_development(params) {
+        return Err(RunError::DevClockRefused);
     }
     config.mine.as_deref().map(|text| mining_lock(text, params)).transpose()
 }
@@ -176,6 +180,18 @@ pub(crate) fn read_genesis(config: &Config, directory: &Datadir) -> Result<Genes
         datadir::write_atomically(&own, text.as_bytes())?;
     }
     Ok(genesis)
+}
+
+/// Whether a wrong clock can do no harm: where times don't set the difficulty, or where it protects
+/// nothing, since a block of the genesis's difficulty is made in a moment.
+fn is_development(params: &Params) -> bool {
+    params.difficulty_half_life == 0 || params.anchor_target().work() <= max_dev_work()
+}
+
+fn max_dev_work() -> Work {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&MAX_DEV_BLOCK_HASHES.to_le_bytes());
+    Work::from_le_bytes(bytes)
 }
 
 fn mining_lock(text: &str, params: &Params) -> Result<Lock, RunError> {
@@ -296,7 +312,7 @@ async fn start(
     opened: Opened,
 ) -> Result<Parts, Failure> {
     let Opened { ledger, store, room, log, pay_to } = opened;
-    let clock = Arc::new(Clock::new(config.dev_clock));
+    let clock = Arc::new(Clock::open(config.dev_clock, directory.path())?);
     let lanes = Arc::new(Lanes::default());
     let (network, swarm) = {
         let (clock, wall) = (Arc::clone(&clock), Arc::clone(&clock));

@@ -40,7 +40,7 @@ fn a_data_directory_of_another_chain_is_refused_with_both_ids() {
 }
 
 #[test]
-fn the_clock_can_be_set_only_with_dev_clock_on_a_chain_of_fixed_difficulty() {
+fn the_clock_can_be_set_only_with_dev_clock_on_a_development_chain() {
     let net = Net::new();
     let real = net.path("real");
     let said = fails(
@@ -49,7 +49,7 @@ fn the_clock_can_be_set_only_with_dev_clock_on_a_chain_of_fixed_difficulty() {
             .arg(repository().join("genesis.json"))
             .arg("--dev-clock"),
     );
-    assert!(said.contains("half-life"), "{said}");
+    assert!(said.contains("development"), "{said}");
 
     let node = net.node(&[]);
     assert!(node.try_call("setmocktime", json!([1_800_000_000])).is_err());

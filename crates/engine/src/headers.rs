@@ -21,7 +21,7 @@ use crate::{
     input::Peer,
     limits::{
         CLAIM_PAUSE_MS, CLOCK_NOTICE_INTERVAL_MS, DOWNLOAD_PAUSE_MS, HEADERS_SLOW_MS, LEAD_MS,
-        LOW_WORK_BLOCKS, MAX_LEADERS, MAX_LEAP, MAX_WALKS, TOO_NEW_RETRY_MS,
+        LOW_WORK_BLOCKS, MAX_LEADERS, MAX_LEAP, MAX_TOO_NEW_RETRY_MS, MAX_WALKS, TOO_NEW_RETRY_MS,
     },
     low_work::{Next, Walk},
     offence::{Offence, answered_header},
@@ -431,7 +431,7 @@ impl<S: Store> Engine<S> {
         if let Some(state) = self.peers.get_mut(peer) {
             state.headers.too_new = true;
         }
-        let retry_ms = now_ms.saturating_add(wait_ms.max(TOO_NEW_RETRY_MS));
+        let retry_ms = now_ms.saturating_add(wait_ms.clamp(TOO_NEW_RETRY_MS, MAX_TOO_NEW_RETRY_MS));
         self.timers.set_by(Timer::TooNew, retry_ms);
         let silent = self
             .headers

@@ -74,6 +74,8 @@ pub(crate) const COMMITMENT_DEPTH: usize = 2_048;
 pub(crate) const MAX_COMMITMENTS: usize = 1_048_576;
 /// A header from the future is asked for again no sooner than this.
 pub(crate) const TOO_NEW_RETRY_MS: u64 = 1_000;
+/// And no later, however far ahead it is: the clock may be put right before.
+pub(crate) const MAX_TOO_NEW_RETRY_MS: u64 = 10_000;
 /// Between two `ClockBehind` notices.
 pub(crate) const CLOCK_NOTICE_INTERVAL_MS: u64 = 60_000;
 

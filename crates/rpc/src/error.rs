@@ -122,7 +122,7 @@ pub enum RpcError {
     /// `stopping` −28: the node ends.
     #[error("the node is stopping")]
     Stopping,
-    /// `real-clock` −1: only a node with a development clock takes `setmocktime`.
+    /// `real-clock` −1: only the clock of a node with a development clock can be set.
     #[error("the clock of this node can't be set")]
     RealClock,
     /// `backup-failed` −1: the disk or the database refused; nothing is left of the try.
@@ -307,7 +307,7 @@ impl RpcError {
             Self::Overloaded => "try again in a few seconds",
             Self::TimedOut { .. } => "ask for less at once",
             Self::Stopping => "start the node again",
-            Self::RealClock => "start a node of a chain with half-life 0 with --dev-clock",
+            Self::RealClock => "start a node of a development chain with --dev-clock",
             Self::BackupFailed { .. } => "check room and permissions where it was to be made",
             Self::PrioritiesFull { .. } => {
                 "take some back first: getprioritisedtransactions lists them"

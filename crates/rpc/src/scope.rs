@@ -105,7 +105,7 @@ pub fn scope_of(method: &str) -> Option<Scope> {
         "addnode" | "disconnectnode" | "listbanned" | "setban" | "clearbanned" => Scope::Admin,
         // Control
         "uptime" | "help" | "rpc.discover" => Scope::Read,
-        "setmocktime" | "backup" | "stop" | "logging" | "getmemoryinfo" => Scope::Admin,
+        "setmocktime" | "clock" | "backup" | "stop" | "logging" | "getmemoryinfo" => Scope::Admin,
         // Subscriptions
         "subscribetips"
         | "unsubscribetips"

@@ -71,6 +71,7 @@ const TABLE: &[(&str, Tried)] = &[
     ("COMMITMENT_DEPTH", By("a_second_pass_that_tells_another_branch_stores_nothing")),
     ("MAX_COMMITMENTS", By("an_endless_branch_is_given_up_at_so_many_bits")),
     ("TOO_NEW_RETRY_MS", Pace),
+    ("MAX_TOO_NEW_RETRY_MS", Pace),
     ("CLOCK_NOTICE_INTERVAL_MS", Pace),
     ("SYNC_LEAD_BLOCKS", By("nothing_is_relayed_while_catching_up")),
     ("SYNC_NOTICE_INTERVAL_MS", Pace),

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 #[cfg(feature = "server")]
 use crate::error::RpcError;
-use crate::types::{LogFilter, MemoryInfo, Tip};
+use crate::types::{ClockInfo, ClockSetting, LogFilter, MemoryInfo, Tip};
 
 /// The node itself.
 #[cfg_attr(not(feature = "server"), rpc(client))]
@@ -23,6 +23,22 @@ pub trait Control {
     /// [1900000000]
     #[method(name = "setmocktime")]
     async fn setmocktime(&self, timestamp: u64) -> Result<(), RpcError>;
+
+    /// What the node's wall clock reads, and sets it, on a node with a development clock: for
+    /// private nets that try halvings and difficulty in seconds. Deadlines, timeouts and bans run
+    /// by the machine's own time all the same. `setmocktime` with 0 gives the machine's clock back.
+    ///
+    /// # Parameters
+    /// - `setting`: from when on and how fast it runs. Unless given, nothing changes.
+    ///
+    /// # Errors
+    /// - `real-clock`: the node has no development clock.
+    /// - `invalid-parameter`: a time that no header can have, or too high a speed.
+    ///
+    /// # Example
+    /// [{"unix_ms": 1900000000000, "machine_ms": 1800000000000, "speed_permille": 0}]
+    #[method(name = "clock")]
+    async fn clock(&self, setting: Option<ClockSetting>) -> Result<ClockInfo, RpcError>;
 
     /// Copies the data directory of this running node: chain, genesis file and configuration, not
     /// the node's identity and password. Answers the tip that the copy stands at, or stood at when

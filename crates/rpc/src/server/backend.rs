@@ -9,7 +9,7 @@ use ashlar_primitives::{Amount, BlockId, Coin};
 use thiserror::Error;
 use tokio::sync::broadcast;
 
-use crate::types::BannedPeer;
+use crate::types::{BannedPeer, ClockInfo, ClockSetting};
 
 /// A node, as far as its RPC server knows it.
 ///
@@ -66,9 +66,12 @@ pub trait Backend: Send + Sync + 'static {
     /// Lifts all bans.
     fn clear_bans(&self) -> impl Future<Output = Result<(), BackendError>> + Send;
 
-    /// Stands the clock still at this second, or lets it run again. Only a node with a
-    /// development clock can; others answer [`BackendError::RealClock`].
-    fn set_mock_time(&self, unix_seconds: Option<u64>) -> Result<(), BackendError>;
+    /// What the wall clock reads, and how it was set.
+    fn clock(&self) -> ClockInfo;
+
+    /// Lets the wall clock run so from now on, or with `None` as the machine's does. Only a node
+    /// with a development clock can; others answer [`BackendError::RealClock`].
+    fn set_clock(&self, setting: Option<ClockSetting>) -> Result<(), BackendError>;
 
     /// Copies the data directory to a directory that must not exist yet, an absolute path on the
     /// node's machine: at least the published state, synced. [`BackendError::BadDirectory`],

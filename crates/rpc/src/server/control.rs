@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     error::RpcError,
-    types::{LogFilter, MemoryInfo},
+    types::{ClockInfo, ClockSetting, LogFilter, MemoryInfo},
 };
 
 /// Made from [`crate::api`] by the example `rpc-doc`; a test compares them.
@@ -21,6 +21,50 @@ static OPENRPC: &str = include_str!("../../openrpc.json");
 pub(super) fn openrpc() -> &'static Value {
     static PARSED: OnceLock<Value> = OnceLock::new();
     PARSED.get_or_init(|| serde_json::from_str(OPENRPC).expect("a test reads it"))
+}
+
+/// `setmocktime`, as in Bitcoin Core: 0 is the machine's clock.
+pub(super) fn stand_still<B: Backend>(
+    context: &Context<B>,
+    unix_seconds: u64,
+) -> Result<(), RpcError> {
+    let unix_ms = unix_seconds.saturating_mul(1_000);
+    let setting = ClockSetting { unix_ms, machine_ms: None, speed_permille: 0 };
+    set_clock(context, (unix_seconds != 0).then_some(setting), "timestamp")
+}
+
+pub(super) fn clock<B: Backend>(
+    context: &Context<B>,
+    setting: Option<ClockSetting>,
+) -> Result<ClockInfo, RpcError> {
+    if setting.is_some() {
+        set_clock(context, setting, "setting")?;
+    }
+    Ok(context.backend.clock())
+}
+
+fn set_clock<B: Backend>(
+    context: &Context<B>,
+    setting: Option<ClockSetting>,
+    name: &'static str,
+) -> Result<(), RpcError> {
+    if setting.is_some_and(|setting| setting.unix_ms > ClockSetting::MAX_UNIX_MS) {
+        let max = ClockSetting::MAX_UNIX_MS;
+        let reason = format!("no header can have a time beyond {max} ms since 1970");
+        return Err(RpcError::InvalidParameter { name, reason });
+    }
+    if setting.is_some_and(|setting| setting.speed_permille > ClockSetting::MAX_SPEED_PERMILLE) {
+        let reason = format!("the highest speed is {} permille", ClockSetting::MAX_SPEED_PERMILLE);
+        return Err(RpcError::InvalidParameter { name, reason });
+    }
+    context.backend.set_clock(setting)?;
+    match setting {
+        Some(ClockSetting { unix_ms, speed_permille, .. }) => {
+            tracing::info!(unix_ms, speed_permille, "the clock was set");
+        }
+        None => tracing::info!("the clock is the machine's again"),
+    }
+    Ok(())
 }
 
 pub(super) fn log_filter<B: Backend>(

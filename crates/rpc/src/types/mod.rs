@@ -28,7 +28,7 @@ pub use chain::{
     BlockchainInfo, ChainTip, ChainTxStats, IndexInfo, IndexState, PrunedChain, ScannedCoin,
     ScannedCoins, SyncInfo, Tip, TxOut, TxOutSetInfo, VerifiedChain,
 };
-pub use control::{LogFilter, MemoryInfo};
+pub use control::{ClockInfo, ClockSetting, LogFilter, MemoryInfo};
 pub use event::{
     AddressConfirmation, AddressEvent, AddressMovement, EventCursor, MempoolAddition, MempoolEvent,
     MempoolRemoval, SyncEvent, TipEvent,

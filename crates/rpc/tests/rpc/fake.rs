@@ -29,7 +29,7 @@ use ashlar_rpc::{
         Backend, BackendError, ChainEvent, EVENT_CAPACITY, Health, MemoryState, MempoolFile,
         MiningState, NetworkState, PeerTraffic,
     },
-    types::BannedPeer,
+    types::{BannedPeer, ClockInfo, ClockSetting},
 };
 use ashlar_testkit::builder::{self, Chain, Plan, lock};
 use tokio::sync::{Notify, broadcast};
@@ -38,13 +38,15 @@ use tokio::sync::{Notify, broadcast};
 pub(crate) const ALLOCATION: u64 = 1_000_000;
 /// When it is, for this node: long after its genesis.
 const NOW: u64 = builder::GENESIS_TIME as u64 + 1_000_000;
+/// What the machine's clock would read.
+const MACHINE_MS: u64 = NOW * 1_000;
 
 pub(crate) struct Fake {
     world: Mutex<World>,
     events: broadcast::Sender<ChainEvent>,
     pub(crate) nodes: Mutex<Vec<String>>,
     bans: Mutex<BTreeMap<String, u64>>,
-    pub(crate) mock_time: Mutex<Option<u64>>,
+    pub(crate) clock: Mutex<Option<ClockSetting>>,
     pub(crate) real_clock: AtomicBool,
     pub(crate) syncing: AtomicBool,
     /// What waited in the last run is not loaded yet.
@@ -107,7 +109,7 @@ impl Fake {
             events: broadcast::channel(EVENT_CAPACITY).0,
             nodes: Mutex::default(),
             bans: Mutex::default(),
-            mock_time: Mutex::default(),
+            clock: Mutex::default(),
             real_clock: AtomicBool::new(false),
             syncing: AtomicBool::new(false),
             loading: AtomicBool::new(false),
@@ -542,11 +544,17 @@ impl Backend for Fake {
         Ok(())
     }
 
-    fn set_mock_time(&self, unix_seconds: Option<u64>) -> Result<(), BackendError> {
+    fn clock(&self) -> ClockInfo {
+        let setting = *self.clock.lock().unwrap();
+        let unix_ms = setting.map_or(MACHINE_MS, |setting| setting.read(MACHINE_MS));
+        ClockInfo { unix_ms, setting }
+    }
+
+    fn set_clock(&self, setting: Option<ClockSetting>) -> Result<(), BackendError> {
         if self.real_clock.load(Ordering::Relaxed) {
             return Err(BackendError::RealClock);
         }
-        *self.mock_time.lock().unwrap() = unix_seconds;
+        *self.clock.lock().unwrap() = setting;
         Ok(())
     }
 

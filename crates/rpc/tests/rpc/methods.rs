@@ -11,8 +11,8 @@ use ashlar_rpc::{
     client::open_websocket,
     prelude::*,
     types::{
-        Addresses, BlockResult, HeaderResult, MempoolResult, PeerName, RawTransactionResult,
-        TemplateRequest, Text, TransactionBody, Verbosity,
+        Addresses, BlockResult, ClockSetting, HeaderResult, MempoolResult, PeerName,
+        RawTransactionResult, TemplateRequest, Text, TransactionBody, Verbosity,
     },
 };
 use ashlar_testkit::builder::lock;
@@ -371,11 +371,23 @@ async fn operating(running: &Running, client: &(impl ApiClient + Sync)) {
     assert_eq!(code(refused), "not-held");
 
     client.setmocktime(1_900_000_000).await.unwrap();
-    assert_eq!(*running.node.mock_time.lock().unwrap(), Some(1_900_000_000));
+    let set = client.clock(None).await.unwrap();
+    assert_eq!(set.unix_ms, 1_900_000_000_000);
+    let setting = ClockSetting { unix_ms: 5_000, machine_ms: Some(1), speed_permille: 60_000 };
+    let set = client.clock(Some(setting)).await.unwrap();
+    assert_eq!(set.setting, Some(setting));
+    for wrong in [
+        ClockSetting { unix_ms: ClockSetting::MAX_UNIX_MS + 1, ..setting },
+        ClockSetting { speed_permille: ClockSetting::MAX_SPEED_PERMILLE + 1, ..setting },
+    ] {
+        assert_eq!(code(client.clock(Some(wrong)).await), "invalid-parameter");
+    }
+    assert_eq!(client.clock(None).await.unwrap(), set);
     client.setmocktime(0).await.unwrap();
-    assert_eq!(*running.node.mock_time.lock().unwrap(), None);
+    assert_eq!(client.clock(None).await.unwrap().setting, None);
     running.node.real_clock.store(true, Ordering::Relaxed);
     assert_eq!(code(client.setmocktime(1).await), "real-clock");
+    assert_eq!(code(client.clock(Some(setting)).await), "real-clock");
     assert_eq!(client.stop().await.unwrap(), "Ashlar node stopping");
     running.node.stopped.notified().await;
 }

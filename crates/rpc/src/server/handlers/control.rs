@@ -7,14 +7,17 @@ use super::{Answer, Handlers};
 use crate::{
     api::ControlServer,
     server::{backend::Backend, context::tip_of, control},
-    types::{LogFilter, MemoryInfo, Tip},
+    types::{ClockInfo, ClockSetting, LogFilter, MemoryInfo, Tip},
 };
 
 #[async_trait]
 impl<B: Backend> ControlServer for Handlers<B> {
     async fn setmocktime(&self, timestamp: u64) -> Answer<()> {
-        let time = (timestamp != 0).then_some(timestamp);
-        Ok(self.0.backend.set_mock_time(time)?)
+        control::stand_still(&self.0, timestamp)
+    }
+
+    async fn clock(&self, setting: Option<ClockSetting>) -> Answer<ClockInfo> {
+        control::clock(&self.0, setting)
     }
 
     async fn backup(&self, directory: String) -> Answer<Tip> {
