@@ -413,8 +413,6 @@ fn a_testnets_wallet_is_cheap_to_open_and_a_persons_is_not() {
     assert_eq!(light["cost"], json!({ "memory_kib": 65_536, "passes": 3, "lanes": 1 }));
     let strong = make("strong.json", &[]);
     assert_eq!(strong["cost"], json!({ "memory_kib": 262_144, "passes": 3, "lanes": 1 }));
-    let script = fs::read_to_string(repository().join("scripts/testnet.sh")).unwrap();
-    assert!(script.contains("--light-kdf"));
 }
 
 /// Completions and manual come from the definition of the command line.

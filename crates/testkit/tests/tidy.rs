@@ -60,7 +60,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ashlar-processes", &["ashlar-primitives", "ashlar-rpc"]),
     (
         "ashlar-testnet",
-        &["ashlar-primitives", "ashlar-consensus", "ashlar-processes", "ashlar-rpc"],
+        &[
+            "ashlar-primitives",
+            "ashlar-consensus",
+            "ashlar-miner",
+            "ashlar-processes",
+            "ashlar-rpc",
+        ],
     ),
     (
         "ashlar-bench",

@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::{
     client::Testnet,
+    coins::Coins,
     control::{Mined, Overview, Request},
     error::{Refusal, TestnetError},
     file::NodeNumber,
@@ -25,7 +26,7 @@ use crate::{
     logs,
     mining::{Mining, MiningError, Mode, Share},
     programs::Programs,
-    show,
+    render, show,
     wallets::{FAUCET, KnownWallet, PASSWORD},
 };
 
@@ -127,6 +128,21 @@ enum Verb {
     Mining {
         #[command(subcommand)]
         mode: Option<MiningVerb>,
+    },
+    /// Pay an address from the faucet.
+    Faucet {
+        /// Whom.
+        address: String,
+        /// How much, in ASH; 10 unless the network file says otherwise.
+        amount: Option<Coins>,
+    },
+    /// Write a folder for each node of a network file whose nodes have hosts.
+    Render {
+        /// The network file.
+        file: PathBuf,
+        /// Where the folders go.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
     },
     /// Call a JSON-RPC method of a node.
     Cli {
@@ -302,6 +318,15 @@ fn dispatch(arguments: Arguments) -> Result<(), TestnetError> {
                 mining = net.set_mining(mode.change(mining))?;
             }
             out.say(&mining, |mining| format!("{mining}\n"));
+            Ok(())
+        }
+        Verb::Faucet { address, amount } => {
+            let given = there()?.faucet(&address, amount)?;
+            out.say(&given, |given| format!("{}\n", given.txid));
+            Ok(())
+        }
+        Verb::Render { file, out: folder } => {
+            out.say(&render::render(&file, &folder)?, show::rendered);
             Ok(())
         }
         Verb::Cli { node, call } => {

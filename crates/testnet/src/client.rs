@@ -26,7 +26,8 @@ use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
 use crate::{
-    control::{MAX_REPLY_BYTES, Mined, NodeState, Overview, Reply, Request, Status},
+    coins::Coins,
+    control::{Given, MAX_REPLY_BYTES, Mined, NodeState, Overview, Reply, Request, Status},
     error::TestnetError,
     file::{NetworkFile, NodeNumber},
     layout::Layout,
@@ -232,6 +233,14 @@ impl Testnet {
     /// As [`Testnet::ask`].
     pub fn set_mining(&self, mining: Mining) -> Result<Mining, TestnetError> {
         self.ask(&Request::Mining { change: Some(mining) })
+    }
+
+    /// Pays from the faucet.
+    ///
+    /// # Errors
+    /// As [`Testnet::ask`].
+    pub fn faucet(&self, address: &str, amount: Option<Coins>) -> Result<Given, TestnetError> {
+        self.ask(&Request::Faucet { address: address.to_owned(), amount })
     }
 
     /// Waits until all nodes that serve are on one tip.

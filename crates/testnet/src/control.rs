@@ -10,7 +10,7 @@ use ashlar_rpc::types::Text;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{error::Refusal, file::NodeNumber, mining::Mining, wallets::KnownWallet};
+use crate::{coins::Coins, error::Refusal, file::NodeNumber, mining::Mining, wallets::KnownWallet};
 
 /// Longest request, in bytes.
 pub const MAX_REQUEST_BYTES: u64 = 1 << 20;
@@ -77,6 +77,13 @@ pub enum Request {
     Mining {
         /// What shall be.
         change: Option<Mining>,
+    },
+    /// Pay from the faucet. [`Given`].
+    Faucet {
+        /// Whom.
+        address: String,
+        /// How much; the faucet's usual amount unless given.
+        amount: Option<Coins>,
     },
     /// Stop all nodes cleanly, then the keeper.
     Down,
@@ -195,4 +202,15 @@ pub struct Mined {
     pub node: NodeNumber,
     /// In order.
     pub blocks: Vec<Text<BlockId>>,
+}
+
+/// A payment of the faucet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    /// Its id.
+    pub txid: String,
+    /// Whom.
+    pub address: String,
+    /// How much.
+    pub amount: Coins,
 }

@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf};
 
+use ashlar_primitives::AddressError;
 use ashlar_rpc::{ClientError, RunFileError};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -10,6 +11,7 @@ use crate::{
     file::{FileError, NodeNumber},
     mining::MiningError,
     presets::PresetError,
+    render::RenderError,
 };
 
 /// Everything that can go wrong with a testnet.
@@ -161,6 +163,20 @@ pub enum TestnetError {
         /// What it said.
         words: String,
     },
+    /// The address is none of this chain.
+    #[error("{address}: {error}")]
+    Address {
+        /// As it was given.
+        address: String,
+        /// What is wrong with it.
+        error: AddressError,
+    },
+    /// No node serves.
+    #[error("no node runs")]
+    NoNode,
+    /// The network file is not for several machines.
+    #[error(transparent)]
+    Render(#[from] RenderError),
     /// What the keeper said, as a client hears it.
     #[error("{}", .0.message)]
     Refused(Refusal),
@@ -215,6 +231,9 @@ impl TestnetError {
             Self::TooManyNodes { .. } => "too-many-nodes",
             Self::Call { .. } | Self::RunFile(_) => "node",
             Self::Wallet { .. } => "wallet",
+            Self::Address { .. } => "invalid-address",
+            Self::NoNode => "no-node",
+            Self::Render(_) => "bad-render",
             Self::Refused(refusal) => &refusal.code,
         }
     }
@@ -222,8 +241,8 @@ impl TestnetError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NoTestnet { .. } => "start one: testnet up".to_owned(),
-            Self::NotRunning { .. } => "start it: testnet up".to_owned(),
+            Self::NoTestnet { .. } => "start one: scripts/testnet.sh up".to_owned(),
+            Self::NotRunning { .. } => "start it: scripts/testnet.sh up".to_owned(),
             Self::OtherFile { .. } => {
                 "`up` without a file goes on with it; or `destroy` it, or choose another --dir"
                     .to_owned()
@@ -232,10 +251,11 @@ impl TestnetError {
                 let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
                 format!("there are: {}", nodes.join(", "))
             }
-            Self::NodeDown { number } => format!("start it: testnet start {number}"),
-            Self::NoAgreement { .. } => "look at `testnet status` and `testnet logs`".to_owned(),
+            Self::NodeDown { number } => format!("start it: scripts/testnet.sh start {number}"),
+            Self::NoNode => "start them: scripts/testnet.sh up".to_owned(),
+            Self::NoAgreement { .. } => "look at `scripts/testnet.sh status` and `logs`".to_owned(),
             Self::Damaged { .. } => "`destroy` the testnet and make it anew".to_owned(),
-            Self::NodeFailed { number, .. } => format!("its log: testnet logs {number}"),
+            Self::NodeFailed { number, .. } => format!("its log: scripts/testnet.sh logs {number}"),
             Self::Refused(refusal) => return refusal.hint.clone(),
             _ => return None,
         })

@@ -11,7 +11,7 @@
 //!
 //! Reading order: [`mod@file`] (what a person writes), [`presets`] (its chain), [`wallets`],
 //! [`mining`], [`layout`] (what lies where), [`control`] (what client and keeper say to each other),
-//! [`keeper`], [`client`], [`cli`].
+//! [`keeper`], [`client`], [`render`], [`cli`].
 
 pub mod cli;
 pub mod client;
@@ -25,6 +25,7 @@ mod logs;
 pub mod mining;
 pub mod presets;
 pub mod programs;
+pub mod render;
 mod show;
 pub mod wallets;
 

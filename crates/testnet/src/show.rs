@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use crate::control::{NodeState, Overview, Status};
+use crate::{
+    control::{NodeState, Overview, Status},
+    render::Rendered,
+};
 
 /// What stands where nothing is known.
 const UNKNOWN: &str = "-";
@@ -92,4 +95,12 @@ pub(crate) fn banner(overview: &Overview) -> String {
         line(format!("  scripts/testnet.sh {command}"));
     }
     text
+}
+
+/// What was written, and where it belongs.
+pub(crate) fn rendered(rendered: &Rendered) -> String {
+    let lines = rendered.nodes.iter().map(|node| {
+        format!("node {:<3} for {}: {}\n", node.node, node.host, node.folder.display())
+    });
+    lines.collect::<String>() + "docs/operations.md, \"Many machines\", says what to do with them\n"
 }

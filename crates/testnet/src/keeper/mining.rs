@@ -6,7 +6,7 @@ use ashlar_rpc::prelude::*;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
-use super::Keeper;
+use super::{Keeper, hashing};
 use crate::{
     control::Mined,
     error::TestnetError,
@@ -32,7 +32,7 @@ pub(super) async fn mine(keeper: Arc<Keeper>) {
     }
 }
 
-async fn follow(keeper: &Keeper, mining: &Mining) {
+async fn follow(keeper: &Arc<Keeper>, mining: &Mining) {
     let mut turns = Turns::default();
     match mining.mode {
         Mode::Interval => {
@@ -62,7 +62,8 @@ async fn follow(keeper: &Keeper, mining: &Mining) {
                 }
             }
         }
-        Mode::Hashrate | Mode::Manual => std::future::pending().await,
+        Mode::Hashrate => hashing::work(keeper, mining).await,
+        Mode::Manual => std::future::pending().await,
     }
 }
 

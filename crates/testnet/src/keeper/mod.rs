@@ -4,6 +4,8 @@
 //! Reading order: `process` (a node's process), `links` (the lines), `nodes` (what can be done to
 //! nodes), `mining`, `report` (how it stands), `verbs` (who asks what).
 
+mod faucet;
+mod hashing;
 mod links;
 mod mining;
 mod nodes;
@@ -54,6 +56,8 @@ pub(crate) struct Keeper {
     nodes: Mutex<BTreeMap<NodeNumber, Node>>,
     /// Held by whoever starts and stops nodes: one thing after another.
     lifecycle: tokio::sync::Mutex<()>,
+    /// Held by whoever pays from the faucet.
+    giving: tokio::sync::Mutex<()>,
     end: Notify,
 }
 
@@ -114,6 +118,7 @@ pub fn keep(folder: &Path) -> Result<(), TestnetError> {
         nodes: Mutex::new(state.nodes.keys().map(|number| (*number, Node::default())).collect()),
         state: Mutex::new(state),
         lifecycle: tokio::sync::Mutex::new(()),
+        giving: tokio::sync::Mutex::new(()),
         end: Notify::new(),
         layout,
     });
@@ -161,6 +166,7 @@ fn lock(layout: &Layout) -> Result<File, TestnetError> {
 async fn serve(keeper: &Arc<Keeper>) -> Result<(), TestnetError> {
     keeper.take_over().await?;
     let listener = listen(&keeper.layout)?;
+    faucet::open(keeper).await?;
     tokio::spawn(mining::mine(Arc::clone(keeper)));
     let mut terminate = signal(SignalKind::terminate()).map_err(TestnetError::disk("signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(TestnetError::disk("signals"))?;

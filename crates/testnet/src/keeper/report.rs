@@ -65,7 +65,7 @@ impl Keeper {
             nodes: status.nodes.iter().map(|node| self.place(node.node)).collect(),
             wallets: wallets.map(|name| KnownWallet::of(name, prefix)).collect(),
             wallet_password: PASSWORD.to_owned(),
-            faucet: None,
+            faucet: Some(format!("http://127.0.0.1:{}/", self.state().faucet_port)),
         }
     }
 

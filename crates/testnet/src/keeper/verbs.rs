@@ -71,6 +71,7 @@ async fn answer(keeper: &Arc<Keeper>, request: Request) -> Result<Value, Testnet
             value(&keeper.generate(node.unwrap_or(first), blocks).await?)
         }
         Request::Mining { change } => value(&keeper.set_mining(change)?),
+        Request::Faucet { address, amount } => value(&keeper.give(address, amount).await?),
         Request::Down => {
             keeper.stop_all().await;
             Ok(Value::Null)
