@@ -212,9 +212,9 @@ mod tests {
         assert_eq!("1:3".parse::<Share>(), Err(MiningError::ShareText));
         let share = |node, share| Share { node, share };
         let base = Mining::default();
-        let twice = Mining { miners: vec![share(1, 1), share(1, 2)], ..base.clone() };
+        let twice = Mining { miners: vec![share(1, 1), share(1, 2)], ..Mining::default() };
         assert_eq!(twice.check(), Err(MiningError::Twice { node: 1 }));
-        let none = Mining { miners: vec![share(1, 0)], ..base.clone() };
+        let none = Mining { miners: vec![share(1, 0)], ..Mining::default() };
         assert_eq!(none.check(), Err(MiningError::Share));
         let fast = Mining { interval_ms: 1, ..base.clone() };
         assert!(matches!(fast.check(), Err(MiningError::Interval { .. })));

@@ -217,6 +217,8 @@ fn compose(place: &Place) -> String {
          \x20     - ./genesis.json:/etc/ashlar/genesis.json:ro\n\
          \x20   ports:\n\
          \x20     - \"{port}:{port}\"\n\
+         \x20   healthcheck:\n\
+         \x20     test: [\"CMD\", \"ashlar-node\", \"health\"]\n\
          \x20   restart: unless-stopped\n\
          \x20   stop_grace_period: 30s\n\
          \x20   security_opt: [\"no-new-privileges:true\"]\n\
