@@ -29,7 +29,7 @@ fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
 fn confirmed(net: &Testnet, node: u16, address: &str) -> u64 {
     let rpc = Rpc::connect(&net.layout().node(node)).unwrap();
     let balance = rpc.call("getaddressbalance", vec![json!([address])]).unwrap();
-    balance["confirmed"].as_u64().unwrap()
+    balance["balance"].as_u64().unwrap()
 }
 
 fn state(net: &Testnet, node: u16) -> NodeState {

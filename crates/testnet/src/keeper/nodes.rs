@@ -289,14 +289,15 @@ impl Keeper {
         self.agree().await
     }
 
-    /// Adds nodes and starts them.
+    /// Adds nodes, starts them, and waits until all agree.
     pub(crate) async fn add(self: &Arc<Self>, more: NodeNumber) -> Result<(), TestnetError> {
-        let _one = self.lifecycle.lock().await;
-        let added = self.add_records(usize::from(more))?;
-        for number in added {
-            self.start_alone(number).await?;
+        {
+            let _one = self.lifecycle.lock().await;
+            for number in self.add_records(usize::from(more))? {
+                self.start_alone(number).await?;
+            }
         }
-        Ok(())
+        self.agree().await
     }
 
     /// All at once: who is dialled before it serves lets its caller wait.
