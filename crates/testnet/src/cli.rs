@@ -1,6 +1,8 @@
 //! What can be typed. Every verb prints for people, or with `--json` one JSON document: its answer
 //! (see [`crate::control`]), or, with exit code 1, `{"error": {"code", "message", "hint"}}`.
 
+mod state;
+
 use std::{
     env, fs, io,
     io::Write as _,
@@ -15,6 +17,7 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 
+use self::state::StateVerb;
 use crate::{
     client::Testnet,
     coins::Coins,
@@ -164,6 +167,8 @@ enum Verb {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
+    #[command(flatten)]
+    State(StateVerb),
     /// Stop all nodes and the keeper; the chain and the wallets stay.
     Down,
     /// `down`, and delete everything.
@@ -337,6 +342,7 @@ fn dispatch(arguments: Arguments) -> Result<(), TestnetError> {
         Verb::Wallet { wallet, node, command } => {
             use_wallet(&layout, &wallet, node, &command, &out)
         }
+        Verb::State(verb) => state::dispatch(verb, &layout, &out),
         Verb::Down => down(&layout, &out),
         Verb::Destroy => {
             down(&layout, &out)?;

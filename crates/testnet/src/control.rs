@@ -10,7 +10,12 @@ use ashlar_rpc::types::Text;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{coins::Coins, error::Refusal, file::NodeNumber, mining::Mining, wallets::KnownWallet};
+use crate::{
+    clock::TimeChange, coins::Coins, error::Refusal, file::NodeNumber, mining::Mining,
+    reorg::Against, wallets::KnownWallet,
+};
+#[cfg(doc)]
+use crate::{clock::TimeNow, reorg::Reorganised, saves::Save, tree::Run};
 
 /// Longest request, in bytes.
 pub const MAX_REQUEST_BYTES: u64 = 1 << 20;
@@ -85,6 +90,32 @@ pub enum Request {
         /// How much; the faucet's usual amount unless given.
         amount: Option<Coins>,
     },
+    /// The clock of all nodes. [`TimeNow`].
+    Time {
+        /// What shall be; `None` only asks.
+        change: Option<TimeChange>,
+    },
+    /// Save the whole testnet as it is. [`Save`].
+    Save {
+        /// What to call it.
+        name: String,
+    },
+    /// Put a save in the place of what there is now. [`Save`].
+    Load {
+        /// Its name.
+        name: String,
+    },
+    /// Replace the last blocks by a heavier branch. [`Reorganised`].
+    Reorg {
+        /// How many blocks.
+        depth: u32,
+        /// What becomes of one payment in them.
+        against: Option<Against>,
+        /// Which node hears of the branch first; the first that runs unless given.
+        node: Option<NodeNumber>,
+    },
+    /// The blocks of all nodes as one tree. [`Run`].
+    Tree,
     /// Stop all nodes cleanly, then the keeper.
     Down,
 }

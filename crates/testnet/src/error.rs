@@ -8,10 +8,13 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
+    clock::TimeError,
     file::{FileError, NodeNumber},
     mining::MiningError,
     presets::PresetError,
     render::RenderError,
+    reorg::ReorgError,
+    saves::SaveError,
 };
 
 /// Everything that can go wrong with a testnet.
@@ -26,6 +29,15 @@ pub enum TestnetError {
     /// What was said of mining makes no sense.
     #[error(transparent)]
     Mining(#[from] MiningError),
+    /// The clock can't be so.
+    #[error(transparent)]
+    Time(#[from] TimeError),
+    /// Nothing was saved, loaded, exported or imported.
+    #[error(transparent)]
+    Save(#[from] SaveError),
+    /// There was no reorganisation.
+    #[error(transparent)]
+    Reorg(#[from] ReorgError),
     /// A file or folder of the testnet can't be read or written.
     #[error("{path}: {error}")]
     Disk {
@@ -213,6 +225,9 @@ impl TestnetError {
             Self::File(_) => "bad-file",
             Self::Preset(_) => "bad-genesis",
             Self::Mining(_) => "bad-mining",
+            Self::Time(_) => "bad-time",
+            Self::Save(error) => error.code(),
+            Self::Reorg(_) => "bad-reorg",
             Self::Disk { .. } => "disk",
             Self::Damaged { .. } => "damaged",
             Self::NoTestnet { .. } => "no-testnet",
@@ -256,6 +271,7 @@ impl TestnetError {
             Self::NoAgreement { .. } => "look at `scripts/testnet.sh status` and `logs`".to_owned(),
             Self::Damaged { .. } => "`destroy` the testnet and make it anew".to_owned(),
             Self::NodeFailed { number, .. } => format!("its log: scripts/testnet.sh logs {number}"),
+            Self::Save(error) => return error.hint(),
             Self::Refused(refusal) => return refusal.hint.clone(),
             _ => return None,
         })

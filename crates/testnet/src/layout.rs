@@ -6,6 +6,7 @@
 //! state.json      nodes, links and ports as they are now
 //! keeper.sock     where the keeper listens, while it runs
 //! keeper.log  keeper.lock
+//! saves/NAME/     what `save` made
 //! node1/ …        the nodes' data directories, each with its log and pid
 //! wallets/        the wallets' files
 //! ```
@@ -19,6 +20,7 @@ use std::{
 };
 
 use ashlar_processes::relay::Shape;
+use ashlar_rpc::types::ClockSetting;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -45,6 +47,9 @@ pub struct State {
     pub links: Vec<LinkRecord>,
     /// Who finds blocks, and when.
     pub mining: Mining,
+    /// How the clock of all nodes runs; `None`: as the machine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockSetting>,
     /// The faucet's port for HTTP; 0 until it has one.
     pub faucet_port: u16,
 }
@@ -55,6 +60,9 @@ pub struct State {
 pub struct NodeRecord {
     /// Its RPC port, which it keeps; 0 until it has one.
     pub rpc_port: u16,
+    /// By how much its clock is ahead of the testnet's, in milliseconds.
+    #[serde(default)]
+    pub clock_offset_ms: i64,
 }
 
 /// What is remembered of a link.
@@ -174,6 +182,7 @@ impl Layout {
                 })
                 .collect(),
             mining: file.mining.clone(),
+            clock: None,
             faucet_port: 0,
         };
         self.save(&state)

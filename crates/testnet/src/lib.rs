@@ -10,11 +10,12 @@
 //! be started again and finds its nodes.
 //!
 //! Reading order: [`mod@file`] (what a person writes), [`presets`] (its chain), [`wallets`],
-//! [`mining`], [`layout`] (what lies where), [`control`] (what client and keeper say to each other),
-//! [`keeper`], [`client`], [`render`], [`cli`].
+//! [`mining`], [`mod@clock`], [`layout`] (what lies where), [`control`] (what client and keeper say to
+//! each other), [`keeper`], [`saves`], [`reorg`], [`tree`], [`client`], [`render`], [`cli`].
 
 pub mod cli;
 pub mod client;
+pub mod clock;
 pub mod coins;
 pub mod control;
 pub mod error;
@@ -25,9 +26,14 @@ mod logs;
 pub mod mining;
 pub mod presets;
 pub mod programs;
+mod purse;
 pub mod render;
+pub mod reorg;
+pub mod saves;
 mod show;
+pub mod tree;
 pub mod wallets;
+mod workshop;
 
 pub use client::Testnet;
 pub use error::TestnetError;

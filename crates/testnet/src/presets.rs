@@ -6,7 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use ashlar_consensus::{Genesis, Params, genesis_file::GenesisError};
+use ashlar_consensus::{Genesis, Params, Work, genesis_file::GenesisError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thiserror::Error;
@@ -19,6 +19,8 @@ use crate::{
 
 /// Coins in which a wallet gets what the genesis pays it: so many payments can wait at once.
 const COINS_EACH: u64 = 10;
+/// Hashes that a block of a development chain takes at most: the bound of the node's `--dev-clock`.
+const DEVELOPMENT_HASHES: u64 = 1 << 20;
 
 /// `[genesis]`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -133,6 +135,14 @@ impl Chain {
         Self::parse(serde_json::to_string_pretty(&genesis).unwrap_or_default() + "\n")
     }
 
+    /// Whether a node lets its clock be set on this chain: where difficulty does not follow it, or
+    /// a block of the genesis's difficulty takes a moment.
+    pub fn is_development(&self) -> bool {
+        let mut bound = [0; 32];
+        bound[..8].copy_from_slice(&DEVELOPMENT_HASHES.to_le_bytes());
+        self.is_trivial() || self.params.anchor_target().work() <= Work::from_le_bytes(bound)
+    }
+
     /// Whether every block is found at the first tries, and nothing makes it harder.
     pub fn is_trivial(&self) -> bool {
         self.params.difficulty_half_life == 0
@@ -177,6 +187,7 @@ mod tests {
             );
             let chain = Chain::make(&file(&text), Path::new("")).unwrap();
             assert_eq!(chain.is_trivial(), preset == "dev");
+            assert!(chain.is_development());
             assert_eq!((chain.params.time, chain.params.halving_interval), (1_800_000_000, 7));
             let genesis: Value = serde_json::from_str(&chain.text).unwrap();
             let sum = |name: &str| -> u64 {

@@ -96,6 +96,7 @@ pub(super) async fn work(keeper: &Arc<Keeper>, mining: &Mining) {
     }
     while let Some((node, block)) = found.recv().await {
         let Ok(client) = keeper.client(node) else { continue };
+        let _alone = keeper.finding.lock().await;
         match client.submitblock(hex::encode(block)).await {
             Ok(None) => info!(node, "found a block"),
             Ok(Some(why)) => info!(node, why, "found a block in vain"),

@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ashlar_rpc::prelude::*;
+use ashlar_rpc::{prelude::*, types::ClockSetting};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
 use super::{Keeper, hashing};
 use crate::{
+    clock::machine_time,
     control::Mined,
     error::TestnetError,
     file::NodeNumber,
@@ -17,26 +18,34 @@ use crate::{
 
 /// Between two looks for transactions that wait.
 const LOOK: Duration = Duration::from_millis(100);
+/// Between two blocks at least, however fast the testnet's clock runs.
+const MIN_PERIOD: Duration = Duration::from_millis(10);
 /// Headers to try for one block that was asked for: a minute's work where proof of work is real.
 const TRIES: u64 = 1_000_000_000;
 
 /// Follows the mode, for ever.
 pub(super) async fn mine(keeper: Arc<Keeper>) {
     let mut wishes = keeper.mining.subscribe();
+    let mut clocks = keeper.clock.subscribe();
     loop {
         let mining = wishes.borrow_and_update().clone();
+        let clock = *clocks.borrow_and_update();
         tokio::select! {
             _ = wishes.changed() => {}
-            () = follow(&keeper, &mining) => {}
+            _ = clocks.changed() => {}
+            () = follow(&keeper, &mining, clock) => {}
         }
     }
 }
 
-async fn follow(keeper: &Arc<Keeper>, mining: &Mining) {
+async fn follow(keeper: &Arc<Keeper>, mining: &Mining, clock: Option<ClockSetting>) {
     let mut turns = Turns::default();
     match mining.mode {
         Mode::Interval => {
-            let mut ticks = interval(Duration::from_millis(mining.interval_ms));
+            // By the testnet's clock; where that stands, no block's time ever comes.
+            let period = machine_time(clock, Duration::from_millis(mining.interval_ms));
+            let Some(period) = period else { return std::future::pending().await };
+            let mut ticks = interval(period.max(MIN_PERIOD));
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
@@ -82,6 +91,7 @@ async fn has_waiting(keeper: &Keeper, node: NodeNumber) -> bool {
 }
 
 async fn one(keeper: &Keeper, node: NodeNumber) {
+    let _alone = keeper.finding.lock().await;
     match keeper.generate(node, 1).await {
         Ok(mined) => debug!(node, blocks = ?mined.blocks, "mined"),
         Err(error) => warn!(node, %error, "no block"),

@@ -2,7 +2,7 @@
 //! owns the lines between them, finds blocks by wish, and does what verbs ask of it.
 //!
 //! Reading order: `process` (a node's process), `links` (the lines), `nodes` (what can be done to
-//! nodes), `mining`, `report` (how it stands), `verbs` (who asks what).
+//! nodes), `mining`, `time`, `saves`, `reorg`, `report` (how it stands), `verbs` (who asks what).
 
 mod faucet;
 mod hashing;
@@ -10,7 +10,10 @@ mod links;
 mod mining;
 mod nodes;
 mod process;
+mod reorg;
 mod report;
+mod saves;
+mod time;
 mod verbs;
 
 use std::{
@@ -21,7 +24,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use ashlar_rpc::Client;
+use ashlar_rpc::{Client, types::ClockSetting};
 use tokio::{
     net::UnixListener,
     signal::unix::{SignalKind, signal},
@@ -54,7 +57,11 @@ pub(crate) struct Keeper {
     pub(crate) mining: watch::Sender<Mining>,
     state: Mutex<State>,
     nodes: Mutex<BTreeMap<NodeNumber, Node>>,
-    /// Held by whoever starts and stops nodes: one thing after another.
+    /// How the clock of all nodes runs.
+    clock: watch::Sender<Option<ClockSetting>>,
+    /// Held by whoever finds blocks, and by whoever wants none to be found.
+    finding: tokio::sync::Mutex<()>,
+    /// Held by whoever starts and stops nodes: one thing after another. Taken before `finding`.
     lifecycle: tokio::sync::Mutex<()>,
     /// Held by whoever pays from the faucet.
     giving: tokio::sync::Mutex<()>,
@@ -87,6 +94,12 @@ impl Keeper {
         node.client().ok_or(TestnetError::NodeDown { number })
     }
 
+    /// Whether a node's process stands still.
+    fn is_paused(&self, number: NodeNumber) -> bool {
+        let vitals = self.nodes().get(&number).and_then(nodes::vitals);
+        vitals.is_some_and(|vitals| vitals.is_paused)
+    }
+
     /// The nodes that serve now.
     pub(crate) fn serving(&self) -> Vec<NodeNumber> {
         let nodes = self.nodes();
@@ -115,8 +128,10 @@ pub fn keep(folder: &Path) -> Result<(), TestnetError> {
         file,
         links: Links::new()?,
         mining: watch::Sender::new(state.mining.clone()),
+        clock: watch::Sender::new(state.clock),
         nodes: Mutex::new(state.nodes.keys().map(|number| (*number, Node::default())).collect()),
         state: Mutex::new(state),
+        finding: tokio::sync::Mutex::new(()),
         lifecycle: tokio::sync::Mutex::new(()),
         giving: tokio::sync::Mutex::new(()),
         end: Notify::new(),

@@ -79,16 +79,7 @@ impl Node {
 impl Keeper {
     /// Takes calls for all links, and holds the nodes that an earlier keeper left running.
     pub(super) async fn take_over(self: &Arc<Self>) -> Result<(), TestnetError> {
-        let links = self.state().links.clone();
-        let mut moved = BTreeSet::new();
-        for link in &links {
-            let port = self.links.open(link)?;
-            if port != link.port {
-                moved.insert(link.from);
-                self.set_port(link, port);
-            }
-        }
-        self.save()?;
+        let moved = self.open_links()?;
         let numbers: Vec<NodeNumber> = self.nodes().keys().copied().collect();
         for number in numbers {
             let Some(process) = Process::find(&self.layout.node(number).join(PID_FILE)) else {
@@ -104,6 +95,21 @@ impl Keeper {
             }
         }
         Ok(())
+    }
+
+    /// Takes calls for all links; the nodes that must dial another port than before.
+    pub(super) fn open_links(&self) -> Result<BTreeSet<NodeNumber>, TestnetError> {
+        let links = self.state().links.clone();
+        let mut moved = BTreeSet::new();
+        for link in &links {
+            let port = self.links.open(link)?;
+            if port != link.port {
+                moved.insert(link.from);
+                self.set_port(link, port);
+            }
+        }
+        self.save()?;
+        Ok(moved)
     }
 
     fn set_port(&self, link: &LinkRecord, port: u16) {
@@ -161,6 +167,7 @@ impl Keeper {
         let datadir = self.layout.node(number);
         fs::create_dir_all(&datadir).map_err(TestnetError::disk(&datadir))?;
         layout::write(&datadir.join("ashlar.toml"), self.configuration(number).as_bytes())?;
+        self.leave_clock(number)?;
         // Of an earlier life; whether it was there is nothing to this one.
         drop(fs::remove_file(datadir.join(RUN_FILE)));
         let mut command = Command::new(&self.programs.node);
@@ -216,7 +223,7 @@ impl Keeper {
     }
 
     /// Ends a node, by SIGTERM or by SIGKILL, and waits until it has.
-    async fn end(&self, number: NodeNumber, signal: Signal) -> Result<(), TestnetError> {
+    pub(super) async fn end(&self, number: NodeNumber, signal: Signal) -> Result<(), TestnetError> {
         let process = {
             let mut nodes = self.nodes();
             let Some(node) = nodes.get_mut(&number) else { return Ok(()) };
@@ -300,12 +307,19 @@ impl Keeper {
         self.agree().await
     }
 
-    /// All at once: who is dialled before it serves lets its caller wait.
     async fn start_all(self: &Arc<Self>) -> Result<(), TestnetError> {
         let down: Vec<NodeNumber> = {
             let nodes = self.nodes();
             nodes.iter().filter(|(_, node)| node.process.is_none()).map(|(n, _)| *n).collect()
         };
+        self.start_these(down).await
+    }
+
+    /// All at once: who is dialled before it serves lets its caller wait.
+    pub(super) async fn start_these(
+        self: &Arc<Self>,
+        down: Vec<NodeNumber>,
+    ) -> Result<(), TestnetError> {
         for number in &down {
             self.links.aim(*number, Target::Soon);
         }
@@ -447,7 +461,7 @@ impl Keeper {
             ("rpc_listen", Setting::Text(format!("127.0.0.1:{port}"))),
             ("exempt_loopback", Setting::Switch(true)),
             ("profile", Setting::Text(self.file.profile.name().to_owned())),
-            ("dev_clock", Setting::Switch(self.chain.is_trivial())),
+            ("dev_clock", Setting::Switch(self.chain.is_development())),
         ];
         settings.extend(own.map(|(key, value)| (key.to_owned(), value)));
         let mut text = "# Written by the testnet at each start of this node.\n".to_owned();

@@ -65,13 +65,26 @@ async fn answer(keeper: &Arc<Keeper>, request: Request) -> Result<Value, Testnet
         Request::Stop { node } => value(&keeper.stop(node).await?),
         Request::Kill { node } => value(&keeper.kill(node).await?),
         Request::Pause { node } => value(&keeper.pause(node, true)?),
-        Request::Resume { node } => value(&keeper.pause(node, false)?),
+        Request::Resume { node } => {
+            keeper.pause(node, false)?;
+            keeper.tell_clock(node).await;
+            value(&())
+        }
         Request::Mine { blocks, node } => {
             let first = keeper.serving().first().copied().unwrap_or(1);
+            let _alone = keeper.finding.lock().await;
             value(&keeper.generate(node.unwrap_or(first), blocks).await?)
         }
         Request::Mining { change } => value(&keeper.set_mining(change)?),
         Request::Faucet { address, amount } => value(&keeper.give(address, amount).await?),
+        Request::Time { change: None } => value(&keeper.time()),
+        Request::Time { change: Some(change) } => value(&keeper.change_time(change).await?),
+        Request::Save { name } => value(&keeper.save_as(&name).await?),
+        Request::Load { name } => value(&keeper.load_save(&name).await?),
+        Request::Reorg { depth, against, node } => {
+            value(&keeper.reorganise(depth, against, node).await?)
+        }
+        Request::Tree => value(&keeper.tree().await?),
         Request::Down => {
             keeper.stop_all().await;
             Ok(Value::Null)
