@@ -8,22 +8,30 @@
 //! Reading order: [`report`] is the table; [`maker`] and [`payments`] make chains from a seed;
 //! [`drive`] moves a ledger along them. Each part of the table is one module, listed in
 //! [`parts::PARTS`]: [`connect`], [`reorganise`], [`worst`] (its blocks are made in [`shapes`]);
-//! [`bounds`] is what they are measured against. [`sync`], [`relay`], [`partition`] and [`mod@rpc`]
-//! measure real nodes, started by [`nodes`].
+//! [`bounds`] is what they are measured against. [`accept`], [`sustained`], [`sync`], [`relay`],
+//! [`partition`], [`calls`], [`mod@rpc`] and [`memory`] measure real nodes, started by [`nodes`] and
+//! called over [`http`] where the caller's own time would count; [`purse`] is what they are paid
+//! from.
 
+pub mod accept;
 pub mod bounds;
+pub mod calls;
 pub mod connect;
 pub mod drive;
+pub mod http;
 pub mod maker;
+pub mod memory;
 pub mod nodes;
 pub mod partition;
 pub mod parts;
 pub mod payments;
+pub mod purse;
 pub mod relay;
 pub mod reorganise;
 pub mod report;
 pub mod rpc;
 pub mod shapes;
+pub mod sustained;
 pub mod sync;
 pub mod timing;
 pub mod worst;

@@ -118,6 +118,9 @@ const FAN_OUT: usize = 2_400;
 /// Room for the outputs of one such transaction, in bytes.
 const FAN_OUT_BYTES: usize = 100_000;
 
+/// Largest block of them, in bytes: nodes with little memory take them in as well.
+const MAX_FUNDING_BYTES: u32 = 4_000_000;
+
 /// The number of the key that all allocations are under ([`builder::key`]).
 const ALLOCATION_KEY: u64 = 0;
 
@@ -137,7 +140,8 @@ pub fn fund(maker: &mut Maker, locks: &[Lock], grains: u64) -> (Vec<Made>, Vec<(
     let chain_id = maker.params().chain_id;
     let key = builder::key(ALLOCATION_KEY);
     let allocations: Vec<_> = maker.genesis().diff().created.clone().into_iter().collect();
-    let per_block = (maker.params().max_block_bytes as usize / FAN_OUT_BYTES).max(1);
+    let block_bytes = maker.params().max_block_bytes.min(MAX_FUNDING_BYTES);
+    let per_block = (block_bytes as usize / FAN_OUT_BYTES).max(1);
     let groups: Vec<_> = locks.chunks(FAN_OUT).zip(&allocations).collect();
     assert_eq!(groups.len(), locks.len().div_ceil(FAN_OUT), "enough allocations");
     let (mut blocks, mut coins) = (Vec::new(), Vec::with_capacity(locks.len()));

@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use ashlar_processes::{Launch, Process, Rpc, binary, wait_at_most};
 use tempfile::TempDir;
 
-use crate::Outcome;
+use crate::{Outcome, maker::Made};
 
 /// Longest that anything may take that is not itself measured: these machines are busy.
 pub const PATIENCE: Duration = Duration::from_secs(300);
@@ -59,10 +59,49 @@ pub struct Node {
 }
 
 impl Node {
+    /// Submits blocks that it must take.
+    pub fn submit<'a>(&self, blocks: impl IntoIterator<Item = &'a Made>) -> Outcome<()> {
+        for made in blocks {
+            if let Some(reason) = self.rpc.submit(&made.block.to_bytes())? {
+                return Err(format!("a block of the workload is refused: {reason}").into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Processor time of all its threads up to now.
+    pub fn processor_time(&self) -> Outcome<Duration> {
+        processor_time(self.process.id())
+    }
+
+    /// Resident memory, in bytes: now, and the most it ever was.
+    pub fn memory(&self) -> Outcome<(u64, u64)> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
+        let of = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+            kibibytes.map(|kibibytes: u64| kibibytes * 1024).ok_or("no such line in /proc")
+        };
+        Ok((of("VmRSS:")?, of("VmHWM:")?))
+    }
+
     /// Waits until it has so many peers.
     pub fn wait_connected(&self, peers: u64) -> Outcome<()> {
         wait_until("a node has its peers", || Ok(self.rpc.connections()? == peers))
     }
+}
+
+/// Processor time of all threads of a process up to now.
+pub fn processor_time(pid: u32) -> Outcome<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // What follows the program's name, which may hold anything: utime and stime are the 14th and
+    // 15th of all fields (proc_pid_stat(5)).
+    let fields = stat.rsplit_once(')').ok_or("an unknown form of /proc/PID/stat")?.1;
+    let mut sum: u64 = 0;
+    for ticks in fields.split_whitespace().skip(11).take(2) {
+        sum += ticks.parse::<u64>()?;
+    }
+    Ok(Duration::from_secs_f64(sum as f64 / rustix::param::clock_ticks_per_second() as f64))
 }
 
 /// The flag once for each node's address.

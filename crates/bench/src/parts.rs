@@ -1,12 +1,15 @@
 //! The parts of the table, and how large their work is.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tempfile::TempDir;
 
 use crate::{
-    Outcome, connect, partition, payments::PAYMENT_BYTES, relay, reorganise, report::Report, rpc,
-    sync, worst,
+    Outcome, accept, calls, connect, memory, partition, payments::PAYMENT_BYTES, relay, reorganise,
+    report::Report, rpc, sustained, sync, worst,
 };
 
 /// How large the work is.
@@ -36,6 +39,16 @@ pub struct Scale {
     pub rpc_payments: usize,
     /// Calls that are timed at rest.
     pub rpc_calls: usize,
+    /// Payments that a node takes into its mempool.
+    pub accept_payments: usize,
+    /// For how long payments are submitted to three nodes.
+    pub sustained: Duration,
+    /// Blocks relayed between two neighbours, and as many empty ones.
+    pub neighbours_blocks: usize,
+    /// Blocks of the chain about which calls are made.
+    pub calls_blocks: usize,
+    /// Blocks of the chain after whose copying memory is looked at.
+    pub memory_blocks: usize,
     /// Whether a ratio over its limit fails: too little work says nothing.
     pub is_judged: bool,
 }
@@ -44,7 +57,7 @@ pub struct Scale {
 const PAYMENTS_AT_THE_LIMIT: usize = (4_000_000 - 400) / PAYMENT_BYTES;
 
 impl Scale {
-    /// The benchmark itself: half an hour.
+    /// The benchmark itself: ten minutes, or half an hour with all parts.
     pub fn full() -> Self {
         Self {
             blocks: 50,
@@ -59,6 +72,11 @@ impl Scale {
             rpc_blocks: 30,
             rpc_payments: PAYMENTS_AT_THE_LIMIT,
             rpc_calls: 2_000,
+            accept_payments: 60_000,
+            sustained: Duration::from_secs(60),
+            neighbours_blocks: 40,
+            calls_blocks: 10,
+            memory_blocks: 200,
             is_judged: true,
         }
     }
@@ -78,6 +96,11 @@ impl Scale {
             rpc_blocks: 3,
             rpc_payments: 200,
             rpc_calls: 100,
+            accept_payments: 2_000,
+            sustained: Duration::from_secs(5),
+            neighbours_blocks: 2,
+            calls_blocks: 2,
+            memory_blocks: 4,
             is_judged: false,
         }
     }
@@ -108,16 +131,37 @@ impl Bench<'_> {
     }
 }
 
-/// A part of the table: its name on the command line, and what measures it.
-pub type Part = (&'static str, fn(&mut Bench<'_>) -> Outcome<()>);
+/// A part of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// On the command line, and in each of its rows.
+    pub name: &'static str,
+    /// What measures it.
+    pub run: fn(&mut Bench<'_>) -> Outcome<()>,
+    /// Whether it is among the ten minutes that are measured unless the caller says otherwise.
+    pub is_usual: bool,
+}
+
+const fn usual(name: &'static str, run: fn(&mut Bench<'_>) -> Outcome<()>) -> Part {
+    Part { name, run, is_usual: true }
+}
+
+const fn further(name: &'static str, run: fn(&mut Bench<'_>) -> Outcome<()>) -> Part {
+    Part { name, run, is_usual: false }
+}
 
 /// All parts, in the order of the table.
 pub const PARTS: &[Part] = &[
-    ("connect", connect::run),
-    ("reorganise", reorganise::run),
-    ("worst", worst::run),
-    ("sync", sync::run),
-    ("relay", relay::run),
-    ("partition", partition::run),
-    ("rpc", rpc::run),
+    usual("connect", connect::run),
+    usual("accept", accept::run),
+    usual("sustained", sustained::run),
+    usual("neighbours", relay::run_neighbours),
+    usual("calls", calls::run),
+    usual("memory", memory::run),
+    further("reorganise", reorganise::run),
+    further("worst", worst::run),
+    further("sync", sync::run),
+    further("relay", relay::run),
+    further("partition", partition::run),
+    further("rpc", rpc::run),
 ];

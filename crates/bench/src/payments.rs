@@ -138,20 +138,31 @@ fn lock(seed: u64, number: u64) -> Lock {
 
 /// Pays half of a coin to one new key, and the rest to another.
 fn payment(seed: u64, chain_id: &BlockId, owned: &Owned, first_key: u64) -> Transaction {
-    let value = owned.coin.output.value.grains() - FEE_GRAINS;
+    let payees = [lock(seed, first_key), lock(seed, first_key + 1)];
+    payment_to(seed, chain_id, (owned.outpoint, &owned.coin), owned.key, payees)
+}
+
+/// Pays half of a coin, which is under the key of this number, to one payee, and the rest to
+/// another.
+pub(crate) fn payment_to(
+    seed: u64,
+    chain_id: &BlockId,
+    (outpoint, coin): (OutPoint, &Coin),
+    own_key: u64,
+    payees: [Lock; 2],
+) -> Transaction {
+    let value = coin.output.value.grains() - FEE_GRAINS;
     let half = value / 2;
+    let [one, other] = payees;
     let mut transaction = Transaction {
         not_before: 0,
-        inputs: vec![owned.outpoint],
-        outputs: vec![
-            builder::output(lock(seed, first_key), half),
-            builder::output(lock(seed, first_key + 1), value - half),
-        ],
+        inputs: vec![outpoint],
+        outputs: vec![builder::output(one, half), builder::output(other, value - half)],
         memo: Vec::new(),
         witnesses: Vec::new(),
     };
-    let digest = sighash(chain_id, &transaction.txid(), &[owned.coin.output]);
-    let signature = key(seed, owned.key).sign(&digest);
+    let digest = sighash(chain_id, &transaction.txid(), &[coin.output]);
+    let signature = key(seed, own_key).sign(&digest);
     transaction.witnesses.push(Witness::Key { signature });
     debug_assert_eq!(transaction.encoded_len(), PAYMENT_BYTES);
     debug_assert!(value > 0 && Amount::from_grains(value).is_in_range());

@@ -1,5 +1,5 @@
-//! How fast a block that was found moves the tips of others: five nodes with warm mempools, each a
-//! process of its own, all connected to each other, and in a line.
+//! How fast a block that was found moves the tips of others: two neighbours, and five nodes, all
+//! connected to each other and in a line; each a process of its own, all with warm mempools.
 
 use std::{iter, time::Instant};
 
@@ -33,7 +33,62 @@ enum Topology {
     Line,
 }
 
-/// Measures this part.
+/// Payments in the blocks between neighbours.
+const NEIGHBOURS_PAYMENTS: usize = 2_000;
+/// What they may take beyond an empty block (docs/performance.md).
+const NEIGHBOURS_TARGET_MS: f64 = 20.0;
+
+/// Measures blocks between two neighbours.
+pub fn run_neighbours(bench: &mut Bench<'_>) -> Outcome<()> {
+    const PART: &str = "neighbours";
+    let blocks = bench.scale.neighbours_blocks;
+    let count = NEIGHBOURS_PAYMENTS.min(bench.scale.payments_per_block);
+    eprintln!("{PART}: {blocks} blocks of {count} payments");
+    let (mut payments, lead) = Payments::new(bench.seed, count);
+    let net = Net::new(bench.scratch()?, &Payments::genesis_text(count))?;
+    let default = ["--profile", "default"].map(str::to_owned);
+    let one = net.start("one", &default)?;
+    let other = net.start("other", &[&default[..], &flags("--connect", [&one])].concat())?;
+    one.wait_connected(1)?;
+    let nodes = [one, other];
+    let tips = Tips::of(nodes.iter().map(|node| &node.process))?;
+    for made in &lead {
+        found(&nodes, &tips, made)?;
+    }
+    // Of blocks with payments and without, in turn: milliseconds at the finder, and next to it.
+    let mut times = [(); 2].map(|()| (Vec::new(), Vec::new()));
+    for number in 0..WARM_UP + blocks {
+        for (count, (finder, neighbour)) in [count, 0].into_iter().zip(&mut times) {
+            let made = payments.block(count);
+            warm(&nodes, &made)?;
+            let arrived = found(&nodes, &tips, &made)?;
+            if number >= WARM_UP {
+                finder.push(arrived[0]);
+                neighbour.push(arrived[1]);
+            }
+        }
+    }
+    let median = |times: &[f64]| median_of(times.iter().copied());
+    let [(full_finder, full), (empty_finder, empty)] = &times;
+    let note = format!(
+        "an empty one {:.1} ms; tip of the finder after {:.1} and {:.1} ms; 99th percentile {:.1} ms, \
+         {blocks} blocks, load {:.1}",
+        median(empty),
+        median(full_finder),
+        median(empty_finder),
+        percentile_of(full.iter().copied(), 0.99),
+        Machine::here().load
+    );
+    let what = format!("neighbours, {count} payments: found to tip");
+    let target = format!("an empty block and {NEIGHBOURS_TARGET_MS} ms");
+    let row = Row::new(PART, what, Figure::new(median(full), "ms"))
+        .note(note)
+        .against(target, Figure::new(median(empty) + NEIGHBOURS_TARGET_MS, "ms"));
+    bench.report.push(if bench.scale.is_judged { row.at_most(1.0) } else { row });
+    Ok(())
+}
+
+/// Measures nets of five.
 pub fn run(bench: &mut Bench<'_>) -> Outcome<()> {
     let sizes = bench.scale.relay.clone();
     let most = sizes.iter().map(|(payments, _)| *payments).max().unwrap_or(1);

@@ -71,13 +71,24 @@ pub struct Row {
     pub ratio: Option<f64>,
     /// The ratio over which the benchmark fails.
     pub at_most: Option<f64>,
+    /// The ratio under which the benchmark fails.
+    pub at_least: Option<f64>,
 }
 
 impl Row {
     /// A row without peer.
     pub fn new(part: &'static str, what: impl Into<String>, measured: Figure) -> Self {
         let what = what.into();
-        Self { part, what, measured, note: None, peer: None, ratio: None, at_most: None }
+        Self {
+            part,
+            what,
+            measured,
+            note: None,
+            peer: None,
+            ratio: None,
+            at_most: None,
+            at_least: None,
+        }
     }
 
     /// The same with a remark beside the measured value.
@@ -105,9 +116,22 @@ impl Row {
         Self { at_most: Some(limit), ..self }
     }
 
-    /// Whether the ratio is over its limit.
-    pub fn is_over(&self) -> bool {
-        matches!((self.ratio, self.at_most), (Some(ratio), Some(limit)) if ratio > limit)
+    /// The same, a failure where the ratio is smaller.
+    #[must_use]
+    pub fn at_least(self, limit: f64) -> Self {
+        Self { at_least: Some(limit), ..self }
+    }
+
+    /// How the ratio misses its target, where it does.
+    pub fn miss(&self) -> Option<&'static str> {
+        let ratio = self.ratio?;
+        if self.at_most.is_some_and(|limit| ratio > limit) {
+            Some("over")
+        } else if self.at_least.is_some_and(|limit| ratio < limit) {
+            Some("under")
+        } else {
+            None
+        }
     }
 }
 
@@ -158,9 +182,9 @@ impl Report {
         self.rows.push(row);
     }
 
-    /// The rows over their limit.
-    pub fn failures(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(|row| row.is_over())
+    /// The rows that miss their target, each with how.
+    pub fn failures(&self) -> impl Iterator<Item = (&Row, &'static str)> {
+        self.rows.iter().filter_map(|row| Some((row, row.miss()?)))
     }
 }
 
@@ -174,13 +198,14 @@ impl fmt::Display for Report {
             let note = row.note.as_ref().map_or(String::new(), |note| format!(" ({note})"));
             let peer = row.peer.as_ref();
             let ratio = row.ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));
-            let limit = row.at_most.map_or(String::new(), |limit| format!(" (≤ {limit})"));
-            let over = if row.is_over() { " **over**" } else { "" };
+            let most = row.at_most.map_or(String::new(), |limit| format!(" (≤ {limit})"));
+            let least = row.at_least.map_or(String::new(), |limit| format!(" (≥ {limit})"));
+            let miss = row.miss().map_or(String::new(), |how| format!(" **{how}**"));
             cells.push([
                 row.what.clone(),
                 format!("{}{note}", row.measured),
                 peer.map_or(String::new(), |peer| format!("{}: {}", peer.what, peer.figure)),
-                format!("{ratio}{limit}{over}"),
+                format!("{ratio}{most}{least}{miss}"),
             ]);
         }
         let head = ["what", "measured", "bound or peer of the same run", "ratio"];
@@ -214,17 +239,23 @@ mod tests {
     }
 
     #[test]
-    fn a_row_over_its_limit_is_named() {
+    fn a_row_that_misses_its_target_is_named() {
         let row = |ratio| {
             Row::new("p", format!("at {ratio}"), Figure::new(ratio, "s"))
                 .against("one", Figure::new(1.0, "s"))
-                .at_most(2.6)
         };
         let machine = Machine { processor: String::new(), cores: 1, load: 0.0 };
-        let rows = vec![row(2.5), row(2.7)];
+        let rows = vec![
+            row(2.5).at_most(2.6),
+            row(2.7).at_most(2.6),
+            row(0.5).at_least(0.6),
+            row(0.7).at_least(0.6),
+        ];
         let report = Report { machine, seed: 1, is_quick: false, rows };
-        let named: Vec<_> = report.failures().map(|row| row.what.as_str()).collect();
-        assert_eq!(named, ["at 2.7"]);
-        assert_eq!(report.to_string().matches("**over**").count(), 1);
+        let named: Vec<_> = report.failures().map(|(row, how)| (row.what.as_str(), how)).collect();
+        assert_eq!(named, [("at 2.7", "over"), ("at 0.5", "under")]);
+        let table = report.to_string();
+        assert_eq!(table.matches("**over**").count(), 1);
+        assert_eq!(table.matches("**under**").count(), 1);
     }
 }

@@ -76,7 +76,7 @@ fn doublings(
             }
             rows.push(row);
         }
-        if attempt == ATTEMPTS || !rows.iter().any(Row::is_over) {
+        if attempt == ATTEMPTS || !rows.iter().any(|row| row.miss().is_some()) {
             break;
         }
         repeats += bench.scale.repeats;

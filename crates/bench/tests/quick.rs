@@ -9,7 +9,7 @@ fn the_small_form_measures_everything() {
     let directory = tempfile::tempdir().unwrap();
     let json = directory.path().join("table.json");
     let output = Command::new(env!("CARGO_BIN_EXE_ashlar-bench"))
-        .args(["--quick", "--dir"])
+        .args(["--quick", "--all", "--dir"])
         .arg(directory.path())
         .arg("--json")
         .arg(&json)
@@ -32,6 +32,11 @@ fn the_small_form_measures_everything() {
         ("relay", 6),
         ("partition", 1),
         ("rpc", 3),
+        ("accept", 1),
+        ("sustained", 1),
+        ("neighbours", 1),
+        ("calls", 3),
+        ("memory", 2),
     ];
     for (part, least) in least {
         let count = rows.iter().filter(|row| row["part"] == part).count();

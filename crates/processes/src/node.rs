@@ -27,7 +27,8 @@ pub struct Launch {
     pub genesis: PathBuf,
     /// Where its log is appended: not into a data directory whose disk may fail.
     pub log: PathBuf,
-    /// Further flags. Loopback is exempt from bans and counts unless they say otherwise.
+    /// Further flags. Unless they say otherwise, loopback is exempt from bans and counts, and the
+    /// profile is the small one.
     pub flags: Vec<String>,
 }
 
@@ -49,12 +50,14 @@ impl Launch {
             .arg("--genesis")
             .arg(&self.genesis)
             .args(["--listen", "/ip4/127.0.0.1/tcp/0", "--rpc-listen", "127.0.0.1:0"])
-            .args(["--profile", "small"])
             .args(&self.flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null());
         if !self.flags.iter().any(|flag| flag == "--exempt-loopback") {
             command.arg("--exempt-loopback");
+        }
+        if !self.flags.iter().any(|flag| flag == "--profile") {
+            command.args(["--profile", "small"]);
         }
         command
     }

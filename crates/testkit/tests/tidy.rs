@@ -75,6 +75,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "ashlar-consensus",
             "ashlar-ledger",
             "ashlar-processes",
+            "ashlar-rpc",
             "ashlar-testkit",
         ],
     ),
