@@ -13,8 +13,8 @@
 //! balance = "1000"
 //! ```
 //!
-//! Every key has a default; one that is not known is refused with its line. `docs/testnet.md` tells
-//! of all of them.
+//! Every key has a default; one that is not known is refused with its line. `docs/network-file.md`
+//! tells of all of them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -458,6 +458,37 @@ mod tests {
         let file = read("").unwrap();
         assert_eq!(file, NetworkFile::default());
         assert_eq!((file.count(), file.links().len()), (3, 3));
+    }
+
+    /// What the manual shows as every key is read, and leaves none out.
+    #[test]
+    fn the_manual_knows_every_key() {
+        let page = include_str!("../../../docs/network-file.md");
+        let (_, rest) = page.split_once("```toml\n").unwrap();
+        let (example, _) = rest.split_once("```").unwrap();
+        let file = read(example).unwrap();
+        let shown: toml::Table = toml::from_str(example).unwrap();
+        let written = serde_json::to_value(&file).unwrap();
+        let keys = |value: &serde_json::Value| -> Vec<String> {
+            value.as_object().unwrap().keys().cloned().collect()
+        };
+        for table in keys(&written) {
+            assert!(shown.contains_key(&table), "{table}");
+            let inner = match &written[&table] {
+                serde_json::Value::Array(tables) => &tables[0],
+                inner => inner,
+            };
+            for key in inner.as_object().map(|_| keys(inner)).unwrap_or_default() {
+                assert!(example.contains(&format!("{key} = ")), "{table}.{key}");
+            }
+        }
+        let defaults = (file.mining.interval_ms, file.mining.cpu_percent, file.faucet);
+        let mining = Mining::default();
+        assert_eq!(
+            defaults,
+            (mining.interval_ms, mining.cpu_percent, FaucetTable::default()),
+            "the example shows the defaults"
+        );
     }
 
     #[test]

@@ -58,8 +58,9 @@ pub(crate) fn banner(overview: &Overview) -> String {
         text.push('\n');
     };
     line(format!(
-        "The testnet runs: {} nodes, height {}, {}; data in {}",
+        "The testnet runs: {} node{}, height {}, {}; data in {}",
         overview.nodes.len(),
+        if overview.nodes.len() == 1 { "" } else { "s" },
         overview.height,
         overview.mining,
         overview.folder.display()
