@@ -16,7 +16,7 @@ use ashlar_primitives::{
 use ashlar_rpc::{
     Client, ClientError,
     prelude::*,
-    types::{BlockTemplate, ClockSetting, HeaderResult, TemplateRequest, Text},
+    types::{BlockTemplate, ClockSetting, HeaderResult, Hex, TemplateRequest, Text},
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -43,6 +43,8 @@ const MOVE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest that the other nodes are waited for. Those beyond a partition do not come.
 const FOLLOW_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
+/// Bytes that mark the blocks of a branch.
+const MARK_BYTES: usize = 8;
 
 /// What becomes of one payment in the new branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -239,6 +241,8 @@ fn decode<T: ashlar_primitives::Decode>(hex: &str, what: &'static str) -> Result
 struct Branch<'a> {
     workshop: Client,
     pay_to: &'a str,
+    /// Of the old tip's id: what no block of the old branch can have in its coinbase.
+    mark: [u8; MARK_BYTES],
     /// Ids of transactions that must not be in it: the one that goes and what hangs on it.
     unwanted: BTreeSet<Txid>,
     against: Option<Against>,
@@ -264,11 +268,15 @@ impl<'a> Branch<'a> {
         let first = replaced.first().map(|block| block.header.id()).unwrap_or(BlockId::ZERO);
         workshop.invalidateblock(first.into()).await.map_err(ClientError::from)?;
         let depth = u32::try_from(replaced.len()).unwrap_or(u32::MAX);
+        let last = replaced.last().map(|block| block.header.id()).unwrap_or(BlockId::ZERO);
+        let mut mark = [0; MARK_BYTES];
+        mark.copy_from_slice(&last.0[..MARK_BYTES]);
         let transactions: Vec<Transaction> =
             replaced.into_iter().flat_map(|block| block.transactions).collect();
         let mut branch = Self {
             workshop,
             pay_to: tools.pay_to,
+            mark,
             unwanted: against.iter().map(|against| against.txid()).collect(),
             against,
             rival: None,
@@ -379,8 +387,12 @@ impl<'a> Branch<'a> {
     }
 
     async fn make_block(&mut self) -> Result<(), ReorgError> {
-        let request =
-            TemplateRequest { address: self.pay_to.to_owned(), extra: None, longpollid: None };
+        let request = TemplateRequest {
+            address: self.pay_to.to_owned(),
+            // The old block may have the same parent, time and payee: this one must be another.
+            extra: Some(Hex(self.mark.to_vec())),
+            longpollid: None,
+        };
         let template = self.workshop.getblocktemplate(request).await.map_err(ClientError::from)?;
         let block = self.amend(&template)?;
         let mut target = [0; 32];

@@ -207,6 +207,8 @@ fn a_save_brings_everything_back_here_and_elsewhere() {
 #[test]
 fn a_branch_is_replaced_by_a_heavier_one_without_a_payment() {
     let net = Net::start("nodes = 3\n[mining]\nmode = \"manual\"\n");
+    // The worst case: the new blocks have the old ones' times.
+    net.time(TimeChange::Speed(Speed(0)));
     net.mine(2);
     let txid = net.pay("alice");
     net.mine(3);

@@ -30,19 +30,22 @@ pub(super) enum StateVerb {
     /// Save the whole testnet: chains, waiting payments, wallets, clock.
     Save {
         /// What to call it: lower-case letters, digits and dashes.
-        name: String,
+        #[arg(value_name = "NAME")]
+        save: String,
     },
     /// Put a save in the place of what the testnet is now, which is lost.
     Load {
         /// Its name.
-        name: String,
+        #[arg(value_name = "NAME")]
+        save: String,
     },
     /// The saves.
     List,
     /// Write a save to one file, for somebody else.
     Export {
         /// Its name.
-        name: String,
+        #[arg(value_name = "NAME")]
+        save: String,
         /// Where nothing may be yet.
         file: PathBuf,
     },
@@ -52,7 +55,7 @@ pub(super) enum StateVerb {
         file: PathBuf,
         /// Another name than its own.
         #[arg(long = "as", value_name = "NAME")]
-        name: Option<String>,
+        save: Option<String>,
     },
     /// Replace the last blocks by a heavier branch, mined honestly.
     #[command(group(ArgGroup::new("against").args(["drop", "double_spend"])))]
@@ -124,11 +127,11 @@ pub(super) fn dispatch(verb: StateVerb, layout: &Layout, out: &Out) -> Result<()
             let now: TimeNow = there()?.ask(&Request::Time { change: change.map(Into::into) })?;
             out.say(&now, |now| format!("{now}\n"));
         }
-        StateVerb::Save { name } => {
+        StateVerb::Save { save: name } => {
             let save: Save = there()?.ask(&Request::Save { name })?;
             out.say(&save, |save| format!("saved {}\n", line(save)));
         }
-        StateVerb::Load { name } => {
+        StateVerb::Load { save: name } => {
             let save: Save = there()?.ask(&Request::Load { name })?;
             out.say(&save, |save| format!("loaded {}\n", line(save)));
         }
@@ -137,11 +140,11 @@ pub(super) fn dispatch(verb: StateVerb, layout: &Layout, out: &Out) -> Result<()
             let saves = Saves::of(layout).list()?;
             out.say(&saves, |saves| saves.iter().map(|save| line(save) + "\n").collect());
         }
-        StateVerb::Export { name, file } => {
+        StateVerb::Export { save: name, file } => {
             let save = Saves::of(layout).export(&name, &file)?;
             out.say(&save, |save| format!("wrote {} to {}\n", line(save), file.display()));
         }
-        StateVerb::Import { file, name } => import(layout, &file, name.as_deref(), out)?,
+        StateVerb::Import { file, save } => import(layout, &file, save.as_deref(), out)?,
         StateVerb::Reorg { depth, drop, double_spend, node } => {
             let against = drop.map(|txid| Against::Drop(txid.into()));
             let against =
@@ -201,4 +204,23 @@ fn reorganised(done: &Reorganised) -> String {
     }
     let nodes: Vec<String> = done.followed.iter().map(ToString::to_string).collect();
     text + &format!("on the new branch: nodes {}\n", nodes.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::super::{Arguments, Verb};
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_save_is_not_that_of_a_testnet() {
+        for words in [&["save", "one"][..], &["load", "one"], &["export", "one", "file"]] {
+            let typed = Arguments::parse_from(["ashlar-testnet"].iter().chain(words));
+            assert_eq!(typed.name, None, "{words:?}");
+        }
+        let typed = Arguments::parse_from(["ashlar-testnet", "import", "f", "--as", "two"]);
+        let Verb::State(StateVerb::Import { save, .. }) = typed.verb else { panic!("another") };
+        assert_eq!((typed.name, save.as_deref()), (None, Some("two")));
+    }
 }
