@@ -84,6 +84,11 @@ impl<S: Store> Driver<S> {
         Ok(Self { ledger, trust, pool, started: Instant::now() })
     }
 
+    /// Writes what is known and not yet written: headers whose blocks never came.
+    pub fn flush(&mut self) -> Outcome<()> {
+        Ok(self.ledger.flush()?)
+    }
+
     /// What readers see.
     pub fn view(&self) -> Arc<View> {
         self.ledger.view()

@@ -11,26 +11,34 @@
 //! [`bounds`] is what they are measured against. [`accept`], [`sustained`], [`sync`], [`relay`],
 //! [`partition`], [`calls`], [`mod@rpc`] and [`memory`] measure real nodes, started by [`nodes`] and
 //! called over [`http`] where the caller's own time would count; [`purse`] is what they are paid
-//! from.
+//! from. [`start`] and [`mine`] are a node's start and its mining threads.
+//!
+//! [`growth`] draws how costs grow ([`plot`]); [`count`] goes single paths for a tool that counts
+//! instructions.
 
 pub mod accept;
 pub mod bounds;
 pub mod calls;
 pub mod connect;
+pub mod count;
 pub mod drive;
+pub mod growth;
 pub mod http;
 pub mod maker;
 pub mod memory;
+pub mod mine;
 pub mod nodes;
 pub mod partition;
 pub mod parts;
 pub mod payments;
+pub mod plot;
 pub mod purse;
 pub mod relay;
 pub mod reorganise;
 pub mod report;
 pub mod rpc;
 pub mod shapes;
+pub mod start;
 pub mod sustained;
 pub mod sync;
 pub mod timing;

@@ -8,8 +8,8 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    Outcome, accept, calls, connect, memory, partition, payments::PAYMENT_BYTES, relay, reorganise,
-    report::Report, rpc, sustained, sync, worst,
+    Outcome, accept, calls, connect, growth, memory, mine, partition, payments::PAYMENT_BYTES,
+    relay, reorganise, report::Report, rpc, start, sustained, sync, worst,
 };
 
 /// How large the work is.
@@ -49,6 +49,24 @@ pub struct Scale {
     pub calls_blocks: usize,
     /// Blocks of the chain after whose copying memory is looked at.
     pub memory_blocks: usize,
+    /// Headers that a mining kernel tries in a round, and rounds.
+    pub mine_headers: u32,
+    /// See [`Self::mine_headers`].
+    pub mine_rounds: usize,
+    /// Blocks, or headers, of a node that starts.
+    pub start_headers: u32,
+    /// Coins that there are when blocks connect, ascending.
+    pub growth_coins: Vec<u64>,
+    /// Lengths of chains that are copied.
+    pub growth_chain: Vec<usize>,
+    /// Neighbours of each node when a block is passed on.
+    pub growth_peers: Vec<usize>,
+    /// Transactions that wait in a mempool, ascending.
+    pub growth_mempool: Vec<usize>,
+    /// Blocks at each point where blocks are measured.
+    pub growth_blocks: usize,
+    /// Payments in each of those that travel.
+    pub growth_payments: usize,
     /// Whether a ratio over its limit fails: too little work says nothing.
     pub is_judged: bool,
 }
@@ -57,7 +75,7 @@ pub struct Scale {
 const PAYMENTS_AT_THE_LIMIT: usize = (4_000_000 - 400) / PAYMENT_BYTES;
 
 impl Scale {
-    /// The benchmark itself: ten minutes, or half an hour with all parts.
+    /// The benchmark itself: ten minutes, or an hour with all parts.
     pub fn full() -> Self {
         Self {
             blocks: 50,
@@ -77,6 +95,15 @@ impl Scale {
             neighbours_blocks: 40,
             calls_blocks: 10,
             memory_blocks: 200,
+            mine_headers: 1 << 21,
+            mine_rounds: 9,
+            start_headers: 1_000_000,
+            growth_coins: vec![1_000_000, 10_000_000, 30_000_000],
+            growth_chain: vec![100, 200, 400, 800],
+            growth_peers: vec![1, 2, 4, 7],
+            growth_mempool: vec![1_000, 10_000, 100_000, 300_000],
+            growth_blocks: 20,
+            growth_payments: 200,
             is_judged: true,
         }
     }
@@ -101,6 +128,15 @@ impl Scale {
             neighbours_blocks: 2,
             calls_blocks: 2,
             memory_blocks: 4,
+            mine_headers: 1 << 12,
+            mine_rounds: 1,
+            start_headers: 100,
+            growth_coins: vec![5_000, 10_000],
+            growth_chain: vec![5, 10],
+            growth_peers: vec![1, 2],
+            growth_mempool: vec![100, 1_000],
+            growth_blocks: 2,
+            growth_payments: 20,
             is_judged: false,
         }
     }
@@ -158,10 +194,20 @@ pub const PARTS: &[Part] = &[
     usual("neighbours", relay::run_neighbours),
     usual("calls", calls::run),
     usual("memory", memory::run),
+    usual("mine", mine::run),
+    further("start", start::run),
     further("reorganise", reorganise::run),
     further("worst", worst::run),
     further("sync", sync::run),
     further("relay", relay::run),
     further("partition", partition::run),
     further("rpc", rpc::run),
+];
+
+/// How costs grow, apart from the table: up to an hour.
+pub const GROWTH: &[Part] = &[
+    further("growth-mempool", growth::mempool::run),
+    further("growth-peers", growth::peers::run),
+    further("growth-chain", growth::chain::run),
+    further("growth-coins", growth::coins::run),
 ];

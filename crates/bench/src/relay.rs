@@ -26,7 +26,7 @@ const WARM_UP: usize = 3;
 
 /// Who is connected to whom.
 #[derive(Clone, Copy, Debug)]
-enum Topology {
+pub(crate) enum Topology {
     /// Each to all, as `scripts/testnet.sh` makes it.
     Mesh,
     /// Each to the one before it; the block is found at one end.
@@ -96,7 +96,7 @@ pub fn run(bench: &mut Bench<'_>) -> Outcome<()> {
     let (payments, lead) = Payments::new(bench.seed, most);
     for shape in [Topology::Mesh, Topology::Line] {
         let net = Net::new(bench.scratch()?, &Payments::genesis_text(most))?;
-        let nodes = start(&net, shape)?;
+        let nodes = start(&net, shape, NODES)?;
         let tips = Tips::of(nodes.iter().map(|node| &node.process))?;
         for made in &lead {
             found(&nodes, &tips, made)?;
@@ -109,9 +109,10 @@ pub fn run(bench: &mut Bench<'_>) -> Outcome<()> {
     Ok(())
 }
 
-fn start(net: &Net, shape: Topology) -> Outcome<Vec<Node>> {
+/// So many nodes, each connected to whom the shape says.
+pub(crate) fn start(net: &Net, shape: Topology, count: usize) -> Outcome<Vec<Node>> {
     let mut nodes: Vec<Node> = Vec::new();
-    for at in 0..NODES {
+    for at in 0..count {
         let peers = match shape {
             Topology::Mesh => flags("--peer", &nodes),
             Topology::Line => flags("--connect", nodes.last()),
@@ -120,8 +121,8 @@ fn start(net: &Net, shape: Topology) -> Outcome<Vec<Node>> {
     }
     for (at, node) in nodes.iter().enumerate() {
         node.wait_connected(match shape {
-            Topology::Mesh => NODES as u64 - 1,
-            Topology::Line if at == 0 || at == NODES - 1 => 1,
+            Topology::Mesh => count as u64 - 1,
+            Topology::Line if at == 0 || at == count - 1 => 1,
             Topology::Line => 2,
         })?;
     }
@@ -163,7 +164,7 @@ fn measure(
 }
 
 /// Sends a block's transactions to the first node, and waits until all have all.
-fn warm(nodes: &[Node], made: &Made) -> Outcome<()> {
+pub(crate) fn warm(nodes: &[Node], made: &Made) -> Outcome<()> {
     let encoded = made.block.to_block().transactions.into_iter();
     let encoded: Vec<_> = encoded.map(|transaction| hex::encode(transaction.to_bytes())).collect();
     for chunk in encoded.chunks(SENT_AT_ONCE) {
@@ -179,7 +180,7 @@ fn warm(nodes: &[Node], made: &Made) -> Outcome<()> {
 }
 
 /// Submits a block to the first node; after how many milliseconds the tip of each moved.
-fn found(nodes: &[Node], tips: &Tips, made: &Made) -> Outcome<Vec<f64>> {
+pub(crate) fn found(nodes: &[Node], tips: &Tips, made: &Made) -> Outcome<Vec<f64>> {
     let (height, id) = (made.block.height(), made.block.id());
     let bytes = made.block.to_bytes();
     let start = Instant::now();

@@ -4,6 +4,8 @@ use std::{fmt, fs};
 
 use serde::Serialize;
 
+use crate::plot::Plot;
+
 /// A measured value in its unit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Figure {
@@ -173,6 +175,8 @@ pub struct Report {
     pub is_quick: bool,
     /// In the order of measuring.
     pub rows: Vec<Row>,
+    /// Curves, of parts that draw them.
+    pub plots: Vec<Plot>,
 }
 
 impl Report {
@@ -251,7 +255,7 @@ mod tests {
             row(0.5).at_least(0.6),
             row(0.7).at_least(0.6),
         ];
-        let report = Report { machine, seed: 1, is_quick: false, rows };
+        let report = Report { machine, seed: 1, is_quick: false, rows, plots: Vec::new() };
         let named: Vec<_> = report.failures().map(|(row, how)| (row.what.as_str(), how)).collect();
         assert_eq!(named, [("at 2.7", "over"), ("at 0.5", "under")]);
         let table = report.to_string();

@@ -43,7 +43,7 @@ pub fn run(bench: &mut Bench<'_>) -> Outcome<()> {
     let (blocks, per_block) = (bench.scale.sync_blocks, bench.scale.sync_payments);
     let net = Net::new(bench.scratch()?, &Payments::genesis_text(per_block))?;
     eprintln!("{PART}: making {blocks} blocks of {per_block} payments, and {PEERS} copies");
-    let tip = make_chain(bench, net.path())?;
+    let tip = make_chain(bench, net.path(), (blocks, per_block), PEERS)?;
     let peers = (0..PEERS).map(|at| net.start(&format!("peer{at}"), &[]));
     let peers = peers.collect::<Outcome<Vec<_>>>()?;
 
@@ -97,9 +97,14 @@ fn copied_from_bad(net: &Net, peers: &[Node], tip: (u32, BlockId)) -> Outcome<f6
     copied(net, addresses.into_iter().chain(direct.iter().map(address)), tip)
 }
 
-/// A chain of payments in the ledger of each peer; its tip.
-fn make_chain(bench: &Bench<'_>, folder: &Path) -> Outcome<(u32, BlockId)> {
-    let (blocks, per_block) = (bench.scale.sync_blocks, bench.scale.sync_payments);
+/// A chain of so many blocks of so many payments, in the ledger of each of the peers (`peer0` …);
+/// its tip.
+pub(crate) fn make_chain(
+    bench: &Bench<'_>,
+    folder: &Path,
+    (blocks, per_block): (usize, usize),
+    peers: usize,
+) -> Outcome<(u32, BlockId)> {
     let (mut payments, lead) = Payments::new(bench.seed, per_block);
     let source = bench.scratch()?;
     let store = drive::store(source.path())?;
@@ -114,7 +119,7 @@ fn make_chain(bench: &Bench<'_>, folder: &Path) -> Outcome<(u32, BlockId)> {
     let view = driver.view();
     let tip = (view.tip().height, view.tip().id);
     drop((view, driver));
-    for at in 0..PEERS {
+    for at in 0..peers {
         let datadir = folder.join(format!("peer{at}"));
         std::fs::create_dir(&datadir)?;
         store.checkpoint(&datadir.join("ledger"))?;
@@ -123,7 +128,11 @@ fn make_chain(bench: &Bench<'_>, folder: &Path) -> Outcome<(u32, BlockId)> {
 }
 
 /// From the start of a fresh node to its tip being the peers', in seconds.
-fn copied(net: &Net, peers: impl Iterator<Item = String>, tip: (u32, BlockId)) -> Outcome<f64> {
+pub(crate) fn copied(
+    net: &Net,
+    peers: impl Iterator<Item = String>,
+    tip: (u32, BlockId),
+) -> Outcome<f64> {
     let flags: Vec<_> = peers.flat_map(|address| ["--connect".to_owned(), address]).collect();
     let start = Instant::now();
     let fresh = net.start("fresh", &flags)?;

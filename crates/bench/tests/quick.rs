@@ -37,6 +37,8 @@ fn the_small_form_measures_everything() {
         ("neighbours", 1),
         ("calls", 3),
         ("memory", 2),
+        ("mine", 1),
+        ("start", 6),
     ];
     for (part, least) in least {
         let count = rows.iter().filter(|row| row["part"] == part).count();
@@ -44,4 +46,23 @@ fn the_small_form_measures_everything() {
     }
     // The databases are gone.
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn the_small_form_draws_every_curve() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_ashlar-bench"))
+        .args(["--quick", "--dir"])
+        .arg(directory.path())
+        .arg("--plots")
+        .arg(directory.path())
+        .arg("--growth")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for name in ["mempool", "relay", "sync", "coins"] {
+        let svg = std::fs::read_to_string(directory.path().join(format!("{name}.svg"))).unwrap();
+        assert!(svg.contains("<polyline") && svg.trim_end().ends_with("</svg>"), "{name}");
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 4, "the databases are gone");
 }

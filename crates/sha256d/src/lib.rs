@@ -87,6 +87,11 @@ impl Kernel {
         self.name
     }
 
+    /// How many nonces it tries at a time.
+    pub const fn lanes(&self) -> u32 {
+        self.lanes
+    }
+
     /// The first of `count` nonces, from `first` on and wrapping, whose header meets its target.
     pub fn find(&self, series: &Series, first: u32, count: u32) -> Option<u32> {
         let mut tried = 0;
