@@ -50,7 +50,9 @@ pub(crate) fn start(config: &Config) -> Result<LogFilter, Failure> {
     let filter = parse(&config.log)
         .map_err(|reason| format!("the log filter {:?} can't be used: {reason}", config.log))?;
     let (filter, handle) = reload::Layer::new(filter);
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    // A line that can't be written is lost. To complain of it where it could not be written would be
+    // a panic in whatever thread had something to say: a full disk must not end a node so.
+    let lines = fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
     let lines = match config.log_format {
         LogFormat::Text => {
             lines.with_ansi(std::io::stderr().is_terminal()).with_target(false).boxed()

@@ -23,6 +23,7 @@ use crate::{
     coins::Coins,
     control::{Mined, Overview, Request},
     error::{Refusal, TestnetError},
+    fault_verbs::{self, ChaosArguments, FaultVerb},
     file::NodeNumber,
     keeper,
     layout::Layout,
@@ -169,6 +170,12 @@ enum Verb {
     },
     #[command(flatten)]
     State(StateVerb),
+    #[command(flatten)]
+    Fault(FaultVerb),
+    /// Wait until all nodes that run are on one tip.
+    Wait,
+    /// Random faults and payments, and whether all promises hold.
+    Chaos(ChaosArguments),
     /// Stop all nodes and the keeper; the chain and the wallets stay.
     Down,
     /// `down`, and delete everything.
@@ -258,13 +265,13 @@ pub fn run() -> ExitCode {
 }
 
 /// Where an answer goes.
-struct Out {
-    json: bool,
+pub(crate) struct Out {
+    pub(crate) json: bool,
 }
 
 impl Out {
     /// Prints an answer, for people by `words`.
-    fn say<T: Serialize>(&self, answer: &T, words: impl FnOnce(&T) -> String) {
+    pub(crate) fn say<T: Serialize>(&self, answer: &T, words: impl FnOnce(&T) -> String) {
         let text = if self.json {
             serde_json::to_string_pretty(answer).unwrap_or_default() + "\n"
         } else {
@@ -343,6 +350,14 @@ fn dispatch(arguments: Arguments) -> Result<(), TestnetError> {
             use_wallet(&layout, &wallet, node, &command, &out)
         }
         Verb::State(verb) => state::dispatch(verb, &layout, &out),
+        Verb::Fault(verb) => fault_verbs::run(verb, &there()?, &out),
+        Verb::Wait => {
+            let net = there()?;
+            net.wait_for_one_tip()?;
+            out.say(&net.status()?, fault_verbs::one_tip);
+            Ok(())
+        }
+        Verb::Chaos(chaos) => fault_verbs::chaos(chaos, &there()?, &out),
         Verb::Down => down(&layout, &out),
         Verb::Destroy => {
             down(&layout, &out)?;

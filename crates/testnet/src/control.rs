@@ -11,11 +11,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    clock::TimeChange, coins::Coins, error::Refusal, file::NodeNumber, mining::Mining,
-    reorg::Against, wallets::KnownWallet,
+    clock::TimeChange,
+    coins::Coins,
+    error::Refusal,
+    file::NodeNumber,
+    lines::{LinkChange, Sides},
+    mining::Mining,
+    reorg::Against,
+    wallets::KnownWallet,
 };
 #[cfg(doc)]
-use crate::{clock::TimeNow, reorg::Reorganised, saves::Save, tree::Run};
+use crate::{clock::TimeNow, lines::LineState, reorg::Reorganised, saves::Save, tree::Run};
 
 /// Longest request, in bytes.
 pub const MAX_REQUEST_BYTES: u64 = 1 << 20;
@@ -116,8 +122,62 @@ pub enum Request {
     },
     /// The blocks of all nodes as one tree. [`Run`].
     Tree,
+    /// Cut all lines between sides, and join the others. [`LineState`]s.
+    Partition {
+        /// Who can still hear whom.
+        sides: Sides,
+    },
+    /// Join all that was cut. [`LineState`]s.
+    Heal,
+    /// How the lines are. [`LineState`]s.
+    Links,
+    /// Change the line between two nodes. Its [`LineState`]s.
+    Link {
+        /// One end.
+        from: NodeNumber,
+        /// The other.
+        to: NodeNumber,
+        /// What shall be otherwise.
+        change: LinkChange,
+    },
+    /// Take a node's lines down and up, again and again.
+    Flap {
+        /// Which.
+        node: NodeNumber,
+        /// How often.
+        times: u32,
+        /// Once down and up, in milliseconds.
+        period_ms: u32,
+        /// Whether to answer when it is over.
+        wait: bool,
+    },
+    /// Set a node's clock. What it reads then, milliseconds since 1970.
+    Clock {
+        /// Which.
+        node: NodeNumber,
+        /// How.
+        change: ClockChange,
+    },
+    /// Let every write of a node fail until it is started again.
+    DiskFull {
+        /// Which.
+        node: NodeNumber,
+    },
     /// Stop all nodes cleanly, then the keeper.
     Down,
+}
+
+/// What becomes of a node's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClockChange {
+    /// It reads so much more than it did, or less where below 0.
+    Move {
+        /// In milliseconds.
+        ms: i64,
+    },
+    /// It is right again: the testnet's.
+    Reset,
 }
 
 /// A reply: an answer or why there is none.

@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
+    chaos::ChaosError,
     clock::TimeError,
     file::{FileError, NodeNumber},
+    lines::LineError,
     mining::MiningError,
     presets::PresetError,
     render::RenderError,
@@ -189,6 +191,22 @@ pub enum TestnetError {
     /// The network file is not for several machines.
     #[error(transparent)]
     Render(#[from] RenderError),
+    /// A line can't be so.
+    #[error(transparent)]
+    Line(#[from] LineError),
+    /// Chaos found a broken promise, or no verdict.
+    #[error("{0}")]
+    Chaos(Box<ChaosError>),
+    /// Too much or too little.
+    #[error(
+        "a node flaps 1 to 1,000 times, each in 10 ms to 60 s, not {times} times in {period_ms} ms"
+    )]
+    Flap {
+        /// How often.
+        times: u32,
+        /// How fast.
+        period_ms: u32,
+    },
     /// What the keeper said, as a client hears it.
     #[error("{}", .0.message)]
     Refused(Refusal),
@@ -249,6 +267,9 @@ impl TestnetError {
             Self::Address { .. } => "invalid-address",
             Self::NoNode => "no-node",
             Self::Render(_) => "bad-render",
+            Self::Line(_) => "bad-line",
+            Self::Flap { .. } => "bad-flap",
+            Self::Chaos(_) => "chaos",
             Self::Refused(refusal) => &refusal.code,
         }
     }

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::TestnetError,
     file::{NetworkFile, NodeNumber},
+    lines::LineState,
     mining::Mining,
     presets::Chain,
     wallets::{FAUCET, MINER},
@@ -50,6 +51,9 @@ pub struct State {
     /// How the clock of all nodes runs; `None`: as the machine's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<ClockSetting>,
+    /// The lines that are cut, slow or lossy.
+    #[serde(default)]
+    pub lines: Vec<LineState>,
     /// The faucet's port for HTTP; 0 until it has one.
     pub faucet_port: u16,
 }
@@ -183,6 +187,7 @@ impl Layout {
                 .collect(),
             mining: file.mining.clone(),
             clock: None,
+            lines: Vec::new(),
             faucet_port: 0,
         };
         self.save(&state)

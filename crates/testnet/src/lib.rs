@@ -11,17 +11,21 @@
 //!
 //! Reading order: [`mod@file`] (what a person writes), [`presets`] (its chain), [`wallets`],
 //! [`mining`], [`mod@clock`], [`layout`] (what lies where), [`control`] (what client and keeper say to
-//! each other), [`keeper`], [`saves`], [`reorg`], [`tree`], [`client`], [`render`], [`cli`].
+//! each other), [`keeper`], [`saves`], [`reorg`], [`tree`], [`client`], [`render`], [`cli`]; for
+//! trouble [`lines`] and [`chaos`].
 
+pub mod chaos;
 pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod coins;
 pub mod control;
 pub mod error;
+mod fault_verbs;
 pub mod file;
 pub mod keeper;
 pub mod layout;
+pub mod lines;
 mod logs;
 pub mod mining;
 pub mod presets;

@@ -9,12 +9,17 @@
 mod line;
 mod shape;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use line::Line;
 pub use shape::{Bandwidth, Delay, Loss, Shape, ShapeError};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     runtime::Runtime,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::AbortHandle,
@@ -85,6 +90,7 @@ impl Relay {
         let listener = TcpListener::from_std(listener)?;
         let ways = Arc::new(Ways {
             target: watch::channel(target).0,
+            source: OnceLock::new(),
             lines: [Line::new(seed), Line::new(seed.wrapping_add(1))],
             round: watch::channel(0).0,
         });
@@ -114,6 +120,8 @@ pub struct Link {
 #[derive(Debug)]
 struct Ways {
     target: watch::Sender<Target>,
+    /// The address to call from, where one was chosen.
+    source: OnceLock<IpAddr>,
     /// In the order of [`Direction::ALL`].
     lines: [Line; 2],
     /// Counts the resets: the connections of earlier rounds end.
@@ -147,6 +155,12 @@ impl Link {
     /// Leads elsewhere from the next connection on.
     pub fn aim(&self, target: Target) {
         self.ways.target.send_replace(target);
+    }
+
+    /// Calls the node behind it from this address of the machine, from the next connection on; said
+    /// once, it stays.
+    pub fn call_from(&self, source: IpAddr) {
+        self.ways.source.get_or_init(|| source);
     }
 
     /// What one direction does to its bytes from now on; what is on its way stays as it was.
@@ -201,6 +215,13 @@ async fn accept(listener: TcpListener, ways: Arc<Ways>) {
     }
 }
 
+async fn call(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
+    let Some(source) = source else { return TcpStream::connect(address).await };
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.bind((source, 0).into())?;
+    socket.connect(address).await
+}
+
 /// One connection, until it ends on both sides or the link is reset.
 async fn serve(near: TcpStream, ways: Arc<Ways>, _place: OwnedSemaphorePermit) {
     let mut round = ways.round.subscribe();
@@ -213,7 +234,7 @@ async fn serve(near: TcpStream, ways: Arc<Ways>, _place: OwnedSemaphorePermit) {
             let mut targets = ways.target.subscribe();
             let target = targets.wait_for(|target| *target != Target::Soon).await;
             match target.map(|target| *target) {
-                Ok(Target::At(address)) => TcpStream::connect(address).await,
+                Ok(Target::At(address)) => call(address, ways.source.get().copied()).await,
                 _ => Err(io::ErrorKind::ConnectionRefused.into()),
             }
         };

@@ -2,9 +2,11 @@
 //! owns the lines between them, finds blocks by wish, and does what verbs ask of it.
 //!
 //! Reading order: `process` (a node's process), `links` (the lines), `nodes` (what can be done to
-//! nodes), `mining`, `time`, `saves`, `reorg`, `report` (how it stands), `verbs` (who asks what).
+//! nodes), `faults`, `mining`, `time`, `saves`, `reorg`, `report` (how it stands), `verbs` (who asks
+//! what).
 
 mod faucet;
+mod faults;
 mod hashing;
 mod links;
 mod mining;
@@ -54,6 +56,8 @@ pub(crate) struct Keeper {
     pub(crate) chain: Chain,
     pub(crate) file: NetworkFile,
     pub(crate) links: Links,
+    /// Counts the times that nodes were told to flap no more.
+    flaps: watch::Sender<u64>,
     pub(crate) mining: watch::Sender<Mining>,
     state: Mutex<State>,
     nodes: Mutex<BTreeMap<NodeNumber, Node>>,
@@ -127,6 +131,7 @@ pub fn keep(folder: &Path) -> Result<(), TestnetError> {
         chain,
         file,
         links: Links::new()?,
+        flaps: watch::Sender::new(0),
         mining: watch::Sender::new(state.mining.clone()),
         clock: watch::Sender::new(state.clock),
         nodes: Mutex::new(state.nodes.keys().map(|number| (*number, Node::default())).collect()),

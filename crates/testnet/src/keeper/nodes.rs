@@ -108,6 +108,8 @@ impl Keeper {
                 self.set_port(link, port);
             }
         }
+        let lines = self.state().lines.clone();
+        self.links.restore(&lines);
         self.save()?;
         Ok(moved)
     }
@@ -170,7 +172,7 @@ impl Keeper {
         self.leave_clock(number)?;
         // Of an earlier life; whether it was there is nothing to this one.
         drop(fs::remove_file(datadir.join(RUN_FILE)));
-        let mut command = Command::new(&self.programs.node);
+        let mut command = node_command(&self.programs.node);
         command.arg("run").arg("--datadir").arg(&datadir);
         let process =
             Process::start(&mut command, &self.layout.log(number), &datadir.join(PID_FILE))
@@ -424,7 +426,7 @@ impl Keeper {
         tips.len() <= 1
     }
 
-    fn require(&self, number: NodeNumber) -> Result<(), TestnetError> {
+    pub(super) fn require(&self, number: NodeNumber) -> Result<(), TestnetError> {
         let nodes = self.nodes();
         match nodes.contains_key(&number) {
             true => Ok(()),
@@ -434,7 +436,7 @@ impl Keeper {
         }
     }
 
-    fn require_process(&self, number: NodeNumber) -> Result<Process, TestnetError> {
+    pub(super) fn require_process(&self, number: NodeNumber) -> Result<Process, TestnetError> {
         self.require(number)?;
         let process = self.nodes().get(&number).and_then(|node| node.process.clone());
         process.ok_or(TestnetError::NodeDown { number })
@@ -472,6 +474,15 @@ impl Keeper {
         }
         text
     }
+}
+
+/// A node's program, with which a write beyond the limit of its files is an error like any other and
+/// no signal that kills (setrlimit(2)): so a disk can be filled. Only a shell can say so without
+/// unsafe code; it becomes the node.
+fn node_command(program: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(program);
+    command
 }
 
 fn last_line(log: &Path) -> String {

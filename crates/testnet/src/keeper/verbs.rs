@@ -85,6 +85,15 @@ async fn answer(keeper: &Arc<Keeper>, request: Request) -> Result<Value, Testnet
             value(&keeper.reorganise(depth, against, node).await?)
         }
         Request::Tree => value(&keeper.tree().await?),
+        Request::Partition { sides } => value(&keeper.partition(&sides)?),
+        Request::Heal => value(&keeper.heal()?),
+        Request::Links => value(&keeper.links.states()),
+        Request::Link { from, to, change } => value(&keeper.change_link(from, to, &change)?),
+        Request::Flap { node, times, period_ms, wait } => {
+            value(&keeper.flap(node, times, period_ms, wait).await?)
+        }
+        Request::Clock { node, change } => value(&keeper.set_clock(node, change).await?),
+        Request::DiskFull { node } => value(&keeper.fill_disk(node)?),
         Request::Down => {
             keeper.stop_all().await;
             Ok(Value::Null)
