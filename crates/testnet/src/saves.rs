@@ -314,7 +314,11 @@ impl<'a> Saves<'a> {
         }
         let wallets = self.layout.folder().join(WALLETS);
         clear(&wallets)?;
-        copy_files(&path.join(WALLETS), &wallets, |_| true)?;
+        fs::create_dir_all(&wallets).map_err(SaveError::disk(&wallets))?;
+        // A file that was exported holds no empty folders.
+        if path.join(WALLETS).is_dir() {
+            copy_files(&path.join(WALLETS), &wallets, |_| true)?;
+        }
         for file in NET_FILES.iter().filter(|file| **file != "state.json") {
             let to = self.layout.folder().join(file);
             fs::copy(path.join(file), &to).map_err(SaveError::disk(&to))?;
@@ -676,6 +680,14 @@ mod tests {
         assert_eq!(read(other.node(1).join("ledger/000005.blob")), "bodies");
         assert_eq!(read(other.wallet("alice")), "words");
         assert_eq!(other.load().unwrap(), layout.load().unwrap());
+        // Also where nobody has used a wallet yet.
+        fs::remove_file(layout.wallet("alice")).unwrap();
+        save(&layout, "bare");
+        let file = here.path().join("bare.tar");
+        saves.export("bare", &file).unwrap();
+        saves.import(&file, Some("bare-again")).unwrap();
+        saves.restore("bare-again").unwrap();
+        assert!(!layout.wallet("alice").exists() && here.path().join(WALLETS).is_dir());
     }
 
     #[test]
