@@ -77,7 +77,13 @@ impl<S: Store> Headers<S> {
     /// Puts a new header in.
     pub(crate) fn insert(&mut self, node: Node) {
         let id = node.state.id;
-        self.tips.insert(node.header.parent, false);
+        // A tip that was never written needs no deletion: of a long chain these would pile up in the
+        // store, and every look at the tips would step over them.
+        if self.tips.get(&node.header.parent) == Some(&true) {
+            self.tips.remove(&node.header.parent);
+        } else {
+            self.tips.insert(node.header.parent, false);
+        }
         self.tips.insert(id, true);
         self.tree.insert(node);
         self.dirty.insert(id);

@@ -10,7 +10,10 @@ use ashlar_ledger::{
     StoreError,
 };
 use ashlar_primitives::{Amount, BlockId, Encode as _};
-use ashlar_testkit::builder::{Chain, Plan, genesis, genesis_with, lock};
+use ashlar_testkit::{
+    builder::{Chain, Plan, genesis, genesis_with, lock},
+    recorder::Written,
+};
 use common::*;
 
 /// A chain, a longer branch beside it, and every state of the store on the way from one to the
@@ -324,4 +327,30 @@ fn locators_double_their_gaps_down_to_genesis() {
     assert_eq!(headers[9].id(), stop);
     assert_eq!(view.headers_after(&[BlockId([3; 32])], None, 7).unwrap().len(), 7);
     assert!(ledger.locator(&BlockId([3; 32])).unwrap().is_empty());
+}
+
+/// Deletions of what was never there would pile up in a store, one for each block of a long chain,
+/// and every look at the tips would step over them.
+#[test]
+fn a_long_branch_leaves_its_end_among_the_tips_and_one_deletion() {
+    let mut chain = rich_chain();
+    let tip = start(&mut chain, 30, 1);
+    let store = Arc::new(Recorder::default());
+    let mut ledger = open(&store, &chain, &Settings::default());
+    store.take();
+    for block in chain.branch(&tip) {
+        ledger.accept_header(block.header(), NOW).unwrap().unwrap();
+    }
+    ledger.flush().unwrap();
+    let batches = store.take().into_iter().filter_map(|written| match written {
+        Written::Commit(batch, _) => Some(batch.writes),
+        Written::Sync | Written::Announce(_) => None,
+    });
+    let marks: Vec<_> =
+        batches.flatten().filter(|(family, _, _)| *family == Family::Tips).collect();
+    let deleted = marks.iter().filter(|(_, _, value)| value.is_none()).count();
+    assert_eq!((marks.len(), deleted), (2, 1), "the new end, and genesis that is none any more");
+    let tips = dump(&*store, Family::Tips);
+    assert_eq!(tips.len(), 1);
+    assert_eq!(tips[0].0, tip.0);
 }
