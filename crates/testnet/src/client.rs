@@ -289,8 +289,9 @@ impl Testnet {
 impl Drop for Testnet {
     fn drop(&mut self) {
         if self.folder.is_some() {
-            // It may be down already.
-            drop(self.down());
+            // It may be down already, or its keeper dead and the nodes left over.
+            let again = || Self::make(self.layout.clone(), None, None)?.down();
+            drop(self.down().or_else(|_| again()));
         }
     }
 }

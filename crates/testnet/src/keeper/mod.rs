@@ -24,6 +24,7 @@ use std::{
     io,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use ashlar_rpc::{Client, types::ClockSetting};
@@ -45,6 +46,8 @@ use crate::{
     programs::Programs,
 };
 
+/// Longest that a dying keeper is waited for.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// Verbs that are being served at once; a further one waits.
 const MAX_CALLERS: usize = 64;
 
@@ -170,17 +173,18 @@ pub fn standing(layout: &Layout, state: &State) -> Status {
     Status { nodes: nodes.collect(), mining: state.mining.clone(), keeper_pid: None }
 }
 
-/// One keeper has a testnet.
+/// One keeper has a testnet. One that is just dying may hold it a moment longer.
 fn lock(layout: &Layout) -> Result<File, TestnetError> {
     let path = layout.keeper_lock();
     let file = File::create(&path).map_err(TestnetError::disk(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(TestnetError::KeptAlready { folder: layout.folder().to_owned() })
-        }
-        Err(TryLockError::Error(error)) => Err(TestnetError::disk(path)(error)),
-    }
+    let locked = ashlar_processes::wait_at_most(LOCK_PATIENCE, || match file.try_lock() {
+        Ok(()) => Some(Ok(())),
+        Err(TryLockError::WouldBlock) => None,
+        Err(TryLockError::Error(error)) => Some(Err(error)),
+    });
+    let kept = TestnetError::KeptAlready { folder: layout.folder().to_owned() };
+    locked.ok_or(kept)?.map_err(TestnetError::disk(path))?;
+    Ok(file)
 }
 
 async fn serve(keeper: &Arc<Keeper>) -> Result<(), TestnetError> {
