@@ -17,6 +17,7 @@ use ashlar_ledger::{RocksReader, stored_chain};
 use ashlar_primitives::BlockId;
 use ashlar_rpc::{
     Client, RunFile,
+    client::Way,
     types::{BlockchainInfo, NetworkInfo},
 };
 use clap::Args;
@@ -51,6 +52,10 @@ pub(crate) struct DoctorArguments {
     /// `pool.ntp.org`, with `:PORT` where that is not 123.
     #[arg(long, value_name = "HOST")]
     ntp: Option<String>,
+    /// Ask the node by TLS, where it listens on an address of the network: the PEM file of its
+    /// certificate, or of who signed it.
+    #[arg(long, env = "ASHLAR_RPC_CA", value_name = "FILE")]
+    rpc_ca: Option<PathBuf>,
 }
 
 /// Ends the command where something is wrong.
@@ -116,7 +121,7 @@ struct Finding {
 /// Looks, prints, and fails where there is something to mend.
 pub(crate) fn doctor(arguments: &DoctorArguments) -> Result<(), Failure> {
     let config = Config::load(&arguments.run)?;
-    let facts = examine(&config, arguments.ntp.as_deref())?;
+    let facts = examine(&config, arguments)?;
     let state = match &facts.process {
         ProcessFacts::Stopped { .. } => "no node runs on it",
         ProcessFacts::Silent { .. } => "a node runs on it",
@@ -134,7 +139,7 @@ pub(crate) fn doctor(arguments: &DoctorArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn examine(config: &Config, time_server: Option<&str>) -> Result<Facts, Failure> {
+fn examine(config: &Config, arguments: &DoctorArguments) -> Result<Facts, Failure> {
     let datadir = config.datadir.clone();
     let chain = run::load_genesis(config).ok().map(|(genesis, _)| {
         let params = genesis.params();
@@ -145,7 +150,7 @@ fn examine(config: &Config, time_server: Option<&str>) -> Result<Facts, Failure>
             max_future_seconds: params.max_future_seconds.into(),
         }
     });
-    let process = process(config)?;
+    let process = process(config, arguments.rpc_ca.as_deref())?;
     let is_stopped = matches!(process, ProcessFacts::Stopped { .. });
     let stored = (is_stopped && Datadir::has_ledger(&datadir)).then(|| {
         let directory = datadir.join(crate::datadir::LEDGER_DIRECTORY);
@@ -158,7 +163,7 @@ fn examine(config: &Config, time_server: Option<&str>) -> Result<Facts, Failure>
     let secrets = [KEY_FILE, ashlar_rpc::run_file::COOKIE_FILE].map(|name| datadir.join(name));
     Ok(Facts {
         now_seconds: machine_unix_ms() / 1_000,
-        clock_offset_ms: time_server.map(ntp::offset_ms),
+        clock_offset_ms: arguments.ntp.as_deref().map(ntp::offset_ms),
         // A node raises its own limit up to this one.
         open_files: getrlimit(Resource::Nofile).maximum,
         problems: settings::problems(config),
@@ -178,7 +183,7 @@ fn is_bare(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o077 != 0)
 }
 
-fn process(config: &Config) -> Result<ProcessFacts, Failure> {
+fn process(config: &Config, rpc_ca: Option<&Path>) -> Result<ProcessFacts, Failure> {
     let run = RunFile::read(&config.datadir);
     if !is_held(&config.datadir.join(LOCK_FILE)) {
         return Ok(ProcessFacts::Stopped { taken: taken(config), left_behind: run.is_ok() });
@@ -189,7 +194,8 @@ fn process(config: &Config) -> Result<ProcessFacts, Failure> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let asked = runtime.block_on(async {
-        let client = Client::connect(&run.rpc, &RunFile::credentials(&config.datadir))
+        let way = Way::new(&run.rpc, rpc_ca).map_err(|error| error.to_string())?;
+        let client = Client::connect_by(way, &RunFile::credentials(&config.datadir))
             .map_err(|error| error.to_string())?;
         let both = tokio::time::timeout(ANSWER_TIMEOUT, async {
             let chain = client.call("getblockchaininfo", vec![]).await?;

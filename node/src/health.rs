@@ -1,19 +1,15 @@
 //! How a node is, for watchers: what `GET /ready` judges by, and `ashlar-node health`, which asks a
 //! running node and says it by its exit status.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use ashlar_engine::call::{SyncStatus, Warning};
-use ashlar_rpc::{RunFile, server::Health};
+use ashlar_rpc::{client::Way, server::Health};
 use clap::Args;
 use thiserror::Error;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::Failure;
+use crate::{Failure, remote::RpcPlace};
 
 /// Blocks that the best known header may be ahead of a node that is ready: their bodies are on
 /// the way.
@@ -84,9 +80,8 @@ impl ReadyMarks {
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct HealthArguments {
-    /// The data directory of the running node.
-    #[arg(long, env = "ASHLAR_DATADIR", value_name = "DIR")]
-    datadir: PathBuf,
+    #[command(flatten)]
+    place: RpcPlace,
     /// Ask whether it is ready (caught up, connected), not only whether it works.
     #[arg(long)]
     ready: bool,
@@ -94,24 +89,24 @@ pub(crate) struct HealthArguments {
 
 #[derive(Debug, Error)]
 enum HealthError {
-    #[error("{path} names no address of a node: {address}; start the node anew")]
-    BadAddress { path: PathBuf, address: String },
     #[error("the node does not answer at {address}: {error}; see its log")]
-    Silent { address: SocketAddr, error: std::io::Error },
+    Silent { address: String, error: io::Error },
     #[error("the node says: {answer}")]
     Unwell { answer: String },
 }
 
 /// Asks, prints the answer, and fails where it is no.
 pub(crate) fn ask(arguments: &HealthArguments) -> Result<(), Failure> {
-    let run = RunFile::read(&arguments.datadir)?;
-    let address: SocketAddr = run.rpc.parse().map_err(|_| HealthError::BadAddress {
-        path: arguments.datadir.join(ashlar_rpc::run_file::RUN_FILE),
-        address: run.rpc.clone(),
-    })?;
+    let way = arguments.place.way()?;
     let path = if arguments.ready { "/ready" } else { "/healthy" };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let asked = runtime.block_on(async {
+        let answer = tokio::time::timeout(ASK_TIMEOUT, get(&way, path)).await;
+        answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    });
+    let address = || way.authority().to_owned();
     let (status, body) =
-        get(address, path).map_err(|error| HealthError::Silent { address, error })?;
+        asked.map_err(|error| HealthError::Silent { address: address(), error })?;
     if status != 200 {
         return Err(HealthError::Unwell { answer: body.trim().to_owned() }.into());
     }
@@ -119,24 +114,19 @@ pub(crate) fn ask(arguments: &HealthArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// One request over plain HTTP to a port of this machine: the status and the body.
-fn get(address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
-    // Whoever listens on all addresses is reached by the loopback one.
-    let address = match address.ip() {
-        ip if ip.is_unspecified() && ip.is_ipv4() => ([127, 0, 0, 1], address.port()).into(),
-        ip if ip.is_unspecified() => (std::net::Ipv6Addr::LOCALHOST, address.port()).into(),
-        _ => address,
-    };
-    let mut socket = TcpStream::connect_timeout(&address, ASK_TIMEOUT)?;
-    socket.set_read_timeout(Some(ASK_TIMEOUT))?;
-    write!(socket, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+/// One request, over a connection of its own: the status and the body.
+async fn get(way: &Way, path: &str) -> io::Result<(u16, String)> {
+    let mut socket = way.open().await?;
+    let host = way.authority();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
-    socket.take(MAX_ANSWER_BYTES).read_to_string(&mut answer)?;
+    socket.take(MAX_ANSWER_BYTES).read_to_string(&mut answer).await?;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     status
         .map(|status| (status, body.to_owned()))
-        .ok_or_else(|| std::io::Error::other("something else than HTTP answers there"))
+        .ok_or_else(|| io::Error::other("something else than HTTP answers there"))
 }
 
 #[cfg(test)]

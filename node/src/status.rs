@@ -158,12 +158,12 @@ fn page(seen: &Seen, now: u64) -> String {
     line("sync", sync(chain));
     let age = HumanDuration(Duration::from_secs(now.saturating_sub(chain.time.into())));
     line("tip", format!("{} · {} · {age} ago", chain.blocks, chain.bestblockhash));
-    line("network", format!("{} hashes/s", scaled(mining.networkhashps)));
+    line("network", hash_rate(mining.networkhashps));
     line(
         "miner",
         match mining.threads {
             0 => "off".to_owned(),
-            threads => format!("{} hashes/s, {threads} threads", scaled(mining.hashps)),
+            threads => format!("{}, {threads} threads", hash_rate(mining.hashps)),
         },
     );
     line(
@@ -238,17 +238,17 @@ fn sync(chain: &BlockchainInfo) -> String {
     }
 }
 
-/// `12.3 k`: three figures and a prefix.
-fn scaled(number: u64) -> String {
+/// `12.3 kH/s`: three figures and a prefix.
+fn hash_rate(number: u64) -> String {
     let prefixes = [("E", 18), ("P", 15), ("T", 12), ("G", 9), ("M", 6), ("k", 3)];
     for (prefix, power) in prefixes {
         let unit = 10_u64.pow(power);
         if number >= unit {
             let (whole, tenth) = (number / unit, number % unit / (unit / 10));
-            return format!("{whole}.{tenth} {prefix}");
+            return format!("{whole}.{tenth} {prefix}H/s");
         }
     }
-    format!("{number} ")
+    format!("{number} H/s")
 }
 
 /// What a peer says of itself, without the characters that move a terminal's cursor.
@@ -295,8 +295,10 @@ mod tests {
 
     #[test]
     fn numbers_and_names_are_made_for_a_terminal() {
-        for (number, text) in [(0, "0 "), (999, "999 "), (12_345, "12.3 k"), (2_000_000, "2.0 M")] {
-            assert_eq!(scaled(number), text);
+        for (number, text) in
+            [(0, "0 H/s"), (999, "999 H/s"), (12_345, "12.3 kH/s"), (2_000_000, "2.0 MH/s")]
+        {
+            assert_eq!(hash_rate(number), text);
         }
         assert_eq!(printable("a\x1b[2Jb\n"), "a·[2Jb·");
     }

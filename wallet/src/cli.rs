@@ -38,11 +38,14 @@ pub(crate) struct NodeArguments {
     #[arg(long, global = true, env = "ASHLAR_DATADIR", value_name = "DIR")]
     pub(crate) datadir: Option<PathBuf>,
     /// Address of a node's RPC server.
-    #[arg(long, global = true, env = "ASHLAR_RPC", value_name = "IP:PORT")]
+    #[arg(long, global = true, env = "ASHLAR_RPC", value_name = "IP:PORT or URL")]
     pub(crate) rpc: Option<String>,
     /// The node's cookie file.
     #[arg(long, global = true, env = "ASHLAR_RPC_COOKIE", value_name = "FILE")]
     pub(crate) cookie: Option<PathBuf>,
+    /// Speak TLS, as https:// does: the PEM file of the node's certificate, or of who signed it.
+    #[arg(long, global = true, env = "ASHLAR_RPC_CA", value_name = "FILE")]
+    pub(crate) rpc_ca: Option<PathBuf>,
     /// Believe no coin and no confirmation without a proof: headers with their proof of work from
     /// the genesis block on, and in them the transactions. The chain's genesis file is that of
     /// the data directory, or one named with `=`.

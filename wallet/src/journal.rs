@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ashlar_primitives::{Decode, OutPoint, Transaction};
+use ashlar_primitives::{Decode, OutPoint, Transaction, Txid};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -23,6 +23,8 @@ const FORMAT: &str = "ashlar-wallet-journal";
 const VERSION: u32 = 1;
 /// No journal is longer: 100,000 payments fit.
 const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
+/// Transactions at most for which coins are kept; the oldest make room.
+const MAX_PROMISES: usize = 1_000;
 /// Longest label or note, in bytes.
 pub(crate) const MAX_LABEL_BYTES: usize = 256;
 
@@ -55,6 +57,8 @@ pub(crate) enum Purpose {
     Bump,
     /// To take an earlier one's coins back.
     Cancel,
+    /// Whatever those who signed it apart meant by it.
+    Shared,
 }
 
 /// How far a payment is, as far as this wallet saw.
@@ -165,6 +169,16 @@ impl Payment {
     }
 }
 
+/// Coins that are kept for a transaction which others sign too, until it is sent or given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Promise {
+    /// Since when, in seconds since 1970.
+    pub(crate) time: u64,
+    /// `TXID:N`.
+    pub(crate) coins: BTreeSet<String>,
+}
+
 /// As it is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -175,6 +189,9 @@ pub(crate) struct Content {
     labels: BTreeMap<String, String>,
     /// Coins that are never chosen: `TXID:N`.
     frozen: BTreeSet<String>,
+    /// By the id of the transaction.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    promises: BTreeMap<String, Promise>,
 }
 
 impl Default for Content {
@@ -185,6 +202,7 @@ impl Default for Content {
             payments: Vec::new(),
             labels: BTreeMap::new(),
             frozen: BTreeSet::new(),
+            promises: BTreeMap::new(),
         }
     }
 }
@@ -311,7 +329,48 @@ impl Journal {
         promised
             .flat_map(|payment| payment.spends.iter().filter_map(JournalCoin::outpoint))
             .chain(self.content.frozen.iter().filter_map(|text| parse_outpoint(text)))
+            .chain(self.promised())
             .collect()
+    }
+
+    /// Coins that are kept for transactions which others sign too.
+    pub(crate) fn promised(&self) -> BTreeSet<OutPoint> {
+        let coins = self.content.promises.values().flat_map(|promise| &promise.coins);
+        coins.filter_map(|text| parse_outpoint(text)).collect()
+    }
+
+    /// Keeps coins for a transaction that is to be signed, from `time` on.
+    pub(crate) fn promise(
+        &mut self,
+        txid: &Txid,
+        coins: impl IntoIterator<Item = OutPoint>,
+        time: u64,
+    ) -> Result<(), JournalError> {
+        let coins = coins.into_iter().map(|coin| show_outpoint(&coin)).collect();
+        self.content.promises.insert(txid.to_string(), Promise { time, coins });
+        while self.content.promises.len() > MAX_PROMISES {
+            let oldest = self.content.promises.iter().min_by_key(|(_, promise)| promise.time);
+            let Some(oldest) = oldest.map(|(txid, _)| txid.clone()) else { break };
+            self.content.promises.remove(&oldest);
+        }
+        self.save()
+    }
+
+    /// Each transaction that coins are kept for, with those.
+    pub(crate) fn promises(&self) -> Vec<(String, Vec<OutPoint>)> {
+        let promises = self.content.promises.iter();
+        promises
+            .map(|(txid, promise)| {
+                let coins = promise.coins.iter().filter_map(|text| parse_outpoint(text));
+                (txid.clone(), coins.collect())
+            })
+            .collect()
+    }
+
+    /// Keeps coins for this transaction no longer; whether that was news. [`Journal::save`] writes
+    /// it.
+    pub(crate) fn release(&mut self, txid: &str) -> bool {
+        self.content.promises.remove(txid).is_some()
     }
 
     /// Frozen coins, as `TXID:N`.
@@ -429,6 +488,36 @@ mod tests {
         assert_eq!(journal.reserved(), BTreeSet::from([coin(2), coin(9)]));
         assert!(journal.freeze(&coin(9), false).unwrap());
         assert!(!journal.freeze(&coin(9), false).unwrap());
+    }
+
+    #[test]
+    fn coins_are_kept_for_what_is_signed_apart_until_it_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let wallet = folder.path().join("alice.json");
+        let mut journal = Journal::lock(&wallet).unwrap();
+        let coin = |number: usize| {
+            let bytes = u32::try_from(number).unwrap().to_le_bytes();
+            let mut txid = [0; 32];
+            txid[..4].copy_from_slice(&bytes);
+            OutPoint { txid: Txid(txid), index: 1 }
+        };
+        journal.promise(&Txid([1; 32]), [coin(1), coin(2)], 5).unwrap();
+        journal.promise(&Txid([2; 32]), [coin(3)], 6).unwrap();
+        drop(journal);
+        let mut journal = Journal::lock(&wallet).unwrap();
+        assert_eq!(journal.reserved(), BTreeSet::from([coin(1), coin(2), coin(3)]));
+        assert!(journal.release(&Txid([1; 32]).to_string()));
+        assert!(!journal.release(&Txid([1; 32]).to_string()));
+        assert_eq!(journal.reserved(), BTreeSet::from([coin(3)]));
+        // There is room for so many; the oldest goes.
+        for number in 0..MAX_PROMISES {
+            let txid = Txid(coin(10 + number).txid.0);
+            let promise = Promise { time: 10, coins: BTreeSet::from([show_outpoint(&coin(1))]) };
+            journal.content.promises.insert(txid.to_string(), promise);
+        }
+        journal.promise(&Txid([3; 32]), [coin(4)], 11).unwrap();
+        assert_eq!(journal.promises().len(), MAX_PROMISES);
+        assert!(!journal.reserved().contains(&coin(3)) && journal.reserved().contains(&coin(4)));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use ashlar_consensus::HeaderState;
@@ -11,10 +11,11 @@ use ashlar_primitives::{
 };
 use ashlar_rpc::{
     Client, ClientError, Credentials, RunFile, RunFileError,
+    client::Way,
     prelude::*,
     types::{
-        AddressHistoryEntry, AddressUtxo, BlockchainInfo, RawTransactionResult, Text,
-        TransactionStatus,
+        AddressHistoryEntry, AddressMovement, AddressUtxo, BlockchainInfo, RawTransactionResult,
+        Text, TransactionStatus,
     },
 };
 use thiserror::Error;
@@ -100,8 +101,8 @@ pub(crate) struct Holdings {
 }
 
 impl Node {
-    /// Finds the node; the first call connects.
-    pub(crate) fn find(arguments: &NodeArguments) -> Result<Self, NodeError> {
+    /// Finds the node; the first call connects. What it proves is kept beside `wallet`.
+    pub(crate) fn find(arguments: &NodeArguments, wallet: &Path) -> Result<Self, NodeError> {
         let address = match (&arguments.rpc, &arguments.datadir) {
             (Some(address), _) => address.clone(),
             (None, Some(datadir)) => RunFile::read(datadir)?.rpc,
@@ -114,10 +115,13 @@ impl Node {
             (None, None) => Credentials::None,
         };
         let prover = match &arguments.verify {
-            Some(named) => Some(Prover::new(named.as_deref(), arguments.datadir.as_deref())?),
+            Some(named) => {
+                Some(Prover::new(named.as_deref(), arguments.datadir.as_deref(), wallet)?)
+            }
             None => None,
         };
-        Ok(Self { client: Client::connect(&address, &credentials)?, address, prover })
+        let way = Way::new(&address, arguments.rpc_ca.as_deref()).map_err(ClientError::from)?;
+        Ok(Self { client: Client::connect_by(way, &credentials)?, address, prover })
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -351,6 +355,20 @@ impl Node {
         Err(NodeError::Moving)
     }
 
+    /// What waiting transactions do to these addresses, by the node's word: there is no proof of
+    /// what is in no block.
+    pub(crate) async fn waiting(
+        &self,
+        addresses: &[Address],
+    ) -> Result<Vec<AddressMovement>, NodeError> {
+        let mut movements = Vec::new();
+        for addresses in chunks(addresses) {
+            let answer = self.client.getaddressmempool(addresses.into()).await;
+            movements.extend(answer.map_err(ClientError::from)?.waiting);
+        }
+        Ok(movements)
+    }
+
     /// Grains for 1,000 bytes to be confirmed within so many blocks, by the node's estimate.
     pub(crate) async fn feerate_per_kb(&self, target_blocks: u32) -> Result<u64, NodeError> {
         let estimate =
@@ -387,6 +405,25 @@ impl Node {
             Err(error) if error.code() == Some("not-found") => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// What these coins are worth and whose they are, by the node's word; `None` where it does not
+    /// know one of them.
+    pub(crate) async fn outputs(
+        &self,
+        coins: &[OutPoint],
+        address_prefix: &str,
+    ) -> Result<Option<Vec<Output>>, NodeError> {
+        let mut outputs = Vec::new();
+        for coin in coins {
+            let found = self.client.gettxout(Text(coin.txid), coin.index, Some(false)).await;
+            let Some(found) = found.map_err(ClientError::from)? else { return Ok(None) };
+            let Ok(address) = Address::parse(&found.address, address_prefix) else {
+                return Err(NodeError::ForeignCoin);
+            };
+            outputs.push(Output { value: Amount::from_grains(found.value), lock: address.lock });
+        }
+        Ok(Some(outputs))
     }
 
     /// Whether a coin is unspent, by blocks alone or by waiting transactions too.

@@ -27,11 +27,13 @@ use crate::{
     exchange::FileError,
     failure::Kind,
     keystore::{Chain, KeystoreError},
+    payment::MAX_BYTES,
     policy::{
         PolicyError,
         satisfy::{self, AtHand},
         terms::key_text,
     },
+    select::Coin,
 };
 
 /// Bytes of a witness of a single owner.
@@ -58,6 +60,10 @@ pub(crate) enum OfflineError {
     Overspends,
     #[error("not enough: the coins hold {}, and the fee comes on top of what is paid", show(*.available))]
     NotEnough { available: Amount },
+    #[error(
+        "no transaction of {MAX_BYTES} bytes holds that many coins; first bring small ones together: `tx create ADDRESS=max` to an address of your own"
+    )]
+    TooManyCoins,
     #[error("the fee of {} looks like a mistake; say --allow-high-fee if it is meant", show(*.fee))]
     HighFee { fee: Amount },
     #[error("only one can get all that is left: write `max` once")]
@@ -94,7 +100,10 @@ impl OfflineError {
     pub(crate) const fn kind(&self) -> Kind {
         match self {
             Self::Keystore(_) | Self::NothingToSign => Kind::Wallet,
-            Self::NotEnough { .. } | Self::HighFee { .. } | Self::Overspends => Kind::Money,
+            Self::NotEnough { .. }
+            | Self::TooManyCoins
+            | Self::HighFee { .. }
+            | Self::Overspends => Kind::Money,
             Self::BadSignature { .. } | Self::OtherChain { .. } => Kind::Trust,
             Self::Unsatisfied { .. } | Self::NotRevealed { .. } => Kind::Waiting,
             _ => Kind::Usage,
@@ -109,6 +118,15 @@ pub(crate) struct SpentCoin {
     pub(crate) output: Output,
     /// Of its block, as the node that made the file said: for `older` alone.
     pub(crate) height: Option<u32>,
+}
+
+impl Coin for SpentCoin {
+    fn outpoint(&self) -> OutPoint {
+        self.outpoint
+    }
+    fn output(&self) -> Output {
+        self.output
+    }
 }
 
 /// A transaction on its way from hand to hand. Every value of this type holds together: its

@@ -12,11 +12,11 @@ use thiserror::Error;
 
 use crate::{
     amount::show,
-    select::{INPUT_BYTES, OUTPUT_BYTES, Target, WITNESS_BYTES, select},
+    select::{Coin, INPUT_BYTES, OUTPUT_BYTES, Target, WITNESS_BYTES, select},
 };
 
 /// Largest payment, in bytes: somewhat below the 65,000 that are relayed (PROTOCOL.md §13).
-const MAX_BYTES: u64 = 60_000;
+pub(crate) const MAX_BYTES: u64 = 60_000;
 /// A fee above this share of the payment and above this amount looks like a mistake.
 const HIGH_FEE_SHARE: u64 = 100;
 const HIGH_FEE: Amount = Amount::from_grains(1_000_000);
@@ -33,6 +33,15 @@ pub(crate) struct OwnCoin {
     /// Which key it is under.
     pub(crate) change: u32,
     pub(crate) index: u32,
+}
+
+impl Coin for OwnCoin {
+    fn outpoint(&self) -> OutPoint {
+        self.outpoint
+    }
+    fn output(&self) -> Output {
+        self.output
+    }
 }
 
 /// Why there is no payment.
@@ -154,6 +163,7 @@ fn choose(
     let target = Target {
         amount: amount.grains(),
         base_bytes: draft(order, &[], None).1,
+        witness_bytes: WITNESS_BYTES,
         rate_per_kb: order.feerate_per_kb,
         most_bytes: MAX_BYTES,
     };

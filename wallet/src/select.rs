@@ -9,10 +9,16 @@
 
 use std::collections::BTreeMap;
 
-use ashlar_primitives::Lock;
+use ashlar_primitives::{Lock, OutPoint, Output};
 use rand::{Rng, seq::SliceRandom};
 
-use crate::payment::OwnCoin;
+/// What can be chosen.
+pub(crate) trait Coin: Clone {
+    /// Its name.
+    fn outpoint(&self) -> OutPoint;
+    /// What it is worth, and whose it is.
+    fn output(&self) -> Output;
+}
 
 /// An outpoint (PROTOCOL.md §3).
 pub(crate) const INPUT_BYTES: u64 = 34;
@@ -35,6 +41,8 @@ pub(crate) struct Target {
     pub(crate) amount: u64,
     /// The transaction without inputs, witnesses and change.
     pub(crate) base_bytes: u64,
+    /// Of the one witness that each owner's coins need.
+    pub(crate) witness_bytes: u64,
     /// Grains for 1,000 bytes.
     pub(crate) rate_per_kb: u64,
     /// Bytes of the largest transaction that is wanted.
@@ -48,33 +56,34 @@ impl Target {
 
     /// To make change now and to spend it some day.
     fn change_cost(&self) -> u64 {
-        let later = (INPUT_BYTES + WITNESS_BYTES).saturating_mul(LONG_TERM_RATE_PER_KB) / 1_000;
+        let later =
+            (INPUT_BYTES + self.witness_bytes).saturating_mul(LONG_TERM_RATE_PER_KB) / 1_000;
         self.fee(OUTPUT_BYTES).saturating_add(later)
     }
 
     /// Amount and fee of a transaction that spends these.
-    fn needed(&self, draw: &Draw<'_>) -> u64 {
-        self.amount.saturating_add(self.fee(self.base_bytes + draw.bytes()))
+    fn needed<C: Coin>(&self, draw: &Draw<'_, C>) -> u64 {
+        self.amount.saturating_add(self.fee(self.base_bytes + draw.bytes(self)))
     }
 }
 
 /// Coins taken so far.
 #[derive(Clone, Debug)]
-struct Draw<'a> {
-    coins: &'a [&'a OwnCoin],
+struct Draw<'a, C> {
+    coins: &'a [&'a C],
     places: Vec<usize>,
     sum: u64,
     /// How many coins of each owner.
     owners: BTreeMap<Lock, usize>,
 }
 
-impl<'a> Draw<'a> {
-    const fn new(coins: &'a [&'a OwnCoin]) -> Self {
+impl<'a, C: Coin> Draw<'a, C> {
+    const fn new(coins: &'a [&'a C]) -> Self {
         Self { coins, places: Vec::new(), sum: 0, owners: BTreeMap::new() }
     }
 
     fn take(&mut self, place: usize) {
-        let output = self.coins[place].output;
+        let output = self.coins[place].output();
         self.places.push(place);
         self.sum = self.sum.saturating_add(output.value.grains());
         *self.owners.entry(output.lock).or_default() += 1;
@@ -82,7 +91,7 @@ impl<'a> Draw<'a> {
 
     fn put_back(&mut self) -> Option<usize> {
         let place = self.places.pop()?;
-        let output = self.coins[place].output;
+        let output = self.coins[place].output();
         self.sum = self.sum.saturating_sub(output.value.grains());
         if let Some(count) = self.owners.get_mut(&output.lock) {
             *count -= 1;
@@ -94,14 +103,14 @@ impl<'a> Draw<'a> {
     }
 
     /// Of inputs and witnesses.
-    fn bytes(&self) -> u64 {
+    fn bytes(&self, target: &Target) -> u64 {
         let count = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
-        count(self.places.len()) * INPUT_BYTES + count(self.owners.len()) * WITNESS_BYTES
+        count(self.places.len()) * INPUT_BYTES + count(self.owners.len()) * target.witness_bytes
     }
 
     /// In thousandths of grains; less is better, and below zero where coins are spent cheaply.
     fn waste(&self, target: &Target) -> i128 {
-        let timing = i128::from(self.bytes())
+        let timing = i128::from(self.bytes(target))
             * (i128::from(target.rate_per_kb) - i128::from(LONG_TERM_RATE_PER_KB));
         let excess = self.sum.saturating_sub(target.needed(self));
         timing + i128::from(excess.min(target.change_cost())) * 1_000
@@ -109,17 +118,17 @@ impl<'a> Draw<'a> {
 }
 
 /// The coins to spend, or `None` where all together do not cover the target within its size.
-pub(crate) fn select(
-    coins: &[OwnCoin],
+pub(crate) fn select<C: Coin>(
+    coins: &[C],
     target: &Target,
     random: &mut impl Rng,
-) -> Option<Vec<OwnCoin>> {
-    let own_cost = target.fee(INPUT_BYTES + WITNESS_BYTES);
+) -> Option<Vec<C>> {
+    let own_cost = target.fee(INPUT_BYTES + target.witness_bytes);
     // A coin that costs more than it is worth only helps others.
-    let mut worth: Vec<&OwnCoin> =
-        coins.iter().filter(|coin| coin.output.value.grains() > own_cost).collect();
+    let mut worth: Vec<&C> =
+        coins.iter().filter(|coin| coin.output().value.grains() > own_cost).collect();
     worth.sort_by_key(|coin| {
-        (std::cmp::Reverse(coin.output.value), coin.output.lock, coin.outpoint)
+        (std::cmp::Reverse(coin.output().value), coin.output().lock, coin.outpoint())
     });
     let draws = [
         branch_and_bound(&worth, target),
@@ -129,20 +138,20 @@ pub(crate) fn select(
     let best = draws
         .into_iter()
         .flatten()
-        .filter(|draw| target.base_bytes + OUTPUT_BYTES + draw.bytes() <= target.most_bytes)
+        .filter(|draw| target.base_bytes + OUTPUT_BYTES + draw.bytes(target) <= target.most_bytes)
         .min_by_key(|draw| (draw.waste(target), draw.places.len()))?;
     Some(best.places.iter().map(|place| worth[*place].clone()).collect())
 }
 
 /// Searches sets of coins, larger ones first, for the least wasteful that needs no change.
-fn branch_and_bound<'a>(coins: &'a [&'a OwnCoin], target: &Target) -> Option<Draw<'a>> {
+fn branch_and_bound<'a, C: Coin>(coins: &'a [&'a C], target: &Target) -> Option<Draw<'a, C>> {
     // What all coins from a place on are worth.
     let mut rest = vec![0u64; coins.len() + 1];
     for place in (0..coins.len()).rev() {
-        rest[place] = rest[place + 1].saturating_add(coins[place].output.value.grains());
+        rest[place] = rest[place + 1].saturating_add(coins[place].output().value.grains());
     }
     let mut draw = Draw::new(coins);
-    let mut best: Option<(i128, Draw<'a>)> = None;
+    let mut best: Option<(i128, Draw<'a, C>)> = None;
     let mut next = 0;
     for _ in 0..MAX_TRIES {
         let needed = target.needed(&draw);
@@ -161,18 +170,18 @@ fn branch_and_bound<'a>(coins: &'a [&'a OwnCoin], target: &Target) -> Option<Dra
         }
         let Some(left_out) = draw.put_back() else { break };
         // A coin like the one left out would only repeat the same search.
-        let alike = |place: usize| coins[place].output == coins[left_out].output;
+        let alike = |place: usize| coins[place].output() == coins[left_out].output();
         next = (left_out + 1..coins.len()).find(|place| !alike(*place)).unwrap_or(coins.len());
     }
     best.map(|(_, draw)| draw)
 }
 
 /// Takes coins in random order until they pay and leave change worth having.
-fn random_draw<'a>(
-    coins: &'a [&'a OwnCoin],
+fn random_draw<'a, C: Coin>(
+    coins: &'a [&'a C],
     target: &Target,
     random: &mut impl Rng,
-) -> Option<Draw<'a>> {
+) -> Option<Draw<'a, C>> {
     let mut order: Vec<usize> = (0..coins.len()).collect();
     order.shuffle(random);
     let mut draw = Draw::new(coins);
@@ -187,7 +196,7 @@ fn random_draw<'a>(
 }
 
 /// Takes the largest coins until they pay.
-fn largest_first<'a>(coins: &'a [&'a OwnCoin], target: &Target) -> Option<Draw<'a>> {
+fn largest_first<'a, C: Coin>(coins: &'a [&'a C], target: &Target) -> Option<Draw<'a, C>> {
     let mut draw = Draw::new(coins);
     for place in 0..coins.len() {
         draw.take(place);
@@ -204,6 +213,7 @@ mod tests {
     use rand::{RngExt as _, SeedableRng, rngs::StdRng};
 
     use super::*;
+    use crate::payment::OwnCoin;
 
     fn coin(number: u16, grains: u64, owner: u8) -> OwnCoin {
         let mut txid = [0; 32];
@@ -220,7 +230,13 @@ mod tests {
     }
 
     fn target(amount: u64, rate_per_kb: u64) -> Target {
-        Target { amount, base_bytes: 100, rate_per_kb, most_bytes: 60_000 }
+        Target {
+            amount,
+            base_bytes: 100,
+            witness_bytes: WITNESS_BYTES,
+            rate_per_kb,
+            most_bytes: 60_000,
+        }
     }
 
     fn sum(coins: &[OwnCoin]) -> u64 {
@@ -276,7 +292,7 @@ mod tests {
                     let mut draw = Draw::new(&chosen);
                     (0..chosen.len()).for_each(|place| draw.take(place));
                     assert!(draw.sum >= target.needed(&draw), "round {round}");
-                    assert!(target.base_bytes + draw.bytes() < target.most_bytes);
+                    assert!(target.base_bytes + draw.bytes(&target) < target.most_bytes);
                     let distinct: std::collections::BTreeSet<OutPoint> =
                         chosen.iter().map(|coin| coin.outpoint).collect();
                     assert_eq!(distinct.len(), chosen.len());
@@ -284,7 +300,7 @@ mod tests {
                 // Nothing was missed: all coins together do not pay, or are too large.
                 None => assert!(
                     everything.sum < target.needed(&everything)
-                        || target.base_bytes + OUTPUT_BYTES + everything.bytes()
+                        || target.base_bytes + OUTPUT_BYTES + everything.bytes(&target)
                             > target.most_bytes,
                     "round {round}"
                 ),
@@ -296,10 +312,11 @@ mod tests {
     fn the_second_coin_of_an_owner_is_cheaper_than_anothers_first() {
         let coins = [coin(1, 1_000_000, 1), coin(2, 1_000_000, 1), coin(3, 1_000_000, 2)];
         let refs: Vec<&OwnCoin> = coins.iter().collect();
+        let target = target(1, 1_000);
         let cost = |places: &[usize]| {
             let mut draw = Draw::new(&refs);
             places.iter().for_each(|place| draw.take(*place));
-            draw.bytes()
+            draw.bytes(&target)
         };
         assert_eq!((cost(&[0, 1]), cost(&[0, 2])), (2 * 34 + 65, 2 * 99));
     }

@@ -1,12 +1,14 @@
 //! What a node says, checked as far as a wallet can: headers with their proof of work from the
 //! genesis block on, and in them the transactions that made the coins (PROTOCOL.md §4, §5).
 //!
-//! Reading order: this file (what is judged, without IO), [`prover`] (what is asked for it).
+//! Reading order: this file (what is judged, without IO), [`prover`] (what is asked for it),
+//! [`cache`] (what is kept of it).
 //!
 //! A node that lies can then still hold back: it can show an old chain, leave out a coin, or not
 //! say that one is spent. It can't make up a coin, nor show a chain that nobody worked on. What is
 //! signed commits to the amounts spent (§3), so that no lie makes the wallet pay more than it shows.
 
+pub(crate) mod cache;
 pub(crate) mod prover;
 
 use std::{io, path::PathBuf};
@@ -42,6 +44,10 @@ pub(crate) enum TrustError {
         "the node's headers are no chain: {id} at height {height} does not build on the last; don't trust this node"
     )]
     NoChain { height: u32, id: BlockId },
+    #[error(
+        "the node shows a chain up to block {height} only, with less work than one that was proven before; wait until it has caught up, or ask another"
+    )]
+    LessWork { height: u32 },
     #[error("the node names a block at height {height}, but proved only {proven} headers")]
     TooHigh { height: u32, proven: u32 },
     #[error(
@@ -58,6 +64,7 @@ impl TrustError {
     pub(crate) const fn kind(&self) -> Kind {
         match self {
             Self::NoGenesis | Self::Unreadable { .. } | Self::Genesis { .. } => Kind::Usage,
+            Self::LessWork { .. } => Kind::Node,
             _ => Kind::Trust,
         }
     }
@@ -72,11 +79,11 @@ pub(crate) struct HeaderChain {
     blocks: Vec<Proven>,
 }
 
-/// What is kept of a header.
+/// A header, and what follows from it.
 #[derive(Clone, Copy, Debug)]
 struct Proven {
+    header: Header,
     id: BlockId,
-    merkle_root: MerkleRoot,
     /// Of the chain up to it.
     work: Work,
 }
@@ -96,8 +103,8 @@ impl HeaderChain {
     /// The genesis block alone, which needs no proof: the chain's id is its hash.
     pub(crate) fn begin(genesis: Genesis) -> Self {
         let tip = genesis.state().header.clone();
-        let merkle_root = genesis.block().header.merkle_root;
-        let blocks = vec![Proven { id: tip.id, merkle_root, work: tip.work }];
+        let header = genesis.block().header;
+        let blocks = vec![Proven { header, id: tip.id, work: tip.work }];
         Self { genesis, tip, blocks }
     }
 
@@ -119,10 +126,28 @@ impl HeaderChain {
             }
             self.tip = judge_header(&self.tip, self.genesis.params(), header, now_seconds)
                 .map_err(|error| TrustError::BadHeader { height, id, error })?;
-            let merkle_root = header.merkle_root;
-            self.blocks.push(Proven { id, merkle_root, work: self.tip.work });
+            self.blocks.push(Proven { header: *header, id, work: self.tip.work });
         }
         Ok(())
+    }
+
+    /// The chain's id.
+    pub(crate) const fn id(&self) -> BlockId {
+        self.genesis.params().chain_id
+    }
+
+    /// All headers above the genesis block's, in order.
+    pub(crate) fn headers(&self) -> impl ExactSizeIterator<Item = &Header> {
+        self.blocks.iter().map(|block| &block.header).skip(1)
+    }
+
+    /// The same chain without its last so many headers.
+    pub(crate) fn shorter(&self, by: usize, now_seconds: u64) -> Result<Self, TrustError> {
+        let kept = self.headers().len().saturating_sub(by);
+        let headers: Vec<Header> = self.headers().take(kept).copied().collect();
+        let mut chain = Self::begin(self.genesis.clone());
+        chain.extend(&headers, now_seconds)?;
+        Ok(chain)
     }
 
     /// The block at a height.
@@ -168,7 +193,7 @@ impl HeaderChain {
             return Err(bad);
         }
         match path.root(double_sha256(bytes)) {
-            Some(root) if root == self.proven(height)?.merkle_root => Ok(included),
+            Some(root) if root == self.proven(height)?.header.merkle_root => Ok(included),
             _ => Err(bad),
         }
     }
@@ -214,18 +239,18 @@ mod tests {
 
     use super::*;
 
-    const NOW: u64 = 1_800_000_000;
+    pub(super) const NOW: u64 = 1_800_000_000;
 
     fn genesis() -> Genesis {
         Genesis::parse(include_str!("../../tests/genesis-dev.json")).unwrap()
     }
 
-    fn begin() -> HeaderChain {
+    pub(super) fn begin() -> HeaderChain {
         HeaderChain::begin(genesis())
     }
 
     /// The next header over this root, its nonce found.
-    fn mine(chain: &HeaderChain, merkle_root: MerkleRoot) -> Header {
+    pub(super) fn mine(chain: &HeaderChain, merkle_root: MerkleRoot) -> Header {
         let parent = chain.tip();
         let time = u32::try_from(parent.min_time()).unwrap();
         let bits = parent.required_bits(chain.genesis.params(), time);

@@ -14,6 +14,8 @@
 //! The methods are those of [`crate::api`], through [`crate::prelude`]; their errors turn into
 //! [`ClientError`] by `?`.
 
+mod way;
+
 use core::{fmt, ops::Deref, time::Duration};
 use std::{fs, io, path::PathBuf};
 
@@ -22,17 +24,20 @@ use jsonrpsee::{
     client_transport::ws::WsHandshakeError,
     core::client::{ClientT, Error as TransportError},
 };
-use jsonrpsee_http_client::{HeaderMap, HeaderValue, HttpClient, transport::Error as HttpError};
+use jsonrpsee_http_client::{
+    HeaderMap, HeaderValue, HttpClient, RpcLogger, RpcService, transport::Error as HttpError,
+};
 use jsonrpsee_ws_client::{WsClient, WsClientBuilder};
 use serde_json::Value;
 use thiserror::Error;
+use tower::ServiceBuilder;
 
 use crate::error::ErrorData;
+use way::CONNECT_TIMEOUT;
+pub use way::{Sender, Socket, Way, WayError};
 
 /// Longer than the longest call, `generatetoaddress`, may run on the server.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(150);
-/// How long a TCP connection may take to open.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest request, in bytes: the server's own bound for the largest block that a chain can allow.
 const MAX_REQUEST_BYTES: u32 = 2 * 32_000_000 + 1024 * 1024;
 /// Longest answer, in bytes: the server's own bound.
@@ -114,6 +119,9 @@ pub enum ClientError {
         /// The system's word.
         error: io::Error,
     },
+    /// There is no such way to a node.
+    #[error(transparent)]
+    Way(#[from] WayError),
     /// The node answered with an error: see [`crate::error::RpcError`].
     #[error("{message}{}", hint_suffix(.data))]
     Call {
@@ -122,7 +130,7 @@ pub enum ClientError {
         /// For people.
         message: String,
         /// The stable code and the hint, where the node gave them.
-        data: Option<ErrorData>,
+        data: Option<Box<ErrorData>>,
     },
     /// The node does not know this cookie or password.
     #[error("the node refuses the name and password; the cookie is new at each start of the node")]
@@ -161,7 +169,7 @@ impl ClientError {
     }
 }
 
-fn hint_suffix(data: &Option<ErrorData>) -> String {
+fn hint_suffix(data: &Option<Box<ErrorData>>) -> String {
     data.as_ref()
         .and_then(|data| data.hint.as_ref())
         .map(|hint| format!(" ({hint})"))
@@ -215,20 +223,30 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 /// the node starts anew, make another.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: HttpClient,
+    http: Http,
 }
+
+/// The library's client, whose requests go by a [`Way`].
+type Http = HttpClient<RpcLogger<RpcService<Sender>>>;
 
 impl Client {
     /// Prepares to call the node at `address` (`127.0.0.1:9332`, with or without `http://`).
     /// The first call connects. Needs a Tokio runtime.
     pub fn connect(address: &str, credentials: &Credentials) -> Result<Self, ClientError> {
+        Self::connect_by(Way::new(address, None)?, credentials)
+    }
+
+    /// The same by a way that may have TLS.
+    pub fn connect_by(way: Way, credentials: &Credentials) -> Result<Self, ClientError> {
+        let target = format!("http://{}", way.authority());
         let http = HttpClient::builder()
+            .set_http_middleware(ServiceBuilder::new().layer(way))
             .set_headers(credentials.headers()?)
             .max_request_size(MAX_REQUEST_BYTES)
             .max_response_size(MAX_RESPONSE_BYTES)
             .request_timeout(REQUEST_TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
-            .build(with_scheme("http", address))?;
+            .build(target)?;
         Ok(Self { http })
     }
 
@@ -239,8 +257,8 @@ impl Client {
 }
 
 impl Deref for Client {
-    type Target = HttpClient;
-    fn deref(&self) -> &HttpClient {
+    type Target = Http;
+    fn deref(&self) -> &Http {
         &self.http
     }
 }
@@ -256,10 +274,6 @@ pub async fn open_websocket(
         .max_response_size(MAX_RESPONSE_BYTES)
         .request_timeout(REQUEST_TIMEOUT)
         .connection_timeout(CONNECT_TIMEOUT)
-        .build(with_scheme("ws", address))
+        .build(if address.contains("://") { address.to_owned() } else { format!("ws://{address}") })
         .await?)
-}
-
-fn with_scheme(scheme: &str, address: &str) -> String {
-    if address.contains("://") { address.to_owned() } else { format!("{scheme}://{address}") }
 }

@@ -8,7 +8,7 @@ use jsonrpsee::types::{ErrorObject, ErrorObjectOwned};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::scope::Scope;
+use crate::{scope::Scope, types::Tip};
 
 /// What stands in `data` of an error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,9 @@ pub struct ErrorData {
     /// Of `rate-limited`: after how many milliseconds to try again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// The tip that the call was answered at, where it looked at the chain.
+    #[serde(default, flatten, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Tip>,
 }
 
 /// One variant for each cause. The first words of each variant's text here are its stable code
@@ -181,6 +184,55 @@ pub enum RpcError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// `not-json` −32700, HTTP status 400: the request can't be read as JSON.
+    #[error("the request is not JSON: {reason}")]
+    NotJson {
+        /// What is wrong with it, and where.
+        reason: String,
+    },
+    /// `not-a-call` −32600, HTTP status 400 where it stands alone: JSON, but no call of JSON-RPC.
+    #[error("the request is JSON, but no JSON-RPC call")]
+    NotACall,
+    /// `empty-batch` −32600, HTTP status 400: a batch without a call in it.
+    #[error("the batch is empty")]
+    EmptyBatch,
+    /// `batch-too-long` −32010: a batch of more calls than one may bring.
+    #[error("at most {max} calls in one batch")]
+    BatchTooLong {
+        /// The bound.
+        max: usize,
+    },
+    /// `body-too-long` −32007, HTTP status 413: more bytes than any call needs.
+    #[error("at most {max_bytes} bytes in one request")]
+    BodyTooLong {
+        /// The bound.
+        max_bytes: u32,
+    },
+    /// `broken-off` −32600, HTTP status 400: the connection ended, or went wrong, within the body.
+    #[error("the request broke off before its end")]
+    BrokenOff,
+    /// `not-posted` −32600, HTTP status 405: calls come by `POST`.
+    #[error("calls are made by POST, or over a WebSocket")]
+    NotPosted,
+    /// `not-said-json` −32600, HTTP status 415: the `Content-Type` is none that a web page can't
+    /// send without being asked.
+    #[error("the Content-Type says something else than JSON")]
+    NotSaidJson,
+    /// `answer-too-long` −32008: the answer, or that of the whole batch, is longer than one may be.
+    #[error("the answer is longer than {max_bytes} bytes")]
+    AnswerTooLong {
+        /// The bound.
+        max_bytes: u32,
+    },
+    /// `too-many-subscriptions` −32006: this WebSocket has as many as one may.
+    #[error("{max} subscriptions on one WebSocket, and no more")]
+    TooManySubscriptions {
+        /// The bound.
+        max: u32,
+    },
+    /// `needs-websocket` −32600: over plain HTTP there is no way to send events.
+    #[error("subscriptions need a WebSocket")]
+    NeedsWebSocket,
     /// `unknown-method` −32601: there is no method of that name.
     #[error("no such method")]
     UnknownMethod,
@@ -245,6 +297,17 @@ impl RpcError {
             Self::NotHeld { .. } => "not-held",
             Self::NotPruning => "not-pruning",
             Self::BadProof { .. } => "bad-proof",
+            Self::NotJson { .. } => "not-json",
+            Self::NotACall => "not-a-call",
+            Self::EmptyBatch => "empty-batch",
+            Self::BatchTooLong { .. } => "batch-too-long",
+            Self::BodyTooLong { .. } => "body-too-long",
+            Self::BrokenOff => "broken-off",
+            Self::NotPosted => "not-posted",
+            Self::NotSaidJson => "not-said-json",
+            Self::AnswerTooLong { .. } => "answer-too-long",
+            Self::TooManySubscriptions { .. } => "too-many-subscriptions",
+            Self::NeedsWebSocket => "needs-websocket",
             Self::UnknownMethod => "unknown-method",
             Self::Unauthorised => "unauthorised",
             Self::Forbidden { .. } => "forbidden",
@@ -282,6 +345,17 @@ impl RpcError {
             Self::Unauthorised => -32_003,
             Self::HostRefused | Self::OriginRefused | Self::Forbidden { .. } => -32_004,
             Self::RateLimited { .. } | Self::TooManyAtOnce { .. } => -32_005,
+            Self::TooManySubscriptions { .. } => -32_006,
+            Self::BodyTooLong { .. } => -32_007,
+            Self::AnswerTooLong { .. } => -32_008,
+            Self::BatchTooLong { .. } => -32_010,
+            Self::NotACall
+            | Self::EmptyBatch
+            | Self::BrokenOff
+            | Self::NotPosted
+            | Self::NotSaidJson
+            | Self::NeedsWebSocket => -32_600,
+            Self::NotJson { .. } => -32_700,
             Self::UnknownMethod => -32_601,
             Self::Internal => -32_603,
         }
@@ -292,6 +366,21 @@ impl RpcError {
         match self {
             Self::InvalidParameter { .. } => "`help METHOD` says what the method takes",
             Self::UnknownMethod => "`help` and docs/rpc.md list the methods",
+            Self::NotJson { .. } => "send one JSON object, or a list of them, as the whole body",
+            Self::NotACall => {
+                r#"write it as {"jsonrpc": "2.0", "id": 1, "method": "getblockcount", "params": []}"#
+            }
+            Self::EmptyBatch => "put at least one call into the list",
+            Self::BatchTooLong { .. } => "send the calls in several batches",
+            Self::BodyTooLong { .. } => "send fewer or shorter parameters at once",
+            Self::BrokenOff => "send it again",
+            Self::NotPosted => "use POST; GET is for /metrics, /healthy and /ready",
+            Self::NotSaidJson => "send Content-Type: application/json",
+            Self::AnswerTooLong { .. } => "ask for a smaller part: a page, a lower verbosity",
+            Self::TooManySubscriptions { .. } => {
+                "end one that is not needed, or watch many addresses by one subscription"
+            }
+            Self::NeedsWebSocket => "open ws:// on the same address and port, and subscribe there",
             Self::TooMany { .. } => "ask in pieces",
             Self::InvalidAddress { .. } => "use an address of this chain, as validateaddress says",
             Self::NotFound { .. } => "check the id, and that the node has caught up",
@@ -375,7 +464,7 @@ impl From<&RpcError> for ErrorData {
             _ => None,
         };
         let hint = Some(error.hint().to_owned());
-        Self { code: error.code().to_owned(), hint, retry_after_ms }
+        Self { code: error.code().to_owned(), hint, retry_after_ms, at: None }
     }
 }
 
@@ -424,6 +513,17 @@ mod tests {
             RpcError::NotHeld { id: text() },
             RpcError::NotPruning,
             RpcError::BadProof { reason: "x" },
+            RpcError::NotJson { reason: text() },
+            RpcError::NotACall,
+            RpcError::EmptyBatch,
+            RpcError::BatchTooLong { max: 0 },
+            RpcError::BodyTooLong { max_bytes: 0 },
+            RpcError::BrokenOff,
+            RpcError::NotPosted,
+            RpcError::NotSaidJson,
+            RpcError::AnswerTooLong { max_bytes: 0 },
+            RpcError::TooManySubscriptions { max: 0 },
+            RpcError::NeedsWebSocket,
             RpcError::UnknownMethod,
             RpcError::Unauthorised,
             RpcError::Forbidden { scope: Scope::Admin },

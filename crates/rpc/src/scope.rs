@@ -74,9 +74,8 @@ pub fn scope_of(method: &str) -> Option<Scope> {
         "acceptreorg" | "verifychain" | "pruneblockchain" | "invalidateblock"
         | "reconsiderblock" => Scope::Admin,
         // Addresses
-        "validateaddress" | "getaddressbalance" | "getaddressutxos" | "getaddresshistory" => {
-            Scope::Read
-        }
+        "validateaddress" | "getaddressbalance" | "getaddressutxos" | "getaddresshistory"
+        | "getaddressmempool" => Scope::Read,
         // Transactions
         "getrawtransaction"
         | "gettransaction"
@@ -117,6 +116,11 @@ pub fn scope_of(method: &str) -> Option<Scope> {
         | "unsubscribesync" => Scope::Read,
         _ => return None,
     })
+}
+
+/// Whether a method begins or ends a subscription, which only a WebSocket carries.
+pub fn is_subscription(method: &str) -> bool {
+    method.starts_with("subscribe") || method.starts_with("unsubscribe")
 }
 
 /// Whether a method may run twelve times as long as others: it works or waits, rather than looks

@@ -104,7 +104,8 @@ pub(crate) struct TimeArguments {
 /// Transactions that are signed apart: by several wallets, or by one that is offline.
 #[derive(Clone, Debug, Subcommand)]
 pub(crate) enum TxCommand {
-    /// Make a transaction that nobody signed yet. Needs a node, and no password.
+    /// Make a transaction that nobody signed yet, and keep its coins for it. Needs a node, and no
+    /// password.
     Create(CreateArguments),
     /// Show what it does, then sign it with this wallet's keys. Needs no node.
     Sign(SignArguments),
@@ -132,6 +133,12 @@ pub(crate) enum TxCommand {
     },
     /// Send it, complete or made whole by `finalize`.
     Broadcast {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Give it up: its coins are free again, if it was never sent. The file stays, and whoever has
+    /// enough signatures on it could still send it.
+    Discard {
         /// The file.
         file: PathBuf,
     },

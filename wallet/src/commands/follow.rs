@@ -40,6 +40,7 @@ const fn purpose(payment: &Payment) -> &'static str {
         Purpose::Payment => "payment",
         Purpose::Bump => "bump",
         Purpose::Cancel => "cancel",
+        Purpose::Shared => "shared",
     }
 }
 
@@ -305,8 +306,9 @@ async fn depth(context: &Context<'_>, txid: &str) -> Result<(u32, Option<u32>), 
 /// What one transaction did to the whole wallet.
 #[derive(Clone, Copy, Debug, Default)]
 struct Line {
-    height: u32,
-    time: u32,
+    /// Of its block; `None` while it waits for one.
+    height: Option<u32>,
+    time: Option<u32>,
     position: u32,
     confirmations: u32,
     received: u64,
@@ -317,7 +319,7 @@ struct Line {
 impl Line {
     const fn kind(&self) -> &'static str {
         match (self.coinbase, self.height, self.spent) {
-            (true, 0, _) => "genesis",
+            (true, Some(0), _) => "genesis",
             (true, ..) => "mined",
             (false, _, 0) => "received",
             (false, ..) => "sent",
@@ -332,10 +334,20 @@ impl Line {
 
 async fn gather(context: &Context<'_>, node: &Node) -> Result<BTreeMap<String, Line>, Failure> {
     let mut by_txid: BTreeMap<String, Line> = BTreeMap::new();
-    for entry in node.history(&context.keystore()?.addresses()?).await? {
+    let addresses = context.keystore()?.addresses()?;
+    for one in node.waiting(&addresses).await? {
+        let line = by_txid.entry(one.txid.to_string()).or_default();
+        line.received = line.received.saturating_add(one.received);
+        line.spent = line.spent.saturating_add(one.spent);
+    }
+    for entry in node.history(&addresses).await? {
         let line = by_txid.entry(entry.txid.to_string()).or_default();
-        line.height = entry.height;
-        line.time = entry.blocktime;
+        if line.height.is_none() {
+            // Confirmed since it was told as waiting.
+            *line = Line::default();
+        }
+        line.height = Some(entry.height);
+        line.time = Some(entry.blocktime);
         line.position = entry.position;
         line.confirmations = entry.confirmations;
         line.received = line.received.saturating_add(entry.received);
@@ -349,7 +361,9 @@ pub(super) async fn history(context: &Context<'_>, csv: bool) -> Result<(), Fail
     let node = checked_node(context).await?;
     let journal = Journal::read(&context.wallet)?;
     let mut lines: Vec<(String, Line)> = gather(context, &node).await?.into_iter().collect();
-    lines.sort_by_key(|(_, line)| std::cmp::Reverse((line.height, line.position)));
+    // What waits first, then the newest block.
+    let place = |line: &Line| (line.height.is_none(), line.height, line.position);
+    lines.sort_by_key(|(_, line)| std::cmp::Reverse(place(line)));
     // Fee, recipients' names and the owner's own note are the journal's.
     let own = |txid: &str| journal.payment(txid);
     let words = |txid: &str| {
@@ -367,8 +381,8 @@ pub(super) async fn history(context: &Context<'_>, csv: bool) -> Result<(), Fail
             let fee = own(txid).map_or_else(String::new, |payment| payment.fee.to_string());
             println!(
                 "{},{},{},{},{},{fee},{},{txid}",
-                date::show(u64::from(line.time)),
-                line.height,
+                line.time.map_or_else(String::new, |time| date::show(u64::from(time))),
+                line.height.map_or_else(String::new, |height| height.to_string()),
                 line.confirmations,
                 line.kind(),
                 signed(line.net()),
@@ -398,8 +412,12 @@ pub(super) async fn history(context: &Context<'_>, csv: bool) -> Result<(), Fail
         .iter()
         .map(|(txid, line)| {
             let amount = format!("{} ASH", signed(line.net()));
-            let (time, words) = (date::show(u64::from(line.time)), words(txid));
-            format!("{time}  {:>8}  {amount:>24}  {:<8}  {txid}  {words}", line.height, line.kind())
+            let time = line
+                .time
+                .map_or_else(|| "in no block yet".to_owned(), |time| date::show(u64::from(time)));
+            let height = line.height.map_or_else(String::new, |height| height.to_string());
+            let words = words(txid);
+            format!("{time:<16}  {height:>8}  {amount:>24}  {:<8}  {txid}  {words}", line.kind())
                 .trim_end()
                 .to_owned()
         })

@@ -1,5 +1,6 @@
 //! The commands, a file for each family: ask, decide, tell.
 
+mod broadcast;
 mod create;
 mod follow;
 mod message;
@@ -135,7 +136,7 @@ impl Context<'_> {
     }
 
     pub(crate) fn node(&self) -> Result<Node, Failure> {
-        Ok(Node::find(&self.arguments.node)?)
+        Ok(Node::find(&self.arguments.node, &self.wallet)?)
     }
 
     /// Whether the user named a node.

@@ -118,10 +118,19 @@ pub(super) async fn balance(context: &Context<'_>) -> Result<(), Failure> {
     let leaving = holdings.sum(|coin| coin.mature && leaves(coin));
     let kept = holdings.sum(|coin| coin.mature && !leaves(coin) && frozen(coin));
     let coins = holdings.coins.iter().filter(|coin| coin.mature && !leaves(coin) && !frozen(coin));
+    // Of others' payments: what one's own bring back is `leaving`, and comes back.
+    let waiting = node.waiting(&keystore.addresses()?).await?;
+    let foreign = waiting.iter().filter(|one| journal.payment(&one.txid.to_string()).is_none());
+    let incoming = foreign.map(|one| Amount::from_grains(one.received.saturating_sub(one.spent)));
+    let incoming = Amount::checked_sum(incoming).unwrap_or(Amount::MAX_MONEY);
     let mut lines = vec![show(spendable)];
     for (amount, what) in [
+        (incoming, "on its way here, in no block yet"),
         (immature, "mined, not yet spendable"),
-        (leaving, "in payments that wait for a block (what is change of it comes back)"),
+        (
+            leaving,
+            "in payments that wait for a block, or for signatures (what is change of it comes back)",
+        ),
         (kept, "frozen"),
     ] {
         if amount > Amount::ZERO {
@@ -137,6 +146,7 @@ pub(super) async fn balance(context: &Context<'_>) -> Result<(), Failure> {
     context.tell(
         &json!({
             "confirmed": spendable.grains(),
+            "incoming": incoming.grains(),
             "immature": immature.grains(),
             "leaving": leaving.grains(),
             "frozen": kept.grains(),
@@ -156,7 +166,7 @@ pub(super) async fn coins(context: &Context<'_>) -> Result<(), Failure> {
     let node = context.node()?;
     node.check_chain(keystore.chain()).await?;
     let journal = Journal::read(&context.wallet)?;
-    let reserved = journal.reserved();
+    let (reserved, promised) = (journal.reserved(), journal.promised());
     let mut coins = node.holdings(&keystore).await?.coins;
     coins.sort_by_key(|coin| (std::cmp::Reverse(coin.output.value), coin.outpoint));
     let state = |coin: &HeldCoin| {
@@ -164,6 +174,7 @@ pub(super) async fn coins(context: &Context<'_>) -> Result<(), Failure> {
         match (frozen, coin.mature, coin.spent_by.is_some() || reserved.contains(&coin.outpoint)) {
             (true, ..) => "frozen",
             (false, false, _) => "immature",
+            (false, true, true) if promised.contains(&coin.outpoint) => "promised",
             (false, true, true) => "leaving",
             (false, true, false) => "free",
         }

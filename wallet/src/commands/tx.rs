@@ -1,20 +1,22 @@
 //! Transactions that are signed apart: created, signed, combined, finalized, sent.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use ashlar_primitives::{Address, Amount, Decode, Encode, Lock, Output, Policy, Transaction};
+use ashlar_primitives::{Address, Encode, Lock, Output, Policy};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::Context;
+use super::{Context, broadcast};
 use crate::{
-    amount::show,
     cli::shared::{CreateArguments, SignArguments, TxCommand},
     exchange,
     failure::Failure,
     journal::Journal,
     keystore::{Chain, Keystore},
-    node::Submitted,
+    node::Node,
     offline::{
         OfflineError, Partial,
         file::{FileContent, MAX_FILE_BYTES},
@@ -33,7 +35,8 @@ pub(super) async fn run(context: &Context<'_>, command: &TxCommand) -> Result<()
         TxCommand::Combine { files, out } => combine(context, files, out),
         TxCommand::Finalize { file, out } => finalize(context, file, out.as_deref()).await,
         TxCommand::Inspect { file } => inspect(context, file).await,
-        TxCommand::Broadcast { file } => broadcast(context, file).await,
+        TxCommand::Broadcast { file } => broadcast::run(context, file).await,
+        TxCommand::Discard { file } => discard(context, file),
     }
 }
 
@@ -93,9 +96,11 @@ async fn create(context: &Context<'_>, order: &CreateArguments) -> Result<(), Fa
     };
     let node = context.node()?;
     node.check_chain(chain).await?;
+    let mut journal = context.lock()?;
+    release_spent(&node, &mut journal).await?;
     let mut coins = node.coins(&addresses).await?;
-    // What a payment of this wallet's own is promised to is left to it, and frozen coins lie.
-    let reserved = Journal::read(&context.wallet)?.reserved();
+    // What is promised to another payment is left to it, and frozen coins lie.
+    let reserved = journal.reserved();
     coins.retain(|coin| !reserved.contains(&coin.outpoint));
     let feerate_per_kb = match order.fee.fee_rate {
         Some(grains_per_byte) => grains_per_byte.saturating_mul(1_000),
@@ -110,10 +115,41 @@ async fn create(context: &Context<'_>, order: &CreateArguments) -> Result<(), Fa
         memo: order.memo.clone().into_bytes(),
         allow_high_fee: order.fee.allow_high_fee,
     };
-    let partial = fund::fund(chain, &wish, coins, &policies)?;
+    let partial = fund::fund(chain, &wish, coins, &policies, &mut rand::rng())?;
     let text = exchange::to_text(&partial.to_file()?)?;
     exchange::create(&order.out, text.as_bytes())?;
-    tell(context, &partial, None, &format!("It is in {}.", order.out.display()))
+    let spent = partial.coins().iter().map(|coin| coin.outpoint);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    journal.promise(&partial.transaction().txid(), spent, now)?;
+    let done = format!("It is in {}; its coins are kept for it.", order.out.display());
+    tell(context, &partial, None, &done)
+}
+
+/// A transaction of which a coin was spent can't come any more: the others are free.
+async fn release_spent(node: &Node, journal: &mut Journal) -> Result<(), Failure> {
+    for (txid, coins) in journal.promises() {
+        for coin in coins {
+            if !node.is_unspent(&coin, false).await? {
+                journal.release(&txid);
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn discard(context: &Context<'_>, file: &Path) -> Result<(), Failure> {
+    let partial = read(file)?;
+    let txid = partial.transaction().txid().to_string();
+    let mut journal = context.lock()?;
+    let news = journal.release(&txid);
+    journal.save()?;
+    let line = match news {
+        true => format!("The coins of {txid} are free again."),
+        false => format!("This wallet kept no coins for {txid}."),
+    };
+    context.tell(&json!({ "txid": txid, "changed": news }), &[line]);
+    Ok(())
 }
 
 /// Whose coins are spent, under which policies, and where change returns.
@@ -148,7 +184,7 @@ fn tell(
 }
 
 /// Of the wallet and its policies, where there is one: others may look at such files too.
-fn own_addresses(context: &Context<'_>) -> Vec<String> {
+pub(super) fn own_addresses(context: &Context<'_>) -> Vec<String> {
     let Ok(keystore) = context.keystore() else { return Vec::new() };
     let mut own: Vec<String> =
         keystore.addresses().unwrap_or_default().iter().map(ToString::to_string).collect();
@@ -246,34 +282,6 @@ async fn finalize(context: &Context<'_>, file: &Path, out: Option<&Path>) -> Res
             Some(out) => vec![format!("Whole; it is in {}.", out.display())],
             None => vec![hex],
         },
-    );
-    Ok(())
-}
-
-async fn broadcast(context: &Context<'_>, file: &Path) -> Result<(), Failure> {
-    let node = context.node()?;
-    let text = exchange::read(file, MAX_FILE_BYTES)?;
-    let (transaction, fee) = match serde_json::from_str::<FileContent>(&text) {
-        Ok(content) => {
-            let partial = Partial::from_file(content)?;
-            let info = node.check_chain(partial.chain()).await?;
-            let next_height = info.at.tip_height.saturating_add(1);
-            (partial.finalize(Some(next_height))?, Some(partial.fee()?))
-        }
-        Err(_) => {
-            let none = || OfflineError::NoTransaction { what: file.display().to_string() };
-            let bytes = hex::decode(text.trim()).map_err(|_| none())?;
-            (Transaction::from_bytes(&bytes).map_err(|_| none())?, None)
-        }
-    };
-    if let Submitted::Refused { reason } = node.submit(&transaction).await? {
-        return Err(Failure::Rejected { reason });
-    }
-    let txid = transaction.txid().to_string();
-    let cost = fee.map_or_else(String::new, |fee| format!(", fee {}", show(fee)));
-    context.tell(
-        &json!({ "txid": txid, "fee": fee.map(Amount::grains) }),
-        &[format!("Sent {txid}{cost}.")],
     );
     Ok(())
 }

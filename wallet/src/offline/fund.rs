@@ -1,16 +1,21 @@
 //! From coins and wishes to a transaction that nobody signed yet.
 //!
-//! Coins are taken largest first: what several people must sign is best small. The fee reckons
-//! with the largest witnesses that may come, since who will sign is not known yet.
+//! Coins are chosen as for a payment of one's own ([`crate::select`]). The fee reckons with the
+//! largest witnesses that may come, since who will sign is not known yet.
 
-use ashlar_primitives::{Amount, Lock, Output, Policy};
+use std::collections::BTreeSet;
+
+use ashlar_primitives::{Amount, Encode, Lock, Output, Policy, Transaction};
+use rand::Rng;
 
 use super::{OfflineError, Partial, SpentCoin};
-use crate::{keystore::Chain, payment};
+use crate::{
+    keystore::Chain,
+    payment::{self, MAX_BYTES},
+    policy::satisfy,
+    select::{INPUT_BYTES, OUTPUT_BYTES, Target, WITNESS_BYTES, select},
+};
 
-/// Most coins of one transaction: with a policy each it stays below what is relayed
-/// (PROTOCOL.md §13).
-const MAX_COINS: usize = 200;
 /// Change below this many times the minimum fee for spending it is not worth a coin.
 const CHANGE_BYTES: u64 = 200;
 
@@ -29,26 +34,74 @@ pub(crate) struct Wish {
     pub(crate) allow_high_fee: bool,
 }
 
-/// Chooses coins and makes the transaction.
+/// Chooses coins and makes the transaction. All coins are under keys, or all under `policies`.
 pub(crate) fn fund(
     chain: &Chain,
     wish: &Wish,
-    mut coins: Vec<SpentCoin>,
+    coins: Vec<SpentCoin>,
     policies: &[Policy],
+    random: &mut impl Rng,
 ) -> Result<Partial, OfflineError> {
-    coins.sort_by_key(|coin| (std::cmp::Reverse(coin.output.value), coin.outpoint));
-    coins.truncate(MAX_COINS);
     let available = sum(coins.iter().map(|coin| &coin.output))?;
-    let least = if wish.rest_to.is_some() { coins.len().max(1) } else { 1 };
-    for count in least..=coins.len() {
-        if let Some(partial) = try_with(chain, wish, &coins[..count], policies)? {
+    let dearest = policies.iter().map(satisfy::most_bytes).max();
+    let target = Target {
+        amount: sum(&wish.pays)?.grains(),
+        base_bytes: base_bytes(wish),
+        witness_bytes: dearest.map_or(WITNESS_BYTES, as_u64),
+        rate_per_kb: wish.feerate_per_kb,
+        most_bytes: MAX_BYTES,
+    };
+    let all = most_valuable(coins, &target);
+    let chosen = match wish.rest_to {
+        Some(_) => Some(all.clone()),
+        None => select(&all, &target, random),
+    };
+    // A choice leaves no room for change that is worth a coin only where it needs none; that all
+    // coins together pay is tried in any case.
+    for coins in chosen.into_iter().chain([all]) {
+        if let Some(partial) = try_with(chain, wish, &coins, policies)? {
             if !wish.allow_high_fee {
                 refuse_high_fee(&partial)?;
             }
             return Ok(partial);
         }
     }
-    Err(OfflineError::NotEnough { available })
+    match available.grains()
+        >= target.amount.saturating_add(payment::fee_for(MAX_BYTES, wish.feerate_per_kb).grains())
+    {
+        true => Err(OfflineError::TooManyCoins),
+        false => Err(OfflineError::NotEnough { available }),
+    }
+}
+
+/// Of the transaction without inputs, witnesses and change.
+fn base_bytes(wish: &Wish) -> u64 {
+    let bare = Transaction {
+        not_before: wish.not_before,
+        inputs: Vec::new(),
+        outputs: wish.pays.clone(),
+        memo: wish.memo.clone(),
+        witnesses: Vec::new(),
+    };
+    as_u64(bare.encoded_len())
+}
+
+/// As many coins as one transaction holds whatever their witnesses, the most valuable first.
+fn most_valuable(mut coins: Vec<SpentCoin>, target: &Target) -> Vec<SpentCoin> {
+    coins.sort_by_key(|coin| (std::cmp::Reverse(coin.output.value), coin.outpoint));
+    let (mut bytes, mut owners) = (target.base_bytes + OUTPUT_BYTES, BTreeSet::new());
+    let fits = |coin: &SpentCoin| {
+        let is_new = owners.insert(coin.output.lock);
+        bytes += INPUT_BYTES + if is_new { target.witness_bytes } else { 0 };
+        bytes <= target.most_bytes
+    };
+    let count = coins.iter().map(fits).take_while(|fits| *fits).count();
+    coins.truncate(count);
+    coins
+}
+
+fn as_u64(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 /// Refuses a fee that looks like a mistake.
@@ -103,11 +156,23 @@ fn sum<'a>(outputs: impl IntoIterator<Item = &'a Output>) -> Result<Amount, Offl
 
 #[cfg(test)]
 mod tests {
+    use rand::{SeedableRng, rngs::StdRng};
+
     use super::*;
     use crate::{
         offline::tests::{chain, coin},
         policy::{self, tests::key},
     };
+
+    /// With the same luck each time.
+    fn fund(
+        chain: &Chain,
+        wish: &Wish,
+        coins: Vec<SpentCoin>,
+        policies: &[Policy],
+    ) -> Result<Partial, OfflineError> {
+        super::fund(chain, wish, coins, policies, &mut StdRng::seed_from_u64(1))
+    }
 
     fn wish(grains: &[u64]) -> Wish {
         let pay =
@@ -173,5 +238,37 @@ mod tests {
         assert!(matches!(refused, Err(OfflineError::HighFee { .. })));
         let meant = Wish { allow_high_fee: true, ..dear };
         assert!(fund(&chain(), &meant, coins, &policies).is_ok());
+    }
+
+    #[test]
+    fn coins_that_fit_are_spent_without_change_and_no_more_than_fit_in_at_all() {
+        let (mut coins, policies) = coins();
+        let witness = as_u64(satisfy::most_bytes(&policies[1]));
+        let fee = base_bytes(&wish(&[1])) + 2 * INPUT_BYTES + witness;
+        for (coin, grains) in coins.iter_mut().zip([900_000, 70_000, 30_000 + fee, 20_000]) {
+            coin.output.value = Amount::from_grains(grains);
+        }
+        let partial = fund(&chain(), &wish(&[100_000]), coins.clone(), &policies).unwrap();
+        let spent: Vec<_> = partial.coins().iter().map(|coin| coin.outpoint).collect();
+        let pair: BTreeSet<_> = [coins[1].outpoint, coins[2].outpoint].into();
+        assert_eq!(spent.into_iter().collect::<BTreeSet<_>>(), pair);
+        assert_eq!(
+            (partial.transaction().outputs.len(), partial.fee().unwrap().grains()),
+            (1, fee)
+        );
+
+        let lock = coins[0].output.lock;
+        let many: Vec<SpentCoin> = (0..4_000_u16)
+            .map(|number| {
+                let mut one = coin(1, lock);
+                one.outpoint.index = number;
+                one
+            })
+            .collect();
+        let all = Wish { rest_to: Some(Lock::key(key(5))), ..wish(&[]) };
+        let partial = fund(&chain(), &all, many.clone(), &policies).unwrap();
+        assert!((MAX_BYTES - 200..=MAX_BYTES).contains(&partial.most_bytes()));
+        let refused = fund(&chain(), &wish(&[30_000_000]), many, &policies);
+        assert!(matches!(refused, Err(OfflineError::TooManyCoins)));
     }
 }

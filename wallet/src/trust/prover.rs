@@ -16,7 +16,7 @@ use ashlar_rpc::{
 };
 use tokio::sync::Mutex;
 
-use super::{HeaderChain, Included, MerklePath, TrustError};
+use super::{HeaderChain, Included, MerklePath, TrustError, cache::Cache};
 use crate::node::NodeError;
 
 /// Of a data directory: where a node keeps it.
@@ -24,7 +24,12 @@ const GENESIS_FILE: &str = "genesis.json";
 /// Headers in one call: the interface's own bound.
 const HEADERS_PER_CALL: u32 = 2_000;
 
-/// Asks for proofs and keeps what was proven, for one command.
+/// How many headers are taken back, at first, where a node is on another branch than was proven
+/// before; then ten times as many.
+const FIRST_STEP_BACK: usize = 10;
+
+/// Asks for proofs and keeps what was proven: the headers in a file beside the wallet, the rest for
+/// one command.
 #[derive(Debug)]
 pub(crate) struct Prover {
     genesis: Genesis,
@@ -34,6 +39,7 @@ pub(crate) struct Prover {
 #[derive(Debug)]
 struct Proven {
     chain: HeaderChain,
+    cache: Option<Cache>,
     /// By the block that they were proven in.
     transactions: BTreeMap<(Txid, BlockId), Included>,
 }
@@ -41,7 +47,12 @@ struct Proven {
 impl Prover {
     /// By the genesis file that the user names, or that of the node's data directory. Which of the
     /// two does not matter: the wallet's chain id is the judge of it.
-    pub(crate) fn new(named: Option<&Path>, datadir: Option<&Path>) -> Result<Self, TrustError> {
+    /// Without a wallet's file nothing is kept.
+    pub(crate) fn new(
+        named: Option<&Path>,
+        datadir: Option<&Path>,
+        wallet: &Path,
+    ) -> Result<Self, TrustError> {
         let path: PathBuf = match (named, datadir) {
             (Some(path), _) => path.to_owned(),
             (None, Some(datadir)) => datadir.join(GENESIS_FILE),
@@ -50,8 +61,11 @@ impl Prover {
         let text = fs::read_to_string(&path)
             .map_err(|error| TrustError::Unreadable { path: path.clone(), error })?;
         let genesis = Genesis::parse(&text).map_err(|error| TrustError::Genesis { path, error })?;
-        let chain = HeaderChain::begin(genesis.clone());
-        Ok(Self { genesis, proven: Mutex::new(Proven { chain, transactions: BTreeMap::new() }) })
+        let mut chain = HeaderChain::begin(genesis.clone());
+        let cache =
+            wallet.exists().then(|| Cache::open(Cache::path_of(wallet), &mut chain, now_seconds()));
+        let proven = Proven { chain, cache, transactions: BTreeMap::new() };
+        Ok(Self { genesis, proven: Mutex::new(proven) })
     }
 
     /// Refuses a genesis of another chain than the wallet's.
@@ -66,7 +80,7 @@ impl Prover {
     /// The tip of all headers that the node can prove.
     pub(crate) async fn tip(&self, client: &Client) -> Result<HeaderState, NodeError> {
         let mut proven = self.proven.lock().await;
-        self.catch_up(client, &mut proven.chain).await?;
+        self.catch_up(client, &mut proven).await?;
         Ok(proven.chain.tip().clone())
     }
 
@@ -83,7 +97,7 @@ impl Prover {
         let mut proven = self.proven.lock().await;
         let known = proven.chain.block(height).ok();
         if known.is_none() || block.is_some() && known != block {
-            self.catch_up(client, &mut proven.chain).await?;
+            self.catch_up(client, &mut proven).await?;
         }
         let id = block.unwrap_or(proven.chain.block(height)?);
         if proven.chain.block(height)? != id {
@@ -109,20 +123,38 @@ impl Prover {
         Ok((included, confirmations))
     }
 
-    /// Takes in the headers up to the node's tip; from the start where it has gone over to
-    /// another branch since.
-    async fn catch_up(&self, client: &Client, chain: &mut HeaderChain) -> Result<(), NodeError> {
-        match self.extend(client, chain).await {
-            Err(NodeError::Trust(TrustError::NoChain { .. })) => {
-                *chain = HeaderChain::begin(self.genesis.clone());
-                self.extend(client, chain).await
+    /// Takes in the headers up to the node's tip. Where it is on another branch than was proven
+    /// before, from their fork on, and only if that has as much work.
+    async fn catch_up(&self, client: &Client, proven: &mut Proven) -> Result<(), NodeError> {
+        let before = proven.chain.tip().work;
+        let mut back = FIRST_STEP_BACK;
+        while let Err(error) = self.extend(client, &mut proven.chain).await {
+            let is_elsewhere = match &error {
+                NodeError::Trust(TrustError::NoChain { .. }) => true,
+                // It is not so high.
+                NodeError::Client(error) => error.code() == Some("invalid-parameter"),
+                _ => false,
+            };
+            if !is_elsewhere || proven.chain.tip().height == 0 {
+                return Err(error);
             }
-            done => done,
+            proven.chain = proven.chain.shorter(back, now_seconds())?;
+            proven.cache.iter_mut().for_each(Cache::forget);
+            back = back.saturating_mul(10);
         }
+        let tip = proven.chain.tip();
+        if tip.work < before {
+            return Err(TrustError::LessWork { height: tip.height }.into());
+        }
+        if let Some(cache) = &mut proven.cache {
+            // What can't be kept is proven again next time.
+            drop(cache.save(&proven.chain));
+        }
+        Ok(())
     }
 
     async fn extend(&self, client: &Client, chain: &mut HeaderChain) -> Result<(), NodeError> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = now_seconds();
         loop {
             // The last known header again: an answer without it is of another branch, or says that
             // there is nothing above it.
@@ -146,4 +178,8 @@ impl Prover {
             }
         }
     }
+}
+
+fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -4,7 +4,9 @@ use jsonrpsee::proc_macros::rpc;
 
 #[cfg(feature = "server")]
 use crate::error::RpcError;
-use crate::types::{AddressBalance, AddressHistory, AddressUtxos, Addresses, ValidatedAddress};
+use crate::types::{
+    AddressBalance, AddressHistory, AddressMempool, AddressUtxos, Addresses, ValidatedAddress,
+};
 
 /// Addresses: what they are, what they hold, what was done to them.
 #[cfg_attr(not(feature = "server"), rpc(client))]
@@ -78,4 +80,20 @@ pub trait Addresses {
         cursor: Option<String>,
         limit: Option<usize>,
     ) -> Result<AddressHistory, RpcError>;
+
+    /// What waiting transactions do to addresses, in order of entry. All that wait are looked
+    /// through: to follow addresses, subscribe to them.
+    ///
+    /// # Parameters
+    /// - `addresses`: one, or a list of up to 1,000.
+    ///
+    /// # Errors
+    /// - `invalid-address`: one is not of this chain.
+    /// - `index-off`: the address index is off.
+    /// - `too-many`: over 1,000 addresses, or over 10,000 movements.
+    ///
+    /// # Example
+    /// [["{address}", "{payee}"]]
+    #[method(name = "getaddressmempool")]
+    async fn getaddressmempool(&self, addresses: Addresses) -> Result<AddressMempool, RpcError>;
 }

@@ -14,7 +14,11 @@ use tokio::{
 };
 
 use super::{
-    backend::Backend, backend::BackendError, burial::relief_warning, config::ServerConfig,
+    backend::Backend,
+    backend::BackendError,
+    burial::relief_warning,
+    config::ServerConfig,
+    made_at::{carried, seen, stated},
 };
 use crate::{error::RpcError, types::Tip};
 
@@ -62,7 +66,9 @@ impl<B: Backend> Context<B> {
     }
 
     pub(super) fn view(&self) -> Arc<View> {
-        self.backend.view()
+        let view = self.backend.view();
+        seen(published(&view));
+        view
     }
 
     /// Runs `read` on the published view.
@@ -81,10 +87,10 @@ impl<B: Backend> Context<B> {
         read: impl FnOnce(&View) -> Result<T, RpcError> + Send + 'static,
     ) -> Result<T, RpcError> {
         let place = Arc::clone(&self.readers).acquire_owned().await;
-        task::spawn_blocking(move || {
+        task::spawn_blocking(carried(move || {
             let _place = place;
             read(&view)
-        })
+        }))
         .await
         .unwrap_or_else(|error| {
             tracing::error!(%error, "an RPC read panicked");
@@ -93,7 +99,9 @@ impl<B: Backend> Context<B> {
     }
 
     pub(super) async fn call(&self, call: Call) -> Result<Answer, RpcError> {
-        Ok(self.backend.call(call).await?)
+        let answer = self.backend.call(call).await?;
+        seen(answered(&answer));
+        Ok(answer)
     }
 
     /// The engine's answer and the view of the very tip that it was made at, for answers that
@@ -148,14 +156,27 @@ pub(super) fn show_address(lock: Lock, prefix: &str) -> String {
     }
 }
 
-/// The tip that a view stands for.
-pub(super) fn tip_of(view: &View) -> Tip {
+/// The tip that a view stands for, outside of a call.
+pub(super) fn published(view: &View) -> Tip {
     Tip { tip: view.tip().id.into(), tip_height: view.tip().height }
 }
 
-/// The tip that the engine answered at.
-pub(super) fn tip_of_answer(answer: &Answer) -> Tip {
+fn answered(answer: &Answer) -> Tip {
     Tip { tip: answer.tip.into(), tip_height: answer.height }
+}
+
+/// The tip that a view stands for, which is the call's answer's from now on.
+pub(super) fn tip_of(view: &View) -> Tip {
+    let tip = published(view);
+    stated(tip);
+    tip
+}
+
+/// The tip that the engine answered at, which is the call's answer's from now on.
+pub(super) fn tip_of_answer(answer: &Answer) -> Tip {
+    let tip = answered(answer);
+    stated(tip);
+    tip
 }
 
 /// Blocks from `height` up to the tip, both counted.

@@ -60,6 +60,10 @@ struct NewAnswer<'a> {
     result: Option<&'a RawValue>,
     #[serde(borrow, default)]
     error: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tip: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tip_height: Option<&'a RawValue>,
 }
 
 /// Of an error, what decides over the status.
@@ -73,6 +77,10 @@ struct OldAnswer<'a> {
     result: Option<&'a RawValue>,
     error: Option<&'a RawValue>,
     id: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tip: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tip_height: Option<&'a RawValue>,
 }
 
 /// The calls of a body; more than `max`, which the server refuses anyhow, are not even listed.
@@ -80,13 +88,20 @@ fn calls(body: &[u8], max: usize, is_single: bool) -> Option<Vec<&RawValue>> {
     if is_single {
         return Some(vec![serde_json::from_slice(body).ok()?]);
     }
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let list = json.deserialize_seq(AtMost(max)).ok()?;
-    json.end().ok()?;
-    Some(list)
+    AtMost(max).list(body).ok()
 }
 
-struct AtMost(usize);
+/// Reads a list of so many values, and refuses a longer one before it holds it.
+pub(super) struct AtMost(pub(super) usize);
+
+impl AtMost {
+    pub(super) fn list(self, body: &[u8]) -> serde_json::Result<Vec<&RawValue>> {
+        let mut json = serde_json::Deserializer::from_slice(body);
+        let list = json.deserialize_seq(self)?;
+        json.end()?;
+        Ok(list)
+    }
+}
 
 impl<'de> Visitor<'de> for AtMost {
     type Value = Vec<&'de RawValue>;
@@ -155,7 +170,8 @@ impl Translated {
         let new: NewAnswer<'_> = serde_json::from_str(answer.get()).ok()?;
         let id: String = serde_json::from_str(new.id.get()).ok()?;
         let place: usize = id.strip_prefix(ID_PREFIX)?.parse().ok()?;
-        let old = OldAnswer { result: new.result, error: new.error, id: self.ids.get(place)? };
+        let NewAnswer { result, error, tip, tip_height, .. } = new;
+        let old = OldAnswer { result, error, id: self.ids.get(place)?, tip, tip_height };
         let number = new.error.and_then(|error| serde_json::from_str(error.get()).ok());
         Some((serde_json::value::to_raw_value(&old).ok()?, number.map(|ErrorNumber { code }| code)))
     }

@@ -16,17 +16,17 @@ use jsonrpsee::{
         BoxError,
         http_helpers::{self, HttpError},
     },
-    server::{HttpBody, HttpRequest, HttpResponse, http::response},
+    server::{HttpBody, HttpRequest, HttpResponse, ws},
     types::ErrorObjectOwned,
 };
-use serde_json::json;
+use serde_json::{json, value::RawValue};
 use tokio::time;
 use tower::{Layer, Service};
 
 use super::{
     auth::{self, Doors},
     config::Limits,
-    dialect,
+    dialect, envelope,
     listen::Admitted,
     probes::{Probe, Probes},
 };
@@ -99,6 +99,10 @@ impl DoorLayer {
         Ok(())
     }
 
+    fn too_long(&self) -> RpcError {
+        RpcError::BodyTooLong { max_bytes: self.max_body_bytes }
+    }
+
     /// Reads the body, and puts it into the one dialect that is spoken inside.
     async fn read<B>(
         &self,
@@ -112,11 +116,14 @@ impl DoorLayer {
         let reading = http_helpers::read_body(&parts.headers, body, self.max_body_bytes);
         let (body, is_single) = match time::timeout(BODY_TIMEOUT, reading).await {
             Ok(Ok(read)) => read,
-            Ok(Err(HttpError::TooLarge)) => return Err(response::too_large(self.max_body_bytes)),
-            Ok(Err(HttpError::Malformed)) => return Err(response::malformed()),
+            Ok(Err(HttpError::TooLarge)) => return Err(refusal(&self.too_long())),
+            Ok(Err(HttpError::Malformed)) => {
+                let reason = "it begins with neither { nor [".to_owned();
+                return Err(refusal(&RpcError::NotJson { reason }));
+            }
             Ok(Err(HttpError::Stream(error))) => {
                 tracing::debug!(%error, "the body of an RPC request broke off");
-                return Err(response::malformed());
+                return Err(refusal(&RpcError::BrokenOff));
             }
             Err(_) => return Err(refusal(&timed_out(BODY_TIMEOUT))),
         };
@@ -127,6 +134,11 @@ impl DoorLayer {
             Some(translated) => translated.body.clone(),
             None => body,
         };
+        if let Err(envelope::Fault { error, id }) =
+            envelope::judge(&body, is_single, self.max_batch_calls)
+        {
+            return Err(refusal_of(&error, id.as_deref()));
+        }
         parts.headers.insert(header::CONTENT_LENGTH, body.len().into());
         parts.headers.remove(header::TRANSFER_ENCODING);
         Ok((HttpRequest::from_parts(parts, HttpBody::from(body)), translated))
@@ -193,9 +205,14 @@ where
             return Box::pin(refuse(error));
         }
         let mut inner = self.inner.clone();
-        if request.method() != Method::POST || !auth::says_json(request.headers()) {
-            // Upgrades, and what the server behind refuses by itself.
+        if ws::is_upgrade_request(&request) {
             return inner.call(request.map(|_| HttpBody::empty())).boxed();
+        }
+        if request.method() != Method::POST {
+            return Box::pin(refuse(RpcError::NotPosted));
+        }
+        if !auth::says_json(request.headers()) {
+            return Box::pin(refuse(RpcError::NotSaidJson));
         }
         Box::pin(async move {
             let (request, translated) = match layer.read(request).await {
@@ -226,18 +243,31 @@ fn timed_out(limit: Duration) -> RpcError {
     RpcError::TimedOut { limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX) }
 }
 
-/// A JSON-RPC error as the body of a response that is not 200.
+/// A JSON-RPC error as the body of a response, to a request without an id.
 fn refusal(error: &RpcError) -> HttpResponse {
+    refusal_of(error, None)
+}
+
+fn refusal_of(error: &RpcError, id: Option<&RawValue>) -> HttpResponse {
     let status = match error {
         RpcError::Unauthorised => StatusCode::UNAUTHORIZED,
         RpcError::HostRefused | RpcError::OriginRefused => StatusCode::FORBIDDEN,
         RpcError::TimedOut { .. } => StatusCode::REQUEST_TIMEOUT,
         RpcError::TooManyAtOnce { .. } => StatusCode::TOO_MANY_REQUESTS,
         RpcError::Overloaded | RpcError::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+        RpcError::NotJson { .. }
+        | RpcError::NotACall
+        | RpcError::EmptyBatch
+        | RpcError::BrokenOff => StatusCode::BAD_REQUEST,
+        RpcError::BodyTooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        RpcError::NotPosted => StatusCode::METHOD_NOT_ALLOWED,
+        RpcError::NotSaidJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        // A JSON-RPC answer like that of a call, for clients that read those alone.
+        RpcError::BatchTooLong { .. } => StatusCode::OK,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let error = ErrorObjectOwned::from(error);
-    let body = json!({ "jsonrpc": "2.0", "id": null, "error": error }).to_string();
+    let body = json!({ "jsonrpc": "2.0", "id": id, "error": error }).to_string();
     let mut response = HttpResponse::new(HttpBody::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -245,6 +275,9 @@ fn refusal(error: &RpcError) -> HttpResponse {
     if status == StatusCode::UNAUTHORIZED {
         let scheme = HeaderValue::from_static("Basic realm=\"ashlar\"");
         headers.insert(header::WWW_AUTHENTICATE, scheme);
+    }
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
     }
     if status == StatusCode::TOO_MANY_REQUESTS {
         headers.insert(header::RETRY_AFTER, RETRY_AFTER_SECONDS.into());

@@ -246,7 +246,10 @@ async fn submit_bytes<B: Backend>(
     context: &Context<B>,
     bytes: Vec<u8>,
 ) -> Result<BlockVerdict, RpcError> {
-    match context.call(Call::SubmitBlock(bytes)).await?.body {
+    let answer = context.call(Call::SubmitBlock(bytes)).await?;
+    // What is answered now is of the tip after the block, not of that before it.
+    tip_of_answer(&answer);
+    match answer.body {
         AnswerBody::Block(verdict) => Ok(verdict),
         other => Err(unexpected(&other)),
     }

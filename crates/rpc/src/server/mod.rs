@@ -13,9 +13,9 @@
 //! `GET /metrics`, `/healthy` and `/ready` are answered at the door (`probes`).
 //!
 //! A request goes `listen` (sockets, bounded; `tls`) → `door` (`auth`: Host, Origin, password or
-//! `token`; sizes; `dialect`) → jsonrpsee (batches, parsing) → `middleware::Guard` (`caller`: scope
-//! and rate; time, panics) → `handlers` → the room of its subject (`chain`, `stats`, `proof`,
-//! `scan`, `orders`, `address`, `mempool`, `waiting`, `unsigned`, `mining`, `network`, `control`),
+//! `token`; sizes; `dialect`, `envelope`) → jsonrpsee (batches, parsing) → `middleware::Guard` (`caller`: scope
+//! and rate; time, panics, `made_at`) → `handlers` → the room of its subject (`chain`, `stats`, `proof`,
+//! `scan`, `orders`, `address`, `watched`, `mempool`, `waiting`, `unsigned`, `mining`, `network`, `control`),
 //! which reads a view or makes engine calls through `context`.
 
 mod address;
@@ -31,8 +31,10 @@ mod cookie;
 mod decoded;
 mod dialect;
 mod door;
+mod envelope;
 mod handlers;
 mod listen;
+mod made_at;
 mod mempool;
 mod middleware;
 mod mining;
@@ -47,6 +49,7 @@ mod tls;
 mod token;
 mod unsigned;
 mod waiting;
+mod watched;
 
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -203,9 +206,10 @@ pub async fn start_server<B: Backend>(
         .enable_ws_ping(PingConfig::new().ping_interval(PING_INTERVAL).inactive_limit(PING_LIMIT))
         .build();
     let probes = Probes::new(&backend, Duration::from_millis(limits.call_timeout_ms));
-    let noted = Arc::clone(&backend);
+    let (noted, looking) = (Arc::clone(&backend), Arc::clone(&backend));
     let guard = middleware::GuardLayer {
         limits: limits.clone(),
+        current_tip: Arc::new(move || context::published(&looking.view())),
         note_call: Arc::new(move |method, is_ok, took| noted.note_call(method, is_ok, took)),
     };
     let services = Server::builder()

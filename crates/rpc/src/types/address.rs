@@ -3,7 +3,7 @@
 use ashlar_primitives::{BlockId, Txid};
 use serde::{Deserialize, Serialize};
 
-use super::{chain::Tip, text::Text};
+use super::{chain::Tip, event::AddressMovement, text::Text};
 
 /// One address, or a list of up to 1,000 different ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,6 +134,16 @@ pub struct AddressHistory {
     /// Pass it as `cursor` to go on; absent on the last page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+}
+
+/// The answer of `getaddressmempool`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressMempool {
+    /// When this was true.
+    #[serde(flatten)]
+    pub at: Tip,
+    /// Transaction by transaction, and in each address by address.
+    pub waiting: Vec<AddressMovement>,
 }
 
 /// The answer of `validateaddress`.

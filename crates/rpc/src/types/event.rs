@@ -103,7 +103,7 @@ pub struct AddressEvent {
 /// What a transaction does to one address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressMovement {
-    /// As it was subscribed to.
+    /// As it was given.
     pub address: String,
     /// The transaction, or coinbase.
     pub txid: Text<Txid>,

@@ -17,8 +17,8 @@ pub mod text;
 pub mod transaction;
 
 pub use address::{
-    AddressBalance, AddressHistory, AddressHistoryEntry, AddressUtxo, AddressUtxos, Addresses,
-    ValidatedAddress,
+    AddressBalance, AddressHistory, AddressHistoryEntry, AddressMempool, AddressUtxo, AddressUtxos,
+    Addresses, ValidatedAddress,
 };
 pub use block::{
     BlockDetail, BlockHeader, BlockHeaders, BlockName, BlockResult, BlockStats, BlockSummary,

@@ -116,14 +116,20 @@ async fn hosts_and_origins_of_others_are_refused_even_with_the_password() {
 async fn what_a_page_can_send_without_asking_is_no_call() {
     let running = start().await;
     let head = ["Host: localhost", AUTHORIZATION];
-    for (first, kind, status) in [
-        ("POST / HTTP/1.1", "Content-Type: application/x-www-form-urlencoded", 415),
-        ("GET / HTTP/1.1", JSON, 405),
-        ("OPTIONS / HTTP/1.1", JSON, 405),
-        ("POST / HTTP/1.1", JSON, 200),
+    for (first, kind, status, code) in [
+        (
+            "POST / HTTP/1.1",
+            "Content-Type: application/x-www-form-urlencoded",
+            415,
+            "not-said-json",
+        ),
+        ("GET / HTTP/1.1", JSON, 405, "not-posted"),
+        ("OPTIONS / HTTP/1.1", JSON, 405, "not-posted"),
+        ("POST / HTTP/1.1", JSON, 200, "result"),
     ] {
-        let (found, _) = request(&running.at(), &[first, kind, head[0], head[1]], CALL).await;
+        let (found, said) = request(&running.at(), &[first, kind, head[0], head[1]], CALL).await;
         assert_eq!(found, status, "{first} {kind}");
+        assert!(said.contains(code), "{first} {kind}: {said}");
     }
 }
 

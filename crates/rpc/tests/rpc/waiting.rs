@@ -32,6 +32,16 @@ pub(crate) async fn waiting(running: &Running, client: &(impl ApiClient + Sync))
     assert_eq!(code(client.decoderawtransaction("00".into()).await), "tx-malformed");
 
     let txid = client.sendrawtransaction(payment).await.unwrap();
+    let known = vec![address(1), address(2)];
+    let moved = client.getaddressmempool(known.into()).await.unwrap().waiting;
+    assert!(moved.iter().all(|one| one.txid == txid), "{moved:?}");
+    let sums: Vec<_> =
+        moved.iter().map(|one| (one.address.clone(), one.received, one.spent)).collect();
+    let left = sums[0].2 - 3_000;
+    assert_eq!(sums, [(address(1), left, left + 3_000), (address(2), 1_000, 0)]);
+    let nobody = client.getaddressmempool(address(9).as_str().into()).await.unwrap();
+    assert!(nobody.waiting.is_empty());
+    assert_eq!(code(client.getaddressmempool("x".into()).await), "invalid-address");
     let found = client.getmempoolentry(txid).await.unwrap();
     assert_eq!((found.entry.fee, found.entry.modifiedfee), (2_000, 2_000));
     assert_eq!((found.ancestorsize, found.ancestorfees), (decoded.size, 2_000));

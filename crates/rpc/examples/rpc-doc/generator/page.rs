@@ -55,8 +55,10 @@ fn introduction() -> String {
          port, `127.0.0.1:{port}` by default. Names and meanings are Bitcoin Core's where the \
          thing is the same. Parameters go by position or by name. Amounts are whole grains \
          (1 ASH = 100,000,000), times seconds since 1970, ids hex of the reversed bytes, raw \
-         encodings and keys plain hex. Objects that depend on the chain carry the `tip` that they \
-         were made at; each answer is made from one consistent view.\n\n\
+         encodings and keys plain hex. Each answer is made from one consistent view, and each JSON-RPC \
+         response to a call says of which tip: `tip` and `tip_height` stand beside `result`, so \
+         that numbers and lists keep Bitcoin Core's form; objects that depend on the chain carry \
+         the same within.\n\n\
          Every call shows `Authorization: Basic`: the name and password in the cookie file of the \
          node's data directory, which is new at each start, or those of the configuration; or a token \
          of the configuration, as `Authorization: Bearer TOKEN` or as the password beside any name. \
@@ -153,9 +155,10 @@ fn errors(source: &Source) -> String {
     let mut page = String::from(
         "\n## Errors\n\n\
          An error's `data` is `{ \"code\": …, \"hint\": … }`. The code is stable: branch on it. \
-         The number is Bitcoin Core's where Core has such an error. Faults of the envelope itself \
-         (text that is not JSON, a batch or body over its bound) have JSON-RPC's own numbers, \
-         from −32700 to −32600 and −32011 to −32005, and say in `data` what is wrong.\n\n\
+         The number is Bitcoin Core's where Core has such an error. Where the call looked at the \
+         chain, `data` holds the `tip` and `tip_height` too. Over a WebSocket three faults of the \
+         envelope (text that is not JSON or no call, a message or batch over its bound) have \
+         JSON-RPC's own numbers (−32700, −32600, −32007, −32010) and no code.\n\n\
          | code and number | when |\n| --- | --- |\n",
     );
     for (code, when) in &source.errors {

@@ -5,8 +5,10 @@ use jsonrpsee::core::async_trait;
 use super::{Answer, Handlers};
 use crate::{
     api::AddressesServer,
-    server::{address, backend::Backend},
-    types::{AddressBalance, AddressHistory, AddressUtxos, Addresses, ValidatedAddress},
+    server::{address, backend::Backend, watched},
+    types::{
+        AddressBalance, AddressHistory, AddressMempool, AddressUtxos, Addresses, ValidatedAddress,
+    },
 };
 
 #[async_trait]
@@ -35,5 +37,9 @@ impl<B: Backend> AddressesServer for Handlers<B> {
         limit: Option<usize>,
     ) -> Answer<AddressHistory> {
         address::history(&self.0, addresses, cursor, limit).await
+    }
+
+    async fn getaddressmempool(&self, addresses: Addresses) -> Answer<AddressMempool> {
+        watched::mempool(&self.0, addresses).await
     }
 }

@@ -1,13 +1,10 @@
 //! What happens to addresses: steps of the tip with what they confirm, and what waits.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
-use ashlar_engine::{Call, Departure, call::AnswerBody};
+use ashlar_engine::Departure;
 use ashlar_ledger::{View, view::HistoryEntry};
-use ashlar_primitives::{BlockId, Lock, Output, Txid};
+use ashlar_primitives::{BlockId, Txid};
 use jsonrpsee::core::{SubscriptionError, SubscriptionResult, server::PendingSubscriptionSink};
 
 use super::{
@@ -18,9 +15,9 @@ use super::{
 use crate::{
     error::RpcError,
     server::{
-        address::{Named, parse_all},
         backend::{Backend, ChainEvent},
-        context::{Context, unexpected},
+        context::Context,
+        watched::{Search, Watched},
     },
     types::{
         AddressConfirmation, AddressEvent, AddressMovement, Addresses, EventCursor, MempoolRemoval,
@@ -32,55 +29,8 @@ use crate::{
 const MAX_EVENT_ENTRIES: usize = 1_000;
 /// Most entries that are told of the past.
 const MAX_REPLAY_ENTRIES: usize = 100_000;
-/// Waiting transactions that are looked through at once.
-const PAGE: usize = 1_000;
-
-/// The addresses of one subscription.
-struct Watched {
-    named: Vec<Named>,
-    places: BTreeMap<Lock, usize>,
-}
 
 impl Watched {
-    fn new(addresses: Addresses, view: &View) -> Result<Self, RpcError> {
-        if !view.lock_index() {
-            return Err(RpcError::IndexOff { index: "address" });
-        }
-        let named = parse_all(addresses, &view.params().address_prefix)?;
-        let places = named.iter().enumerate().map(|(place, (_, lock))| (*lock, place)).collect();
-        Ok(Self { named, places })
-    }
-
-    fn movement(&self, place: usize, txid: Txid, received: u64, spent: u64) -> AddressMovement {
-        let address = self.named.get(place).map(|(address, _)| address.clone());
-        AddressMovement { address: address.unwrap_or_default(), txid: txid.into(), received, spent }
-    }
-
-    /// What a transaction does to them, in the order in which they were named.
-    fn movements<'a>(
-        &self,
-        txid: Txid,
-        made: impl IntoIterator<Item = &'a Output>,
-        spent: impl IntoIterator<Item = &'a Output>,
-    ) -> Vec<AddressMovement> {
-        let mut sums: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
-        // No sum overflows: it is a part of the supply.
-        for output in made {
-            if let Some(place) = self.places.get(&output.lock) {
-                sums.entry(*place).or_default().0 += output.value.grains();
-            }
-        }
-        for output in spent {
-            if let Some(place) = self.places.get(&output.lock) {
-                sums.entry(*place).or_default().1 += output.value.grains();
-            }
-        }
-        let told = sums
-            .into_iter()
-            .map(|(place, (received, spent))| self.movement(place, txid, received, spent));
-        told.collect()
-    }
-
     /// What the blocks above a height did to them, in the order of the chain.
     fn history(
         &self,
@@ -267,61 +217,19 @@ impl<B: Backend> Stream<'_, B> {
 
     /// What waits and is about the addresses, looked for page by page.
     async fn list(&mut self) -> Result<(), SubscriptionError> {
-        let mut after = None;
+        let mut search = Search::default();
         let mut reset = true;
-        // Outputs to the addresses that wait themselves: a later one may spend them.
-        let mut made: BTreeMap<_, Output> = BTreeMap::new();
-        loop {
-            let call = Call::MempoolPage { after, limit: PAGE };
-            let answer = self.context.call(call).await.map_err(failed)?;
-            let AnswerBody::MempoolPage(page) = answer.body else {
-                return Err(failed(unexpected(&answer.body)));
-            };
-            after = page.last().map(|entry| entry.sequence);
-            let (more, watched) = (page.len() == PAGE, Arc::clone(&self.watched));
-            for entry in &page {
-                self.listed.add(entry.sequence);
-                for (outpoint, coin) in entry.transaction.coins(0) {
-                    if watched.places.contains_key(&coin.output.lock) {
-                        made.insert(outpoint, coin.output);
-                    }
-                }
+        while let Some(page) = search.next(self.context, &self.watched).await.map_err(failed)? {
+            for sequence in page.sequences {
+                self.listed.add(sequence);
             }
-            let outputs = core::mem::take(&mut made);
-            let found = self.context.read(move |view| {
-                let inputs = |place: usize| {
-                    let entry = page.get(place);
-                    entry.map_or(&[][..], |entry| &entry.transaction.transaction().inputs)
-                };
-                let all: Vec<_> =
-                    (0..page.len()).flat_map(|place| inputs(place).iter().copied()).collect();
-                let mut coins = view.coins(&all)?.into_iter();
-                let mut told = Vec::new();
-                for (place, entry) in page.iter().enumerate() {
-                    let spent: Vec<Output> = inputs(place)
-                        .iter()
-                        .zip(coins.by_ref())
-                        .filter_map(|(input, coin)| {
-                            coin.map(|coin| coin.output).or_else(|| outputs.get(input).copied())
-                        })
-                        .collect();
-                    let made = &entry.transaction.transaction().outputs;
-                    told.push(watched.movements(entry.transaction.txid(), made, &spent));
-                }
-                Ok((told, outputs))
-            });
-            let (told, outputs) = found.await.map_err(failed)?;
-            made = outputs;
-            let waiting: Vec<AddressMovement> = told.into_iter().flatten().collect();
-            self.waiting.extend(waiting.iter().map(|movement| movement.txid.0));
-            if reset || !waiting.is_empty() {
-                self.send_mempool(reset, waiting, Vec::new()).await?;
-            }
-            if !more {
-                return Ok(());
+            self.waiting.extend(page.movements.iter().map(|movement| movement.txid.0));
+            if reset || !page.movements.is_empty() {
+                self.send_mempool(reset, page.movements, Vec::new()).await?;
             }
             reset = false;
         }
+        Ok(())
     }
 
     async fn leave(&mut self, departures: &[Departure]) -> Result<(), SubscriptionError> {

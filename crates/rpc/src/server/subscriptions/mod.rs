@@ -170,7 +170,7 @@ fn failed(error: RpcError) -> SubscriptionError {
 
 fn farewell(code: &str, hint: &str) -> SubscriptionError {
     let hint = Some(hint.to_owned());
-    told(&ErrorData { code: code.to_owned(), hint, retry_after_ms: None })
+    told(&ErrorData { code: code.to_owned(), hint, retry_after_ms: None, at: None })
 }
 
 fn told(reason: &ErrorData) -> SubscriptionError {
