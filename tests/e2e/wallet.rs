@@ -11,7 +11,9 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{FAUCET_WORDS, Net, Node, Wallet, binary, dev_genesis, repository, wait_for};
+use crate::harness::{
+    FAUCET_WORDS, Net, Node, Terminal, Wallet, binary, dev_genesis, repository, wait_for,
+};
 
 /// One ASH, in grains.
 const ASH: u64 = 100_000_000;
@@ -555,50 +557,37 @@ fn a_person_pays_at_a_terminal_and_sees_it_confirmed() {
     let node = net.node(&[]);
     let (faucet, payee) = (net.faucet(), net.wallet("payee"));
     let to = payee.address();
-    let patience = u64::try_from(ashlar_processes::PATIENCE.as_millis()).unwrap();
+    let people = net.path("people");
     let typed = |arguments: &[&str]| {
-        let mut command = Command::new(binary("ashlar-wallet"));
-        command.env("ASHLAR_WALLETS", net.path("people")).env("ASHLAR_DATADIR", &node.datadir);
-        command.args(arguments);
-        rexpect::session::spawn_command(command, Some(patience)).unwrap()
-    };
-    let exits = |mut session: rexpect::session::PtySession| {
-        let rest = session.exp_eof().unwrap();
-        let status = session.process_mut().wait().unwrap();
-        (format!("{status:?}"), rest)
+        let places = [("ASHLAR_WALLETS", people.as_path()), ("ASHLAR_DATADIR", &node.datadir)];
+        Terminal::start(&binary("ashlar-wallet"), arguments, &places)
     };
     let mut create = typed(&["-w", "anna", "create", "--light-kdf"]);
-    create.exp_string("new password:").unwrap();
-    create.send_line("a horse on a staple").unwrap();
-    create.exp_string("same password again:").unwrap();
-    create.send_line("a horse on a staple").unwrap();
-    let (status, shown) = exits(create);
-    assert!(status.contains("Exited"), "{status}: {shown}");
-    assert!(!shown.contains("horse"), "what is typed is not shown");
-    let (_, shown) = exits(typed(&["-w", "anna", "address"]));
-    let anna =
-        shown.split_whitespace().find(|word| word.starts_with("devash1")).unwrap().to_owned();
-    faucet.on(&node, &["send", &anna, "20", "--yes"]);
+    create.answer("new password:", "a horse on a staple");
+    create.answer("same password again:", "a horse on a staple");
+    let (is_ok, shown) = create.end();
+    assert!(is_ok && !shown.contains("horse"), "what is typed is not shown: {shown}");
+    let (_, shown) = typed(&["-w", "anna", "address"]).end();
+    let anna = shown.split_whitespace().find(|word| word.starts_with("devash1")).unwrap();
+    faucet.on(&node, &["send", anna, "20", "--yes"]);
     node.generate(1, &net.wallet("miner").address());
 
-    let mut send = typed(&["-w", "anna", "send", &to, "12.5"]);
-    let seen = send.exp_string("Send it? [y/N]").unwrap();
+    let send = ["-w", "anna", "send", to.as_str(), "12.5"];
+    let mut refused = typed(&send);
+    let seen = refused.answer("Send it? [y/N]", "n");
     assert!(seen.contains("12.5 ASH") && seen.contains(&to) && seen.contains("fee"), "{seen}");
-    send.send_line("n").unwrap();
-    let (_, rest) = exits(send);
-    assert!(rest.contains("not done"), "{rest}");
+    let (is_ok, rest) = refused.end();
+    assert!(!is_ok && rest.contains("not done"), "{rest}");
     assert!(waiting(&node).is_empty());
 
-    let mut send = typed(&["-w", "anna", "send", &to, "12.5"]);
-    send.exp_string("Send it? [y/N]").unwrap();
-    send.send_line("y").unwrap();
-    send.exp_string("password:").unwrap();
-    send.send_line("a horse on a staple").unwrap();
-    let (_, rest) = exits(send);
-    assert!(rest.contains("Sent 12.5 ASH"), "{rest}");
+    let mut paid = typed(&send);
+    paid.answer("Send it? [y/N]", "y");
+    paid.answer("password:", "a horse on a staple");
+    let (is_ok, rest) = paid.end();
+    assert!(is_ok && rest.contains("Sent 12.5 ASH"), "{rest}");
     assert_eq!(waiting(&node).len(), 1);
     node.generate(1, &net.wallet("miners").address());
-    let (_, rest) = exits(typed(&["-w", "anna", "wait"]));
-    assert!(rest.contains("is confirmed (1 confirmation)"), "{rest}");
+    let (is_ok, rest) = typed(&["-w", "anna", "wait"]).end();
+    assert!(is_ok && rest.contains("is confirmed (1 confirmation)"), "{rest}");
     assert_eq!(payee.balance(&node), 1_250_000_000);
 }

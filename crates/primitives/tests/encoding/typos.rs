@@ -100,6 +100,33 @@ fn the_reader_refuses_one_and_two_wrong_characters_anywhere() {
     }
 }
 
+/// By the real reader all there are of two wrong letters, in an address of each version. What holds
+/// of one holds of all: see above.
+#[test]
+fn the_reader_refuses_every_two_wrong_letters_of_an_address() {
+    for number in 0..2 {
+        let text = address(number);
+        let mut typed = text.clone().into_bytes();
+        let mut tries = 0;
+        for first in PREFIX.len() + 1..text.len() {
+            for second in first + 1..text.len() {
+                let right = (typed[first], typed[second]);
+                for one in LETTERS.bytes().filter(|letter| *letter != right.0) {
+                    typed[first] = one;
+                    for two in LETTERS.bytes().filter(|letter| *letter != right.1) {
+                        typed[second] = two;
+                        tries += 1;
+                        let typed = str::from_utf8(&typed).unwrap();
+                        assert!(Address::parse(typed, PREFIX).is_err(), "{typed} for {text}");
+                    }
+                }
+                (typed[first], typed[second]) = right;
+            }
+        }
+        assert_eq!(tries, 59 * 58 / 2 * 31 * 31);
+    }
+}
+
 #[test]
 fn a_letter_too_many_too_few_or_swapped_is_noticed() {
     for number in 0..ADDRESSES {
