@@ -151,6 +151,13 @@ fn what_a_lying_node_makes_up_is_found_out() {
     let flags = ["--rpc", liar.address.as_str(), "--cookie", cookie.to_str().unwrap()];
     let believed = receiver.run(&[&flags[..], &["balance"]].concat());
     assert_eq!(believed["confirmed"], 250_000_000_000_u64, "the liar is a node in all else");
+    // What is to be spent is looked up by its id before anything is signed, always.
+    let payee = faucet.address();
+    let send = ["send", payee.as_str(), "2000", "--yes"];
+    let output = receiver.try_run(&[&flags[..], &send].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(9) && said.contains("trust"), "{said}");
+    assert_eq!(receiver.on(&node, &["list"]), json!([]), "nothing was signed");
 }
 
 /// What was proven is not asked for again, and a chain with less work is not taken in its place.

@@ -26,7 +26,7 @@ use crate::{
     keystore::{Chain, Keystore, KeystoreError},
     offline::SpentCoin,
     payment::OwnCoin,
-    trust::{TrustError, prover::Prover},
+    trust::{self, TrustError, prover::Prover},
 };
 
 /// Addresses in one call: the interface's own bound.
@@ -204,6 +204,38 @@ impl Node {
             transactions.push(genuine.ok_or(NodeError::OtherTransaction { txid })?);
         }
         Ok(transactions)
+    }
+
+    /// That what is to be spent was made as the node said: by transactions with these very ids.
+    /// Those that the node does not keep, or can't find without an index, are let be: a signature
+    /// commits to the amounts, so that a lie makes it worthless and nothing else.
+    pub(crate) async fn check_coins(
+        &self,
+        coins: impl IntoIterator<Item = (OutPoint, Output)>,
+    ) -> Result<(), NodeError> {
+        let mut by_txid: BTreeMap<Txid, Vec<(u16, Output)>> = BTreeMap::new();
+        for (outpoint, output) in coins {
+            by_txid.entry(outpoint.txid).or_default().push((outpoint.index, output));
+        }
+        for (txid, coins) in by_txid {
+            let bytes = match self.raw_transaction(txid, None).await {
+                Ok(bytes) => bytes,
+                Err(NodeError::Client(error))
+                    if matches!(error.code(), Some("not-found" | "index-off" | "pruned")) =>
+                {
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let outputs =
+                trust::outputs_of(txid, &bytes).ok_or(NodeError::OtherTransaction { txid })?;
+            let is_there =
+                |(index, output): &(u16, Output)| outputs.get(usize::from(*index)) == Some(output);
+            if !coins.iter().all(is_there) {
+                return Err(TrustError::OtherOutput { txid }.into());
+            }
+        }
+        Ok(())
     }
 
     /// What the node gives for a transaction or coinbase, unchecked; from its block where one is

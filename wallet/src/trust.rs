@@ -179,15 +179,8 @@ impl HeaderChain {
         path: &MerklePath,
     ) -> Result<Included, TrustError> {
         let bad = TrustError::BadProof { txid, height };
-        let included = match (Transaction::from_bytes(bytes), Coinbase::from_bytes(bytes)) {
-            (Ok(transaction), _) if transaction.txid() == txid => {
-                Included { outputs: transaction.outputs }
-            }
-            (_, Ok(coinbase)) if Txid::from(coinbase.id()) == txid => {
-                Included { outputs: coinbase.outputs }
-            }
-            _ => return Err(bad),
-        };
+        let Some(outputs) = outputs_of(txid, bytes) else { return Err(bad) };
+        let included = Included { outputs };
         // Such bytes could be two hashes of an inner node (PROTOCOL.md §4).
         if bytes.len() == INNER_PREIMAGE_LEN {
             return Err(bad);
@@ -196,6 +189,15 @@ impl HeaderChain {
             Some(root) if root == self.proven(height)?.header.merkle_root => Ok(included),
             _ => Err(bad),
         }
+    }
+}
+
+/// What a transaction or coinbase made, given its bytes; `None` where they have another id.
+pub(crate) fn outputs_of(txid: Txid, bytes: &[u8]) -> Option<Vec<Output>> {
+    match (Transaction::from_bytes(bytes), Coinbase::from_bytes(bytes)) {
+        (Ok(transaction), _) if transaction.txid() == txid => Some(transaction.outputs),
+        (_, Ok(coinbase)) if Txid::from(coinbase.id()) == txid => Some(coinbase.outputs),
+        _ => None,
     }
 }
 

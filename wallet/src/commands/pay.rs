@@ -99,6 +99,7 @@ impl Desk {
         memo: &str,
         purposes: Purposes,
     ) -> Result<Payment, Failure> {
+        self.node.check_coins(plan.coins.iter().map(|coin| (coin.outpoint, coin.output))).await?;
         let chain_id = self.keystore.chain().block_id()?;
         payment::sign(&mut plan, &chain_id, |row, index| wallet.secret_key(row, index))?;
         if plan.change.is_some() || purposes.purpose == Purpose::Cancel {

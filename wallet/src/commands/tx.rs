@@ -116,6 +116,7 @@ async fn create(context: &Context<'_>, order: &CreateArguments) -> Result<(), Fa
         allow_high_fee: order.fee.allow_high_fee,
     };
     let partial = fund::fund(chain, &wish, coins, &policies, &mut rand::rng())?;
+    node.check_coins(partial.coins().iter().map(|coin| (coin.outpoint, coin.output))).await?;
     let text = exchange::to_text(&partial.to_file()?)?;
     exchange::create(&order.out, text.as_bytes())?;
     let spent = partial.coins().iter().map(|coin| coin.outpoint);
