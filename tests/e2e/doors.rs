@@ -156,7 +156,7 @@ fn files_make_the_port_speak_tls_and_half_of_them_or_nonsense_is_named() {
     };
     for (rest, shown) in [
         (&["rpc", "getblockcount"][..], "0"),
-        (&["status", "--once"], "caught up"),
+        (&["status", "--once"], "ashlar-dev"),
         (&["health"], "healthy"),
     ] {
         let (is_ok, said) = tool("ashlar-node", &trusting, rest);

@@ -450,7 +450,7 @@ fn coins_are_kept_for_what_is_signed_apart_and_it_is_a_payment_once_sent() {
     let (first, second) = (file("first.pst"), file("second.pst"));
     let create = |pay: &str, out: &str| {
         let pay = format!("{to}={pay}");
-        owner.try_run(&on(&node, &["tx", "create", &pay, "--fee-rate", "1", "--out", out]))
+        owner.try_run(&on(&node, &["tx", "create", &pay, "--fee-rate", "2", "--out", out]))
     };
     let made = create("3.9", &first);
     let made: Value = serde_json::from_slice(&made.stdout).unwrap();
