@@ -10,6 +10,7 @@ use std::{
 
 use futures::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body_util::LengthLimitError;
 use hyper::body::{Body, Bytes};
 use jsonrpsee::{
     core::{
@@ -121,6 +122,10 @@ impl DoorLayer {
                 let reason = "it begins with neither { nor [".to_owned();
                 return Err(refusal(&RpcError::NotJson { reason }));
             }
+            // It told no length, and went over the bound.
+            Ok(Err(HttpError::Stream(error))) if error.is::<LengthLimitError>() => {
+                return Err(refusal(&self.too_long()));
+            }
             Ok(Err(HttpError::Stream(error))) => {
                 tracing::debug!(%error, "the body of an RPC request broke off");
                 return Err(refusal(&RpcError::BrokenOff));
@@ -137,7 +142,11 @@ impl DoorLayer {
         if let Err(envelope::Fault { error, id }) =
             envelope::judge(&body, is_single, self.max_batch_calls)
         {
-            return Err(refusal_of(&error, id.as_deref()));
+            let refused = refusal_of(&error, id.as_deref());
+            return Err(match &translated {
+                Some(asked) => self.restore(refused, asked).await,
+                None => refused,
+            });
         }
         parts.headers.insert(header::CONTENT_LENGTH, body.len().into());
         parts.headers.remove(header::TRANSFER_ENCODING);

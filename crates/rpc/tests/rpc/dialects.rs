@@ -59,6 +59,7 @@ async fn requests_of_json_rpc_1_are_answered_in_their_dialect() {
     for (call, status, number) in [
         (json!({ "method": "getblockhash", "params": [9], "id": 1 }), 500, -8),
         (json!({ "method": "getblokhash", "params": [], "id": 1 }), 404, -32_601),
+        (json!({ "method": 5, "params": [], "id": 1 }), 400, -32_600),
     ] {
         let (found, answer) = old(&running, &call).await;
         assert_eq!((found, &answer["error"]["code"]), (status, &json!(number)), "{call}");
