@@ -59,8 +59,9 @@ impl Field {
         Ok((Self { maker, lock, wide, made: Vec::new(), spent: BTreeSet::new(), random }, blocks))
     }
 
+    /// How many there are: each payment spent one and made two.
     fn coins(&self) -> u64 {
-        self.made.len() as u64 * FAN_OUT - self.spent.len() as u64
+        self.made.len() as u64 * FAN_OUT + self.spent.len() as u64
     }
 
     /// A block that makes coins, up to `most` in all.
