@@ -96,13 +96,18 @@ mod tests {
 
     use super::*;
 
+    fn block() -> Job {
+        let (checks, known) = (Vec::new(), BTreeSet::new());
+        Job::VerifyBlock { checks, known, terms: Default::default() }
+    }
+
     #[test]
     fn the_block_that_the_chain_waits_for_comes_first() {
         let mut waiting = Waiting::default();
         for id in 1..=3 {
             waiting.push(JobId(id), Job::CheckTransactions { transactions: Vec::new() });
         }
-        let block = Job::VerifyBlock { checks: Vec::new(), known: BTreeSet::new() };
+        let block = block();
         waiting.push(JobId(4), block);
         let order: VecDeque<u64> = std::iter::from_fn(|| waiting.pop()).map(|it| it.0.0).collect();
         assert_eq!(order, [4, 1, 2, 3]);
@@ -114,7 +119,7 @@ mod tests {
         let (done, results) = std::sync::mpsc::channel();
         for id in 0..100 {
             let job = match id % 2 {
-                0 => Job::VerifyBlock { checks: Vec::new(), known: BTreeSet::new() },
+                0 => block(),
                 _ => Job::CheckTransactions { transactions: Vec::new() },
             };
             let done = done.clone();

@@ -1,10 +1,7 @@
 //! What this machine can do at best with the same work: no rules, no tree, nothing but the
 //! cryptography and the disk.
 
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::path::Path;
 
 use ashlar_consensus::{SignatureCheck, UtxoAccumulator, signature::BATCH_SIZE};
 use ashlar_ledger::{Batch, Durability, Store as _};
@@ -12,14 +9,18 @@ use ashlar_primitives::{Encode as _, hash::double_sha256, merkle::merkle_root};
 use ed25519_zebra::{VerificationKeyBytes, batch};
 use rayon::prelude::*;
 
-use crate::{Outcome, drive, maker::Made};
+use crate::{
+    Outcome, drive,
+    maker::Made,
+    timing::{Taken, Watch},
+};
 
 /// Verifies signatures in batches of [`BATCH_SIZE`], as many at a time as there are cores.
 ///
 /// # Panics
 /// Where one of them is bad.
-pub fn verify_in_batches(checks: &[SignatureCheck]) -> Duration {
-    let start = Instant::now();
+pub fn verify_in_batches(checks: &[SignatureCheck]) -> Taken {
+    let watch = Watch::start();
     checks.par_chunks(BATCH_SIZE).for_each(|checks| {
         let mut verifier = batch::Verifier::new();
         for check in checks {
@@ -28,11 +29,11 @@ pub fn verify_in_batches(checks: &[SignatureCheck]) -> Duration {
         }
         verifier.verify(rand::rng()).expect("good signatures");
     });
-    start.elapsed()
+    watch.taken()
 }
 
 /// Hashes the transactions of blocks to txids, wtxids and merkle roots, on all cores.
-pub fn hash(blocks: &[Made]) -> Duration {
+pub fn hash(blocks: &[Made]) -> Taken {
     let encoded: Vec<Vec<_>> = blocks
         .iter()
         .map(|made| {
@@ -45,7 +46,7 @@ pub fn hash(blocks: &[Made]) -> Duration {
                 .collect()
         })
         .collect();
-    let start = Instant::now();
+    let watch = Watch::start();
     encoded.par_iter().for_each(|transactions| {
         let leaves: Vec<_> = transactions
             .iter()
@@ -56,26 +57,26 @@ pub fn hash(blocks: &[Made]) -> Duration {
             .collect();
         std::hint::black_box(merkle_root(&leaves));
     });
-    start.elapsed()
+    watch.taken()
 }
 
 /// Takes what blocks spend and make out of and into the accumulator, on all cores.
-pub fn accumulate(blocks: &[Made]) -> Duration {
-    let start = Instant::now();
+pub fn accumulate(blocks: &[Made]) -> Taken {
+    let watch = Watch::start();
     blocks.par_iter().for_each(|made| {
         std::hint::black_box(made.diff.applied_to(&UtxoAccumulator::empty()));
     });
-    start.elapsed()
+    watch.taken()
 }
 
 /// Writes recorded commits to a new store, as sure as they were; the last one is made to survive
 /// a power cut.
-pub fn write(directory: &Path, commits: Vec<(Batch, Durability)>) -> Outcome<Duration> {
+pub fn write(directory: &Path, commits: Vec<(Batch, Durability)>) -> Outcome<Taken> {
     let store = drive::store(directory)?;
-    let start = Instant::now();
+    let watch = Watch::start();
     for (batch, durability) in commits {
         store.commit(batch, durability)?;
     }
     store.sync()?;
-    Ok(start.elapsed())
+    Ok(watch.taken())
 }

@@ -2,12 +2,13 @@
 //! with and without signatures and indexes, beside what the cryptography and the disk allow.
 
 use std::{
-    fs::File,
+    collections::BTreeMap,
+    fs::{self, File},
     io::{BufReader, BufWriter},
     ops::ControlFlow,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use ashlar_consensus::{CheckedBlock, Genesis};
@@ -17,11 +18,11 @@ use ashlar_testkit::recorder::{Recorder, Written};
 use crate::{
     Outcome, bounds,
     drive::{self, Cores, Driver, Trust},
-    maker::Made,
+    maker::{Made, Maker},
     parts::Bench,
     payments::Payments,
     report::{Figure, Row},
-    timing::median_of,
+    timing::{Taken, Watch, median_of},
 };
 
 const PART: &str = "connect";
@@ -29,70 +30,89 @@ const UNIT: &str = "payments/s";
 
 /// The chain that everything here is measured on.
 #[derive(Debug)]
-struct Workload {
-    genesis: Genesis,
+pub(crate) struct Workload {
+    pub(crate) genesis: Genesis,
+    /// All its blocks, as `ashlar-node export` writes them.
+    file: PathBuf,
     /// The blocks that make the first coins, never timed.
-    lead: Vec<Arc<CheckedBlock>>,
+    pub(crate) lead: Vec<Arc<CheckedBlock>>,
     /// The blocks of payments.
     made: Vec<Made>,
-    blocks: Vec<Arc<CheckedBlock>>,
-    payments: usize,
+    pub(crate) blocks: Vec<Arc<CheckedBlock>>,
+    pub(crate) payments: usize,
 }
 
 impl Workload {
-    fn new(bench: &Bench<'_>) -> Self {
-        let per_block = bench.scale.payments_per_block;
-        eprintln!("{PART}: making {} blocks of {per_block} payments", bench.scale.blocks);
-        let (mut payments, lead) = Payments::new(bench.seed, per_block);
-        let made: Vec<_> = (0..bench.scale.blocks).map(|_| payments.block(per_block)).collect();
-        let blocks = made.iter().map(|made| Arc::clone(&made.block)).collect();
-        Self {
-            genesis: payments.genesis().clone(),
-            lead: lead.into_iter().map(|made| made.block).collect(),
-            blocks,
-            payments: made.len() * per_block,
-            made,
+    /// From its file in the benchmark's directory, which is made by the first run that needs it.
+    pub(crate) fn new(bench: &Bench<'_>) -> Outcome<Self> {
+        let (blocks, per_block) = (bench.scale.blocks, bench.scale.payments_per_block);
+        let name = format!("ashlar-workload-{}-{blocks}x{per_block}.chain", bench.seed);
+        let file = bench.directory.join(name);
+        if !file.exists() {
+            eprintln!("{PART}: making {}", file.display());
+            make(bench, &file)?;
         }
+        let text = Payments::genesis_text(per_block);
+        let genesis = Genesis::parse(&text)?;
+        let params = genesis.params();
+        let from = BufReader::new(File::open(&file)?);
+        let mut reader = chain_file::Reader::new(from, &params.chain_id, params.max_block_bytes)?;
+        let mut maker = Maker::new(genesis.clone());
+        let mut coins: BTreeMap<_, _> = genesis.diff().created.clone();
+        let mut made = Vec::new();
+        while let Some(bytes) = reader.next_block()? {
+            let block = maker.adopt(&bytes, |outpoint| coins.get(outpoint).copied());
+            block.diff.spent.keys().for_each(|outpoint| drop(coins.remove(outpoint)));
+            coins.extend(block.diff.created.iter().map(|(outpoint, coin)| (*outpoint, *coin)));
+            made.push(block);
+        }
+        let lead = made.len().checked_sub(blocks).ok_or("the workload's file is another's")?;
+        let lead = made.drain(..lead).map(|made| made.block).collect();
+        let blocks = made.iter().map(|made: &Made| Arc::clone(&made.block)).collect();
+        let payments = made.len() * per_block;
+        Ok(Self { genesis, file, lead, blocks, payments, made })
     }
+}
 
-    fn write(&self, path: &Path) -> Outcome<()> {
-        let out = BufWriter::new(File::create(path)?);
-        let mut writer = chain_file::Writer::new(out, &self.genesis.params().chain_id)?;
-        for block in self.lead.iter().chain(&self.blocks) {
-            writer.push(&block.to_bytes())?;
-        }
-        writer.finish()?;
-        Ok(())
+/// Makes the file of a workload: whole, or not at all.
+fn make(bench: &Bench<'_>, file: &Path) -> Outcome<()> {
+    let per_block = bench.scale.payments_per_block;
+    let (mut payments, lead) = Payments::new(bench.seed, per_block);
+    let unfinished = file.with_extension("unfinished");
+    let out = BufWriter::new(File::create(&unfinished)?);
+    let mut writer = chain_file::Writer::new(out, &payments.genesis().params().chain_id)?;
+    for made in lead {
+        writer.push(&made.block.to_bytes())?;
     }
+    for _ in 0..bench.scale.blocks {
+        writer.push(&payments.block(per_block).block.to_bytes())?;
+    }
+    writer.finish()?;
+    Ok(fs::rename(unfinished, file)?)
 }
 
 /// The times of one round: each path beside its bounds, so that a machine that others use too
 /// slows down all of them alike.
 #[derive(Debug)]
 struct Round {
-    verify: Duration,
-    hash: Duration,
-    accumulate: Duration,
+    verify: Taken,
+    hash: Taken,
+    accumulate: Taken,
     /// With no index, with both.
     paths: [Paths; 2],
 }
 
 #[derive(Debug)]
 struct Paths {
-    write: Duration,
-    connect_all: Duration,
-    connect_known: Duration,
-    import_all: Duration,
-    import_assumed: Duration,
+    write: Taken,
+    connect_all: Taken,
+    connect_known: Taken,
+    import_all: Taken,
+    import_assumed: Taken,
 }
 
 impl Round {
-    fn measure(
-        bench: &Bench<'_>,
-        workload: &Workload,
-        file: &Path,
-        commits: &[Commits; 2],
-    ) -> Outcome<Self> {
+    fn measure(bench: &Bench<'_>, workload: &Workload, commits: &[Commits; 2]) -> Outcome<Self> {
         let checks: Vec<_> = workload.made.iter().flat_map(|made| made.checks.clone()).collect();
         let paths = |indexes: bool| {
             let commits = commits[usize::from(indexes)].clone();
@@ -100,8 +120,8 @@ impl Round {
                 write: bounds::write(bench.scratch()?.path(), commits)?,
                 connect_all: connected(bench, workload, indexes, Trust::Nothing)?,
                 connect_known: connected(bench, workload, indexes, Trust::Mempool)?,
-                import_all: imported(bench, workload, indexes, file, false)?,
-                import_assumed: imported(bench, workload, indexes, file, true)?,
+                import_all: imported(bench, workload, indexes, false)?,
+                import_assumed: imported(bench, workload, indexes, true)?,
             })
         };
         Ok(Self {
@@ -114,7 +134,7 @@ impl Round {
 }
 
 /// A time of a round.
-type Pick = fn(&Round, usize) -> Duration;
+type Pick = fn(&Round, usize) -> Taken;
 
 /// All paths: name, time, name of the bound, its time.
 const PATHS: [(&str, Pick, &str, Pick); 4] = [
@@ -126,31 +146,30 @@ const PATHS: [(&str, Pick, &str, Pick); 4] = [
 
 const NO_SIGNATURES: &str = "hashes + accumulator + writes";
 
-fn no_signatures(round: &Round, indexes: usize) -> Duration {
+fn no_signatures(round: &Round, indexes: usize) -> Taken {
     round.hash + round.accumulate + round.paths[indexes].write
 }
 
 /// Measures this part.
 pub fn run(bench: &mut Bench<'_>) -> Outcome<()> {
-    let workload = Workload::new(bench);
-    let files = bench.scratch()?;
-    let file = files.path().join("workload.chain");
-    workload.write(&file)?;
+    let workload = Workload::new(bench)?;
     let commits = [recorded(bench, &workload, false)?, recorded(bench, &workload, true)?];
     let rounds = (1..=bench.scale.repeats)
         .map(|round| {
             eprintln!("{PART}: round {round} of {}", bench.scale.repeats);
-            Round::measure(bench, &workload, &file, &commits)
+            Round::measure(bench, &workload, &commits)
         })
         .collect::<Outcome<Vec<_>>>()?;
 
-    let time = |pick: Pick, indexes| {
-        median_of(rounds.iter().map(|round| pick(round, indexes).as_secs_f64()))
+    let by = |clock: fn(Taken) -> Duration, pick: Pick, indexes| {
+        median_of(rounds.iter().map(|round| clock(pick(round, indexes)).as_secs_f64()))
     };
+    let time = |pick, indexes| by(|taken| taken.wall, pick, indexes);
     let per_second = |seconds: f64| Figure::new(workload.payments as f64 / seconds, UNIT);
-    let row = |what: String, seconds: f64| {
-        let blocks = workload.blocks.len() as f64 / seconds;
-        Row::new(PART, what, per_second(seconds)).note(format!("{blocks:.1} blocks/s"))
+    let row = |what: String, pick: Pick, indexes| {
+        let micros = by(|taken| taken.processor, pick, indexes) * 1e6 / workload.payments as f64;
+        let figure = per_second(time(pick, indexes));
+        Row::new(PART, what, figure).note(format!("{micros:.2} µs of processor each"))
     };
     let alone: [(&str, Pick); 3] = [
         ("bound: signatures in batches of 1,024, all cores", |r, _| r.verify),
@@ -158,16 +177,17 @@ pub fn run(bench: &mut Bench<'_>) -> Outcome<()> {
         ("bound: accumulator, all cores", |r, _| r.accumulate),
     ];
     for (what, pick) in alone {
-        bench.report.push(row(what.to_owned(), time(pick, 0)));
+        bench.report.push(row(what.to_owned(), pick, 0));
     }
     for (indexes, with) in ["no indexes", "both indexes"].into_iter().enumerate() {
-        let write = time(|round, indexes| round.paths[indexes].write, indexes);
-        bench.report.push(row(format!("bound: database writes alone, {with}"), write));
+        let write: Pick = |round, indexes| round.paths[indexes].write;
+        bench.report.push(row(format!("bound: database writes alone, {with}"), write, indexes));
         for (what, pick, peer, bound) in PATHS {
             let ratios = rounds.iter().map(|round| {
-                bound(round, indexes).as_secs_f64() / pick(round, indexes).as_secs_f64()
+                let wall = |pick: Pick| pick(round, indexes).wall.as_secs_f64();
+                wall(bound) / wall(pick)
             });
-            let row = row(format!("{what}, {with}"), time(pick, indexes));
+            let row = row(format!("{what}, {with}"), pick, indexes);
             let bound = per_second(time(bound, indexes));
             bench.report.push(row.against_paired(peer, bound, median_of(ratios)));
         }
@@ -176,12 +196,12 @@ pub fn run(bench: &mut Bench<'_>) -> Outcome<()> {
 }
 
 /// From opened blocks in memory to the last one synced and published.
-fn connected(
+pub(crate) fn connected(
     bench: &Bench<'_>,
     workload: &Workload,
     indexes: bool,
     trust: Trust,
-) -> Outcome<Duration> {
+) -> Outcome<Taken> {
     let scratch = bench.scratch()?;
     let store = drive::store(scratch.path())?;
     let mut driver = Driver::open(store, &workload.genesis, drive::settings(indexes), trust)?;
@@ -218,9 +238,8 @@ fn imported(
     bench: &Bench<'_>,
     workload: &Workload,
     indexes: bool,
-    file: &Path,
     assumed: bool,
-) -> Outcome<Duration> {
+) -> Outcome<Taken> {
     let scratch = bench.scratch()?;
     let store = drive::store(scratch.path())?;
     let last = workload.blocks.last().map(|block| block.id());
@@ -229,15 +248,15 @@ fn imported(
     let mut ledger = Ledger::open(store, &workload.genesis, settings)?;
     let params = workload.genesis.params();
     let open = || {
-        let from = BufReader::new(File::open(file)?);
+        let from = BufReader::new(File::open(&workload.file)?);
         Outcome::Ok(chain_file::Reader::new(from, &params.chain_id, params.max_block_bytes)?)
     };
     let total = u32::try_from(workload.lead.len() + workload.blocks.len())?;
     let (now, mut on) = (drive::now_seconds(), |_| ControlFlow::Continue(()));
-    let start = Instant::now();
+    let watch = Watch::start();
     care::import_headers(&mut ledger, &mut open()?, total, now, &mut on)?;
     let imported = care::import(&mut ledger, &mut open()?, total, now, &mut Cores, &mut on)?;
-    let time = start.elapsed();
+    let time = watch.taken();
     if imported.new != total || Some(ledger.view().tip().id) != last {
         return Err(format!("of {total} blocks {} were imported", imported.new).into());
     }

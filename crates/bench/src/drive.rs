@@ -4,10 +4,10 @@ use std::{
     collections::BTreeSet,
     path::Path,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use ashlar_consensus::{CheckedBlock, Genesis, HeaderState, signature::Workers, verify_signatures};
+use ashlar_consensus::{CheckedBlock, Genesis, HeaderState, Workers, verify_block};
 use ashlar_ledger::{
     BodyStored, Completed, Ledger, Move, RocksOptions, RocksStore, Settings, Store, View,
 };
@@ -15,7 +15,10 @@ use ashlar_primitives::Header;
 use rand::CryptoRng;
 use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
 
-use crate::Outcome;
+use crate::{
+    Outcome,
+    timing::{Taken, Watch},
+};
 
 /// How many bodies wait for their turn while a chain is copied.
 pub const WINDOW_BLOCKS: usize = 32;
@@ -117,15 +120,16 @@ impl<S: Store> Driver<S> {
                 Move::Idle => return Ok(()),
                 Move::Progress => {}
                 Move::Verify(mut walked) => {
-                    let checks = walked.take_checks();
+                    let (checks, terms) = (walked.take_checks(), walked.terms());
                     let trust = self.trust;
                     let verified = self.pool.install(|| {
                         let known: BTreeSet<_> = match trust {
                             Trust::Nothing => BTreeSet::new(),
                             Trust::Mempool => checks.iter().map(|check| check.wtxid).collect(),
                         };
-                        verify_signatures(&checks, &known, &mut Cores)
+                        verify_block(&checks, &known, &terms, &mut Cores)
                     });
+                    drop(terms);
                     let completed = self.ledger.complete(walked, verified, self.now_ms())?;
                     if completed != Completed::Connected {
                         return Err(format!("a block of the workload: {completed:?}").into());
@@ -139,8 +143,8 @@ impl<S: Store> Driver<S> {
 
     /// Connects blocks whose headers are not known yet, in windows, as when a chain is copied; the
     /// time it took up to the last one synced and published.
-    pub fn connect(&mut self, blocks: &[Arc<CheckedBlock>]) -> Outcome<Duration> {
-        let start = Instant::now();
+    pub fn connect(&mut self, blocks: &[Arc<CheckedBlock>]) -> Outcome<Taken> {
+        let watch = Watch::start();
         for block in blocks {
             self.accept_header(block.header())?;
         }
@@ -150,7 +154,7 @@ impl<S: Store> Driver<S> {
             }
             self.drive(|_| ())?;
         }
-        let time = start.elapsed();
+        let time = watch.taken();
         let tip = self.ledger.view().tip().id;
         match blocks.last() {
             Some(last) if last.id() != tip => Err(format!("the tip stayed at {tip}").into()),

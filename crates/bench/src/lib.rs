@@ -20,6 +20,7 @@ pub mod accept;
 pub mod bounds;
 pub mod calls;
 pub mod connect;
+pub mod copy;
 pub mod count;
 pub mod drive;
 pub mod growth;

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use ashlar_consensus::{
-    CheckedBlock, Genesis, Params, SignatureCheck, Signatures, SpentCoins, State, UtxoDiff,
-    check_header, open_block, walk,
+    CheckedBlock, Genesis, HeaderState, Params, SignatureCheck, Signatures, SpentCoins, State,
+    UtxoDiff, check_header, open_block, open_body, walk,
 };
 use ashlar_primitives::{
-    Block, Coin, Coinbase, Header, Lock, MerkleRoot, OutPoint, Output, Transaction,
+    Block, Coin, Coinbase, Decode as _, Header, Lock, MerkleRoot, OutPoint, Output, Transaction,
 };
 use ashlar_testkit::builder;
 
@@ -92,11 +92,37 @@ impl Maker {
         let header = block.header;
         let state = check_header(&self.state.header, params, &header).expect("a good header");
         let block = open_block(params, &header, height, block).expect("a good body");
-        let walked = walk(&self.state, state, params, &block, coins);
+        self.walked(block, state, coins)
+    }
+
+    /// A block that was made before.
+    ///
+    /// # Panics
+    /// Where it is no child of the tip, or breaks a rule, signatures apart.
+    pub fn adopt(&mut self, bytes: &[u8], coins: impl Fn(&OutPoint) -> Option<Coin>) -> Made {
+        let header = bytes.get(..Header::LEN).map(Header::from_bytes);
+        let header = header.and_then(Result::ok).expect("a whole header");
+        let state = check_header(&self.state.header, self.params(), &header).expect("a child");
+        let block = open_body(self.params(), &header, self.next_height(), bytes);
+        let block = block.expect("a good body");
+        let inputs = block.external_inputs().into_iter();
+        let coins = inputs.filter_map(|outpoint| Some((outpoint, coins(&outpoint)?))).collect();
+        let made = self.walked(block, state, &SpentCoins { coins });
+        self.follow(made)
+    }
+
+    fn walked(&self, block: CheckedBlock, state: HeaderState, coins: &SpentCoins) -> Made {
+        let walked = walk(&self.state, state, self.params(), &block, coins);
         let pending = walked.outcome.expect("a good block");
         let transition = pending.seal(Signatures::AssumedValid).expect("the block's own walk");
         let (next, diff) = transition.into_parts();
         Made { block: Arc::new(block), diff, checks: walked.checks, next }
+    }
+
+    fn follow(&mut self, made: Made) -> Made {
+        self.state = made.next.clone();
+        self.time = made.block.header().time;
+        made
     }
 
     /// A child of the tip, which is the tip from then on.
@@ -105,9 +131,7 @@ impl Maker {
     /// As [`Maker::child`].
     pub fn grow(&mut self, transactions: Vec<Transaction>, coins: &SpentCoins) -> Made {
         let made = self.child(transactions, coins);
-        self.state = made.next.clone();
-        self.time = made.block.header().time;
-        made
+        self.follow(made)
     }
 }
 

@@ -8,8 +8,8 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    Outcome, accept, calls, connect, growth, memory, mine, partition, payments::PAYMENT_BYTES,
-    relay, reorganise, report::Report, rpc, start, sustained, sync, worst,
+    Outcome, accept, calls, connect, copy, growth, memory, mine, partition,
+    payments::PAYMENT_BYTES, relay, reorganise, report::Report, rpc, start, sustained, sync, worst,
 };
 
 /// How large the work is.
@@ -189,6 +189,7 @@ const fn further(name: &'static str, run: fn(&mut Bench<'_>) -> Outcome<()>) -> 
 /// All parts, in the order of the table.
 pub const PARTS: &[Part] = &[
     usual("connect", connect::run),
+    usual("copy", copy::run),
     usual("accept", accept::run),
     usual("sustained", sustained::run),
     usual("neighbours", relay::run_neighbours),

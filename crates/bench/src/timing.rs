@@ -16,6 +16,16 @@ pub struct Taken {
     pub processor: Duration,
 }
 
+impl core::ops::Add for Taken {
+    type Output = Self;
+
+    /// One after the other.
+    fn add(self, other: Self) -> Self {
+        let (wall, processor) = (self.wall + other.wall, self.processor + other.processor);
+        Self { wall, processor }
+    }
+}
+
 /// A running [`Taken`].
 #[derive(Clone, Copy, Debug)]
 pub struct Watch {

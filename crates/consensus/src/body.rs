@@ -2,7 +2,7 @@
 //! group 2).
 
 use core::iter::once;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc};
 
 use ashlar_primitives::{
     Amount, Block, BlockId, Coin, Coinbase, CoinbaseId, Decode, Encode, Header, OutPoint,
@@ -94,14 +94,16 @@ impl CheckedBlock {
 
     /// The outpoints spent from outside the block, sorted and without repeats: what to prefetch.
     pub fn external_inputs(&self) -> Vec<OutPoint> {
-        let mut earlier = BTreeSet::new();
-        let mut external = BTreeSet::new();
+        let mut earlier = HashSet::new();
+        let mut external = Vec::new();
         for checked in &self.transactions {
             let inputs = &checked.transaction().inputs;
             external.extend(inputs.iter().filter(|input| !earlier.contains(&input.txid)));
             earlier.insert(checked.txid());
         }
-        external.into_iter().collect()
+        external.sort_unstable();
+        external.dedup();
+        external
     }
 
     /// The coins that the coinbase makes (§6): none of value 0, the others keep their index.

@@ -1,7 +1,10 @@
 //! Connecting a block to the state its parent left: walk, verify, seal (PROTOCOL.md §4, §6, §8
 //! group 3, §9).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use ashlar_primitives::{Amount, Coin, OutPoint};
 use thiserror::Error;
@@ -12,8 +15,9 @@ use crate::{
     error::{BlockError, TxError, require},
     header::HeaderState,
     params::Params,
-    signature::{Fingerprint, Place, SignatureCheck, Verified, Workers, verify_signatures},
+    signature::{Place, SignatureCheck},
     transaction::{CheckedTransaction, judge_transaction},
+    workers::{Fingerprint, Summed, Terms, Verified, Workers, verify_block},
 };
 
 /// All that judging a child block needs, given its coins.
@@ -65,7 +69,12 @@ impl UtxoDiff {
 /// A walked block whose signatures are still out. Private fields: every rule but those holds.
 #[derive(Debug)]
 pub struct Pending {
-    transition: Transition,
+    header: HeaderState,
+    /// Before the block.
+    utxo: UtxoAccumulator,
+    diff: Arc<UtxoDiff>,
+    summed: Option<Summed>,
+    claimed: Amount,
     fingerprint: Fingerprint,
 }
 
@@ -77,6 +86,13 @@ pub struct Walked {
     /// Where no rule failed, what to seal; else the first rule that did (`checks` then holds only
     /// those before its place).
     pub outcome: Result<Pending, BlockError>,
+}
+
+impl Walked {
+    /// What may be summed wherever the signatures are verified.
+    pub fn terms(&self) -> Terms {
+        Terms::of(self.outcome.as_ref().ok().map(|pending| &pending.diff))
+    }
 }
 
 /// How the signatures of a walk were dealt with.
@@ -120,8 +136,10 @@ struct Walk<'a> {
     params: &'a Params,
     block: &'a CheckedBlock,
     fetched: &'a SpentCoins,
-    /// `created` holds what the block made and did not spend so far.
-    diff: UtxoDiff,
+    /// What the block spent from outside itself. Looked up for each input; order is made at the end.
+    spent: HashMap<OutPoint, Coin>,
+    /// What it made and did not spend so far.
+    created: HashMap<OutPoint, Coin>,
     fees: Amount,
     checks: Vec<SignatureCheck>,
 }
@@ -144,7 +162,7 @@ impl Walk<'_> {
         let subsidy = self.params.subsidy(coinbase.height).grains();
         let allowed = subsidy.saturating_add(self.fees.grains());
         require(claimed <= allowed, BlockError::CoinbaseOverpays { claimed, allowed })?;
-        self.diff.created.extend(self.block.coinbase_coins());
+        self.created.extend(self.block.coinbase_coins());
         Ok(Amount::from_grains(claimed))
     }
 
@@ -166,11 +184,11 @@ impl Walk<'_> {
         self.fees = Amount::from_grains(self.fees.grains().saturating_add(judged.fee.grains()));
         for (input, coin) in inputs.iter().zip(coins.into_iter().flatten()) {
             // Coins made and spent inside the block leave no trace (§9).
-            if self.diff.created.remove(input).is_none() {
-                self.diff.spent.insert(*input, coin);
+            if self.created.remove(input).is_none() {
+                self.spent.insert(*input, coin);
             }
         }
-        self.diff.created.extend(transaction.coins(self.block.height()));
+        self.created.extend(transaction.coins(self.block.height()));
         Ok(())
     }
 
@@ -178,9 +196,9 @@ impl Walk<'_> {
     fn coin(&self, outpoint: &OutPoint) -> Option<Coin> {
         let external = || {
             let coin = self.fetched.coins.get(outpoint);
-            coin.filter(|_| !self.diff.spent.contains_key(outpoint))
+            coin.filter(|_| !self.spent.contains_key(outpoint))
         };
-        self.diff.created.get(outpoint).or_else(external).copied()
+        self.created.get(outpoint).or_else(external).copied()
     }
 }
 
@@ -193,16 +211,20 @@ pub fn walk(
     block: &CheckedBlock,
     coins: &SpentCoins,
 ) -> Walked {
-    let (diff, fees, checks) = (UtxoDiff::default(), Amount::ZERO, Vec::new());
-    let mut walk = Walk { params, block, fetched: coins, diff, fees, checks };
-    let claimed = walk.connect(&parent.utxo);
-    let Walk { diff, checks, .. } = walk;
-    let outcome = claimed.map(|claimed| {
-        let next = State { header: next_header, utxo: diff.applied_to(&parent.utxo) };
-        Pending {
-            transition: Transition { next, diff, claimed },
-            fingerprint: Fingerprint::of(&checks),
-        }
+    let (spent, created) = (HashMap::new(), HashMap::new());
+    let (fees, checks) = (Amount::ZERO, Vec::new());
+    let mut walk = Walk { params, block, fetched: coins, spent, created, fees, checks };
+    let outcome = walk.connect(&parent.utxo);
+    let Walk { spent, created, checks, .. } = walk;
+    let diff =
+        UtxoDiff { spent: spent.into_iter().collect(), created: created.into_iter().collect() };
+    let outcome = outcome.map(|claimed| Pending {
+        header: next_header,
+        utxo: parent.utxo.clone(),
+        diff: Arc::new(diff),
+        summed: None,
+        claimed,
+        fingerprint: Fingerprint::of(&checks),
     });
     Walked { checks, outcome }
 }
@@ -214,18 +236,39 @@ pub const fn signature_error(place: Place) -> BlockError {
 }
 
 impl Pending {
+    /// Takes over the sum of the accumulator's terms, where `verified` brings that of this very
+    /// walk: what is not taken over is summed by [`Pending::seal`].
+    pub fn take_sum(&mut self, verified: &mut Verified) {
+        let is_own = |summed: &mut Summed| Arc::ptr_eq(&summed.diff, &self.diff);
+        if let Some(summed) = verified.summed.take_if(is_own) {
+            self.summed = Some(summed);
+        }
+    }
+
     /// Finishes with the signatures of this very walk.
-    pub fn seal(self, signatures: Signatures) -> Result<Transition, ForeignProof> {
+    pub fn seal(mut self, signatures: Signatures) -> Result<Transition, ForeignProof> {
         let is_proven = match signatures {
-            Signatures::Verified(proof) => proof.fingerprint == self.fingerprint,
+            Signatures::Verified(mut proof) => {
+                self.take_sum(&mut proof);
+                proof.fingerprint == self.fingerprint
+            }
             Signatures::AssumedValid => true,
         };
         require(is_proven, ForeignProof)?;
-        Ok(self.transition)
+        Ok(self.finish())
+    }
+
+    fn finish(self) -> Transition {
+        let Self { header, mut utxo, diff, summed, claimed, .. } = self;
+        match summed {
+            Some(Summed { sum, .. }) => utxo.merge(&sum),
+            None => utxo = diff.applied_to(&utxo),
+        }
+        Transition { next: State { header, utxo }, diff: Arc::unwrap_or_clone(diff), claimed }
     }
 }
 
-/// [`walk`], [`verify_signatures`] and [`Pending::seal`] in one go, for whoever has no cores to
+/// [`walk`], [`verify_block`] and [`Pending::seal`] in one go, for whoever has no cores to
 /// spare: templates, tests, the model of a chain.
 pub fn connect_block(
     parent: &State,
@@ -235,9 +278,13 @@ pub fn connect_block(
     coins: &SpentCoins,
     workers: &mut impl Workers,
 ) -> Result<Transition, BlockError> {
-    let Walked { checks, outcome } = walk(parent, next_header, params, block, coins);
-    verify_signatures(&checks, &BTreeSet::new(), workers).map_err(signature_error)?;
-    outcome.map(|pending| pending.transition)
+    let walked = walk(parent, next_header, params, block, coins);
+    let none_known = BTreeSet::new();
+    let mut verified = verify_block(&walked.checks, &none_known, &walked.terms(), workers)
+        .map_err(signature_error)?;
+    let mut pending = walked.outcome?;
+    pending.take_sum(&mut verified);
+    Ok(pending.finish())
 }
 
 /// The diff that undoes a connected block: can't fail on what was stored. `undo` is the `spent` of

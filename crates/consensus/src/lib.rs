@@ -38,6 +38,7 @@ pub mod pow;
 pub mod signature;
 pub mod transaction;
 pub mod witness;
+pub mod workers;
 
 pub use accumulator::UtxoAccumulator;
 pub use body::{CheckedBlock, open_block, open_body, open_parts};
@@ -50,7 +51,6 @@ pub use genesis::Genesis;
 pub use header::{HeaderState, JudgeError, RecentTimes, check_header, judge_header};
 pub use params::Params;
 pub use pow::{Target, Work};
-pub use signature::{
-    SignatureCheck, Verified, VerifiedTransaction, verify_signatures, verify_transactions,
-};
+pub use signature::{SignatureCheck, VerifiedTransaction, verify_signatures, verify_transactions};
 pub use transaction::{CheckedTransaction, check_transaction, judge_transaction, open_transaction};
+pub use workers::{Terms, Verified, Workers, verify_block};

@@ -3,14 +3,14 @@
 //! What is reported is always the lowest place whose signature fails when verified alone.
 
 use core::ops::ControlFlow;
-use std::{
-    collections::BTreeSet,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::collections::BTreeSet;
 
 use ashlar_primitives::{PublicKey, SigHash, Signature, Wtxid};
 use ed25519_zebra::{VerificationKey, VerificationKeyBytes, batch};
 use rand::CryptoRng;
+
+pub use crate::workers::Workers;
+use crate::workers::{Terms, Verified, verify_block};
 
 /// Where a signature stands: transaction index (0 for a transaction on its own), witness index,
 /// then its number within the witness. Ordered as §8 reports.
@@ -43,80 +43,15 @@ pub struct SignatureCheck {
 /// about twice its size again.
 pub const BATCH_SIZE: usize = 1_024;
 
-/// The least that is worth a batch of its own on another core.
-const SMALLEST_SHARE: usize = 64;
-
 /// A failed batch is halved down to this size and then verified one by one: halving further would
 /// cost more than it saves.
 const SINGLES: usize = 8;
-
-/// Proof that all checks of a walk verified; tied to that walk by a hash over its checks.
-#[derive(Debug)]
-pub struct Verified {
-    pub(crate) fingerprint: Fingerprint,
-}
-
-/// A hash over checks, so that the proof of one walk can't seal another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Fingerprint([u8; 32]);
-
-impl Fingerprint {
-    pub(crate) fn of(checks: &[SignatureCheck]) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        for check in checks {
-            hasher
-                .update(&check.place.transaction.to_le_bytes())
-                .update(&check.place.witness.to_le_bytes())
-                .update(&check.place.signature.to_le_bytes())
-                .update(check.wtxid.as_bytes())
-                .update(check.key.as_bytes())
-                .update(check.signature.as_bytes())
-                .update(check.digest.as_bytes());
-        }
-        Self(hasher.finalize().into())
-    }
-}
 
 /// One signature over any message (ZIP-215).
 pub fn verify_one(key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
     VerificationKey::try_from(key.0)
         .and_then(|key| key.verify(&signature.0.into(), message))
         .is_ok()
-}
-
-/// Whoever does independent pieces of work: one thread with its generator (any [`CryptoRng`]), or a
-/// driver's pool. It decides how fast the pieces are done, and nothing else.
-pub trait Workers {
-    /// How many pieces are worked on at a time.
-    fn count(&self) -> usize {
-        1
-    }
-
-    /// Calls `work` once with each number below `pieces` and a generator that the makers of what is
-    /// verified can't predict; the results in order of number.
-    fn share<R: Send>(
-        &mut self,
-        pieces: usize,
-        work: impl Fn(usize, &mut dyn CryptoRng) -> R + Sync,
-    ) -> Vec<R>;
-}
-
-impl<G: CryptoRng> Workers for G {
-    fn share<R: Send>(
-        &mut self,
-        pieces: usize,
-        work: impl Fn(usize, &mut dyn CryptoRng) -> R + Sync,
-    ) -> Vec<R> {
-        (0..pieces).map(|piece| work(piece, self)).collect()
-    }
-}
-
-/// How so many signatures are cut into batches: none above [`BATCH_SIZE`], as many for each worker
-/// as for the others, none so small that it gains little.
-fn batch_size(signatures: usize, workers: usize) -> usize {
-    let batches = signatures.div_ceil(BATCH_SIZE).max(1);
-    let batches = batches.checked_next_multiple_of(workers.max(1)).unwrap_or(batches);
-    signatures.div_ceil(batches).clamp(SMALLEST_SHARE, BATCH_SIZE)
 }
 
 /// Verifies all; `Err` is the lowest place whose signature fails, whatever the generators, batch
@@ -128,20 +63,7 @@ pub fn verify_signatures(
     known: &BTreeSet<Wtxid>,
     workers: &mut impl Workers,
 ) -> Result<Verified, Place> {
-    let unknown: Vec<_> =
-        checks.iter().filter(|check| !known.contains(&check.wtxid)).enumerate().collect();
-    let batches: Vec<_> = unknown.chunks(batch_size(unknown.len(), workers.count())).collect();
-    // What stands behind a failure is not looked at: it decides nothing.
-    let lowest = AtomicUsize::new(usize::MAX);
-    let failures = workers.share(batches.len(), |number, rng| {
-        let batch = batches.get(number).filter(|_| number < lowest.load(Ordering::Relaxed))?;
-        let found = find_failures(batch, rng, &mut |_, place| ControlFlow::Break(place));
-        let place = found.break_value()?;
-        lowest.fetch_min(number, Ordering::Relaxed);
-        Some(place)
-    });
-    let failure = failures.into_iter().flatten().next();
-    failure.map_or_else(|| Ok(Verified { fingerprint: Fingerprint::of(checks) }), Err)
+    verify_block(checks, known, &Terms::default(), workers)
 }
 
 /// Proof that all signatures of one transaction verify. Made only by [`verify_transactions`].
@@ -183,7 +105,7 @@ pub fn verify_transactions(
 }
 
 /// Tells `failed` of every check that fails alone, in order, until it breaks.
-fn find_failures<B>(
+pub(crate) fn find_failures<B>(
     checks: &[(usize, &SignatureCheck)],
     rng: &mut dyn CryptoRng,
     failed: &mut impl FnMut(usize, Place) -> ControlFlow<B>,

@@ -3,7 +3,7 @@
 use ashlar_primitives::{
     Amount, BlockId, Coin, Decode, Encode, OutPoint, Output, SigHash, Transaction, Txid, Wtxid,
     codec::put_list16,
-    hash::{double_sha256, tagged_hash},
+    hash::{Tag, double_sha256},
 };
 
 use crate::{
@@ -15,6 +15,8 @@ use crate::{
 
 /// Most bytes of a transaction, witnesses included (§3).
 pub const MAX_TRANSACTION_BYTES: u32 = 100_000;
+/// Of the digest that signatures sign (§3).
+static SIGHASH: Tag = Tag::new("ashlar/sighash");
 /// Most bytes of a memo (§3).
 pub const MAX_MEMO_BYTES: usize = 256;
 
@@ -181,6 +183,5 @@ pub fn sighash(chain_id: &BlockId, txid: &Txid, spent: &[Output]) -> SigHash {
     for output in spent {
         output.encode(&mut outputs);
     }
-    let message = [*chain_id.as_bytes(), *txid.as_bytes(), double_sha256(&outputs)].concat();
-    SigHash(tagged_hash("ashlar/sighash", &message))
+    SigHash(SIGHASH.hash(&[chain_id.as_bytes(), txid.as_bytes(), &double_sha256(&outputs)]))
 }

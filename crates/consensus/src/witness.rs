@@ -20,6 +20,9 @@ struct Owner {
 
 /// The distinct locks of `coins` in order of first appearance (§3).
 fn owners(coins: &[Coin]) -> Vec<Owner> {
+    if let [coin] = coins {
+        return vec![Owner { lock: coin.output.lock, youngest: coin.height }];
+    }
     let mut numbers = BTreeMap::new();
     let mut owners: Vec<Owner> = Vec::new();
     for coin in coins {

@@ -101,7 +101,7 @@ impl<S: Store> Engine<S> {
     }
 
     fn verify_block(&mut self, mut walked: WalkedBlock) {
-        let checks = walked.take_checks();
+        let (checks, terms) = (walked.take_checks(), walked.terms());
         // What is in the mempool was verified when it came in, and its wtxid commits to every
         // signature and to everything signed.
         let known: BTreeSet<Wtxid> = checks
@@ -110,7 +110,7 @@ impl<S: Store> Engine<S> {
             .filter(|wtxid| self.mempool.get_by_wtxid(wtxid).is_some())
             .collect();
         self.chain.verifying = Some(walked);
-        self.start_job(JobPurpose::VerifyBlock, Job::VerifyBlock { checks, known });
+        self.start_job(JobPurpose::VerifyBlock, Job::VerifyBlock { checks, known, terms });
     }
 
     pub(crate) fn on_block_verified(

@@ -3,10 +3,10 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use ashlar_consensus::{
-    CheckedBlock, CheckedTransaction, OpenError, Params, SignatureCheck, SpentCoins, State,
-    TxError, Verified, check_transaction, open_block, open_body,
-    signature::{Place, VerifiedTransaction, Workers, verify_signatures, verify_transactions},
-    walk,
+    CheckedBlock, CheckedTransaction, OpenError, Params, SignatureCheck, SpentCoins, State, Terms,
+    TxError, Verified, Workers, check_transaction, open_block, open_body,
+    signature::{Place, VerifiedTransaction, verify_transactions},
+    verify_block, walk,
 };
 use ashlar_primitives::{Block, Header, Transaction, Wtxid};
 
@@ -45,6 +45,8 @@ pub enum Job {
         checks: Vec<SignatureCheck>,
         /// Transactions whose signatures verified when they entered the mempool.
         known: BTreeSet<Wtxid>,
+        /// Of the same walk: summed beside them.
+        terms: Terms,
     },
     /// The signatures of transactions on their own.
     VerifyTransactions {
@@ -96,8 +98,8 @@ impl Job {
             Self::OpenBody { params, header, height, bytes } => {
                 JobResult::OpenBlock(open_body(&params, &header, height, &bytes).map(Arc::new))
             }
-            Self::VerifyBlock { checks, known } => {
-                JobResult::VerifyBlock(verify_signatures(&checks, &known, workers))
+            Self::VerifyBlock { checks, known, terms } => {
+                JobResult::VerifyBlock(verify_block(&checks, &known, &terms, workers))
             }
             Self::VerifyTransactions { checks } => {
                 let mut verified = workers.share(1, |_, rng| verify_transactions(&checks, rng));

@@ -5,7 +5,7 @@
 //! blocks when an index is switched on.
 
 use core::ops::{Bound, ControlFlow};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use ashlar_consensus::{CheckedBlock, Genesis, SpentCoins, UtxoDiff};
 use ashlar_primitives::{Amount, Block, BlockId, Coin, Decode as _, Lock, OutPoint, Output, Txid};
@@ -76,7 +76,7 @@ fn placed_rows<'a>(
     indexes: IndexRecord,
 ) -> Result<Vec<Row>, StoreError> {
     let mut rows = Vec::new();
-    let mut made: BTreeMap<OutPoint, Output> = BTreeMap::new();
+    let mut made = HashMap::new();
     for (position, transaction) in (0_u32..).zip(placed) {
         if indexes.transactions {
             let place = TransactionRecord { height, position };
@@ -99,18 +99,19 @@ pub(crate) fn genesis_rows(
 }
 
 /// What one transaction did to each lock that it touches.
-fn history(
-    transaction: &Placed<'_>,
+fn history<'a>(
+    transaction: &Placed<'a>,
     height: u32,
     position: u32,
     spent: &SpentCoins,
-    made: &mut BTreeMap<OutPoint, Output>,
+    made: &mut HashMap<Txid, &'a [Output]>,
     rows: &mut Vec<Row>,
 ) -> Result<(), StoreError> {
     let mut sums: BTreeMap<Lock, (Amount, Amount)> = BTreeMap::new();
     let over = || StoreError::corrupt("the amounts of a stored block are out of range");
     for outpoint in transaction.inputs {
-        let output = match made.get(outpoint) {
+        let inside = made.get(&outpoint.txid);
+        let output = match inside.and_then(|outputs| outputs.get(usize::from(outpoint.index))) {
             Some(output) => *output,
             None => spent.coins.get(outpoint).map(|coin| coin.output).ok_or_else(|| {
                 StoreError::corrupt(format_args!(
@@ -122,8 +123,8 @@ fn history(
         let (_, sum) = sums.entry(output.lock).or_default();
         *sum = sum.checked_add(output.value).ok_or_else(over)?;
     }
-    for (index, output) in (0_u16..=u16::MAX).zip(transaction.outputs) {
-        made.insert(OutPoint { txid: transaction.txid, index }, *output);
+    made.insert(transaction.txid, transaction.outputs);
+    for output in transaction.outputs {
         // A coinbase output of no value makes no coin, so nothing happened to its lock.
         if output.value > Amount::ZERO {
             let (sum, _) = sums.entry(output.lock).or_default();

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use ashlar_consensus::{
     BlockError, CheckedBlock, HeaderError, HeaderState, JudgeError, Params, SignatureCheck, State,
-    Walked, Work, header::check_version, judge_header, open_body,
+    Terms, Walked, Work, header::check_version, judge_header, open_body,
 };
 use ashlar_primitives::{BlockId, Header};
 use thiserror::Error;
@@ -262,6 +262,10 @@ impl WalkedBlock {
     /// What is to verify, in order of place: nothing under [`Settings::assume_valid`].
     pub fn checks(&self) -> &[SignatureCheck] {
         &self.walked.checks
+    }
+    /// What the same job may sum.
+    pub fn terms(&self) -> Terms {
+        self.walked.terms()
     }
     /// Takes the checks away (to a job).
     pub fn take_checks(&mut self) -> Vec<SignatureCheck> {

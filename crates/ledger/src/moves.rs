@@ -140,9 +140,10 @@ impl<S: Store> Ledger<S> {
         // The lowest fault wins: signatures that were to verify stand before the walk's own fault.
         let transition = match signatures {
             Err(place) => Err(signature_error(place)),
-            Ok(verified) => match walked.outcome {
+            Ok(mut verified) => match walked.outcome {
                 Err(fault) => Err(fault),
-                Ok(pending) => {
+                Ok(mut pending) => {
+                    pending.take_sum(&mut verified);
                     let signatures = match is_assumed {
                         true => Signatures::AssumedValid,
                         false => Signatures::Verified(verified),
@@ -248,11 +249,11 @@ impl<S: Store> Ledger<S> {
     ) -> Result<(), StoreError> {
         let indexes = self.settings.indexes();
         for (family, key, value) in index::rows(block, block.height(), undo, indexes)? {
-            self.step.write(family, key, (way == Way::Connect).then_some(value));
+            self.step.write_row(family, key, (way == Way::Connect).then_some(value));
         }
         if indexes.locks {
             for (family, key, value) in index::coin_rows(diff) {
-                self.step.write(family, key, value);
+                self.step.write_row(family, key, value);
             }
         }
         Ok(())

@@ -4,7 +4,7 @@ use core::ops::ControlFlow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ashlar_consensus::{OpenError, open_body, signature::Workers, verify_signatures};
+use ashlar_consensus::{CheckedBlock, OpenError, Workers, open_body, verify_block};
 use ashlar_primitives::{BlockId, Decode as _, Header};
 
 use crate::{
@@ -38,20 +38,26 @@ pub(crate) enum TakenIn {
     Stored(BlockId),
 }
 
+/// What [`open_body`] said of the same bytes, for a block of this height.
+pub(crate) struct OpenedAhead {
+    pub(crate) height: u32,
+    pub(crate) opened: Result<CheckedBlock, OpenError>,
+}
+
 impl<S: Store> Ledger<S> {
     /// All of the other moves in one: judges a block in the exact order of §8 (under 80 bytes
     /// `malformed`; `known`; what is remembered; then the groups 1, 2, 3), stores it and moves the
     /// tip as far as it goes, verifying signatures here and now. A header is kept only with its
     /// body, or when its block failed for ever: what says nothing about the id leaves no trace.
     ///
-    /// Used by the vectors, by imports and by tests. `workers` are [`verify_signatures`]'.
+    /// Used by the vectors, by imports and by tests. `workers` are [`verify_block`]'.
     pub fn offer(
         &mut self,
         bytes: &[u8],
         now_seconds: u64,
         workers: &mut impl Workers,
     ) -> Result<Offered, StoreError> {
-        let id = match self.take_in(bytes, now_seconds)? {
+        let id = match self.take_in(bytes, now_seconds, None)? {
             TakenIn::Known => return Ok(Offered::Known),
             TakenIn::Refused { code } => return Ok(Offered::Refused { code }),
             TakenIn::Stored(id) => id,
@@ -64,11 +70,13 @@ impl<S: Store> Ledger<S> {
         Ok(if is_live { Offered::Accepted } else { Offered::Side })
     }
 
-    /// [`Ledger::offer`] without any move: what can be said of a block before its turn comes.
+    /// [`Ledger::offer`] without any move: what can be said of a block before its turn comes. A body
+    /// that was opened `ahead` is not opened again.
     pub(crate) fn take_in(
         &mut self,
         bytes: &[u8],
         now_seconds: u64,
+        ahead: Option<OpenedAhead>,
     ) -> Result<TakenIn, StoreError> {
         let refused = |code| Ok(TakenIn::Refused { code });
         let header = bytes.get(..Header::LEN).map(Header::from_bytes);
@@ -85,7 +93,10 @@ impl<S: Store> Ledger<S> {
             }
         };
         let id = state.id;
-        let opened = open_body(&self.params, &header, state.height, bytes);
+        let opened = match ahead.filter(|ahead| ahead.height == state.height) {
+            Some(ahead) => ahead.opened,
+            None => open_body(&self.params, &header, state.height, bytes),
+        };
         if is_new && !matches!(opened, Err(OpenError::Body(_))) {
             self.insert_header(header, state, None)?;
         }
@@ -148,7 +159,9 @@ impl<S: Store> Ledger<S> {
                 }
                 Move::Progress => {}
                 Move::Verify(walked) => {
-                    let verified = verify_signatures(walked.checks(), &BTreeSet::new(), workers);
+                    let (checks, terms) = (walked.checks(), walked.terms());
+                    let verified = verify_block(checks, &BTreeSet::new(), &terms, workers);
+                    drop(terms);
                     self.complete(walked, verified, NOW_MS)?;
                 }
             }

@@ -5,7 +5,7 @@
 //! next one fills: reads would then go step, frozen, store; nothing outside this module and the
 //! ledger's `commit` would know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
 use ashlar_consensus::UtxoDiff;
 use ashlar_primitives::{Coin, Encode as _, OutPoint};
@@ -30,8 +30,11 @@ struct Change {
 /// Changes that are not yet on disk.
 #[derive(Debug, Default)]
 pub(crate) struct Step {
-    coins: BTreeMap<OutPoint, Change>,
+    /// Looked up thousands of times a block; [`Step::drain`] puts them in order.
+    coins: HashMap<OutPoint, Change>,
     writes: BTreeMap<(Family, Vec<u8>), Option<Vec<u8>>>,
+    /// Rows that nobody reads back from a step, in the order in which they were made.
+    rows: Vec<(Family, Vec<u8>, Option<Vec<u8>>)>,
     write_bytes: usize,
     opened_ms: Option<u64>,
 }
@@ -39,7 +42,7 @@ pub(crate) struct Step {
 impl Step {
     /// Whether nothing waits to be written.
     pub(crate) fn is_empty(&self) -> bool {
-        self.coins.is_empty() && self.writes.is_empty()
+        self.coins.is_empty() && self.writes.is_empty() && self.rows.is_empty()
     }
 
     /// About how much memory the changes take.
@@ -72,25 +75,33 @@ impl Step {
         self.write_bytes = self.write_bytes.saturating_add(added).saturating_sub(removed);
     }
 
+    /// A row of an index: as [`Step::write`], but [`Step::get`] does not see it.
+    pub(crate) fn write_row(&mut self, family: Family, key: Vec<u8>, value: Option<Vec<u8>>) {
+        let added = key.len().saturating_add(value.as_ref().map_or(0, Vec::len));
+        self.write_bytes = self.write_bytes.saturating_add(added);
+        self.rows.push((family, key, value));
+    }
+
     /// Coins made and spent.
     pub(crate) fn apply(&mut self, diff: &UtxoDiff) {
+        self.coins.reserve(diff.spent.len().saturating_add(diff.created.len()));
         for outpoint in diff.spent.keys() {
-            match self.coins.get_mut(outpoint) {
+            match self.coins.entry(*outpoint) {
                 // Made since the last commit: the store never hears of it.
-                Some(change) if !change.is_stored => {
-                    self.coins.remove(outpoint);
+                Entry::Occupied(change) if !change.get().is_stored => {
+                    change.remove();
                 }
-                Some(change) => change.coin = None,
-                None => {
-                    self.coins.insert(*outpoint, Change { coin: None, is_stored: true });
+                Entry::Occupied(mut change) => change.get_mut().coin = None,
+                Entry::Vacant(place) => {
+                    place.insert(Change { coin: None, is_stored: true });
                 }
             }
         }
         for (outpoint, coin) in &diff.created {
             // What comes back after it was spent need not be the same: the same transaction may
             // stand at another height on another branch.
-            let is_stored = self.coins.get(outpoint).is_some_and(|change| change.is_stored);
-            self.coins.insert(*outpoint, Change { coin: Some(*coin), is_stored });
+            let fresh = Change { coin: None, is_stored: false };
+            self.coins.entry(*outpoint).or_insert(fresh).coin = Some(*coin);
         }
     }
 
@@ -114,7 +125,7 @@ impl Step {
         store: &(impl Read + ?Sized),
         outpoints: &[OutPoint],
     ) -> Result<BTreeMap<OutPoint, Coin>, StoreError> {
-        let mut found = BTreeMap::new();
+        let mut found = Vec::with_capacity(outpoints.len());
         let mut asked = Vec::new();
         for outpoint in outpoints {
             match self.coins.get(outpoint) {
@@ -125,22 +136,27 @@ impl Step {
         let keys: Vec<Vec<u8>> = asked.iter().map(keys::coin).collect();
         for (outpoint, value) in asked.into_iter().zip(store.get_many(Family::Coins, &keys)?) {
             if let Some(value) = value {
-                found.insert(outpoint, records::read_coin(&value)?);
+                found.push((outpoint, records::read_coin(&value)?));
             }
         }
-        Ok(found)
+        // Of what is nearly in order, a map is made in one go.
+        Ok(found.into_iter().collect())
     }
 
     /// Moves all changes to a batch.
     pub(crate) fn drain(&mut self, batch: &mut Batch) {
         let step = std::mem::take(self);
-        for (outpoint, change) in step.coins {
+        let mut coins: Vec<_> = step.coins.into_iter().collect();
+        coins.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        batch.writes.reserve(coins.len().saturating_add(step.rows.len()));
+        for (outpoint, change) in coins {
             let value = change.coin.map(|coin| coin.to_bytes());
             batch.writes.push((Family::Coins, keys::coin(&outpoint), value));
         }
         for ((family, key), value) in step.writes {
             batch.writes.push((family, key, value));
         }
+        batch.writes.extend(step.rows);
     }
 }
 

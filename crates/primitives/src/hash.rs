@@ -4,6 +4,7 @@
 //! commitments and digests as plain hex.
 
 use core::{fmt, str::FromStr};
+use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -29,6 +30,34 @@ pub fn sha256(message: &[u8]) -> [u8; 32] {
 pub fn tagged_hash(tag: &str, message: &[u8]) -> [u8; 32] {
     let tag = Sha256::digest(tag.as_bytes());
     Sha256::new().chain_update(tag).chain_update(tag).chain_update(message).finalize().into()
+}
+
+/// [`tagged_hash`] under a tag that is used again and again: the block that it makes is hashed
+/// once.
+#[derive(Debug)]
+pub struct Tag {
+    name: &'static str,
+    midstate: OnceLock<Sha256>,
+}
+
+impl Tag {
+    /// By its name.
+    pub const fn new(name: &'static str) -> Self {
+        Self { name, midstate: OnceLock::new() }
+    }
+
+    /// `TH(tag, m)`, the message in parts that follow each other.
+    pub fn hash(&self, message: &[&[u8]]) -> [u8; 32] {
+        let midstate = self.midstate.get_or_init(|| {
+            let name = Sha256::digest(self.name.as_bytes());
+            Sha256::new().chain_update(name).chain_update(name)
+        });
+        let mut hasher = midstate.clone();
+        for part in message {
+            hasher.update(part);
+        }
+        hasher.finalize().into()
+    }
 }
 
 /// Text that is not the hex form of a fixed-width value.
@@ -170,6 +199,16 @@ mod tests {
         assert_eq!(PublicKey(bytes).to_string(), plain);
         assert_eq!(reversed.parse(), Ok(BlockId(bytes)));
         assert_eq!(plain.parse(), Ok(PublicKey(bytes)));
+    }
+
+    #[test]
+    fn a_kept_tag_hashes_as_one_that_is_not() {
+        let tag = Tag::new("ashlar/sighash");
+        for message in [&b""[..], b"one", &[7; 200]] {
+            let (front, back) = message.split_at(message.len() / 2);
+            assert_eq!(tag.hash(&[front, back]), tagged_hash("ashlar/sighash", message));
+            assert_eq!(tag.hash(&[message]), tagged_hash("ashlar/sighash", message));
+        }
     }
 
     #[test]

@@ -2,8 +2,11 @@
 
 use crate::{
     codec::{Decode, DecodeError, Encode, Reader},
-    hash::{PolicyId, PublicKey, tagged_hash},
+    hash::{PolicyId, PublicKey, Tag},
 };
+
+/// Of the ids of policies (§2).
+static ID: Tag = Tag::new("ashlar/policy");
 
 /// A tree of conditions. Every value that decodes keeps the limits of §2; a value built by hand
 /// may not, and [`Policy::validate`] says so.
@@ -36,9 +39,6 @@ impl Policy {
     /// Depth of the deepest node; the root is at depth 1.
     pub const MAX_DEPTH: usize = 8;
 
-    /// The tag under which policies are hashed.
-    const TAG: &'static str = "ashlar/policy";
-
     const OPAQUE: u8 = 0;
     const KEY: u8 = 1;
     const HASH: u8 = 2;
@@ -59,9 +59,9 @@ impl Policy {
                 for child in children {
                     child.id().encode(&mut preimage);
                 }
-                PolicyId(tagged_hash(Self::TAG, &preimage))
+                PolicyId(ID.hash(&[&preimage]))
             }
-            leaf => PolicyId(tagged_hash(Self::TAG, &leaf.to_bytes())),
+            leaf => PolicyId(ID.hash(&[&leaf.to_bytes()])),
         }
     }
 

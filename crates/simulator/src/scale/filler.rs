@@ -89,7 +89,7 @@ impl Weight {
             }
             // The finder has it all before it finds it.
             Job::OpenBody { .. } => Duration::ZERO,
-            Job::VerifyBlock { checks, known } => {
+            Job::VerifyBlock { checks, known, .. } => {
                 let new = checks.iter().filter(|check| !known.contains(&check.wtxid)).count();
                 times(PER_SIGNATURE, new)
             }

@@ -106,7 +106,7 @@ impl Memo {
                 };
                 Ok(JobResult::VerifyTransactions(ids.iter().filter_map(of).collect()))
             }
-            Job::VerifyBlock { checks, mut known } => {
+            Job::VerifyBlock { checks, mut known, terms } => {
                 let ids: BTreeSet<Wtxid> = checks.iter().map(|check| check.wtxid).collect();
                 let foreseen = ids.iter().find(|_| ids.iter().all(|wtxid| self.knows(wtxid)));
                 if foreseen.is_some() {
@@ -116,7 +116,7 @@ impl Memo {
                     true => known.clear(),
                     false => known.extend(ids.iter().filter(|wtxid| self.knows(wtxid))),
                 }
-                let result = Job::VerifyBlock { checks, known }.run(random);
+                let result = Job::VerifyBlock { checks, known, terms }.run(random);
                 match foreseen {
                     Some(wtxid) if matches!(result, JobResult::VerifyBlock(Err(_))) => {
                         Err(Disagreement::Signatures { wtxid: *wtxid })

@@ -1,0 +1,200 @@
+//! How the work that a walk leaves is cut into pieces for several cores. Holds no rule: whoever does
+//! the pieces, and in which order, the results are the same.
+
+use core::ops::ControlFlow;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use ashlar_primitives::Wtxid;
+use rand::CryptoRng;
+
+use crate::{
+    accumulator::UtxoAccumulator,
+    connect::UtxoDiff,
+    signature::{BATCH_SIZE, Place, SignatureCheck, find_failures},
+};
+
+/// Proof that all checks of a walk verified; tied to that walk by a hash over its checks.
+#[derive(Debug)]
+pub struct Verified {
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) summed: Option<Summed>,
+}
+
+/// A hash over checks, so that the proof of one walk can't seal another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    pub(crate) fn of(checks: &[SignatureCheck]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        let mut fields = Vec::new();
+        for check in checks {
+            let Place { transaction, witness, signature } = check.place;
+            // One piece for each: small ones cost more than the hashing.
+            fields.clear();
+            fields.extend_from_slice(&transaction.to_le_bytes());
+            fields.extend_from_slice(&witness.to_le_bytes());
+            fields.extend_from_slice(&signature.to_le_bytes());
+            fields.extend_from_slice(check.wtxid.as_bytes());
+            fields.extend_from_slice(check.key.as_bytes());
+            fields.extend_from_slice(check.signature.as_bytes());
+            fields.extend_from_slice(check.digest.as_bytes());
+            hasher.update(&fields);
+        }
+        Self(hasher.finalize().into())
+    }
+}
+
+/// The least that is worth a batch of its own on another core.
+const SMALLEST_SHARE: usize = 64;
+
+/// Whoever does independent pieces of work: one thread with its generator (any [`CryptoRng`]), or a
+/// driver's pool. It decides how fast the pieces are done, and nothing else.
+pub trait Workers {
+    /// How many pieces are worked on at a time.
+    fn count(&self) -> usize {
+        1
+    }
+
+    /// Calls `work` once with each number below `pieces` and a generator that the makers of what is
+    /// verified can't predict; the results in order of number.
+    fn share<R: Send>(
+        &mut self,
+        pieces: usize,
+        work: impl Fn(usize, &mut dyn CryptoRng) -> R + Sync,
+    ) -> Vec<R>;
+}
+
+impl<G: CryptoRng> Workers for G {
+    fn share<R: Send>(
+        &mut self,
+        pieces: usize,
+        work: impl Fn(usize, &mut dyn CryptoRng) -> R + Sync,
+    ) -> Vec<R> {
+        (0..pieces).map(|piece| work(piece, self)).collect()
+    }
+}
+
+/// How so many signatures are cut into batches: none above [`BATCH_SIZE`], as many for each worker
+/// as for the others, none so small that it gains little.
+pub(crate) fn batch_size(signatures: usize, workers: usize) -> usize {
+    let batches = signatures.div_ceil(BATCH_SIZE).max(1);
+    let batches = batches.checked_next_multiple_of(workers.max(1)).unwrap_or(batches);
+    signatures.div_ceil(batches).clamp(SMALLEST_SHARE, BATCH_SIZE)
+}
+
+/// What one worker made of a piece.
+pub(crate) enum Piece {
+    /// A batch of signatures: the lowest that fails.
+    Signatures(Option<Place>),
+    /// A part of the terms: their sum.
+    Terms(UtxoAccumulator),
+}
+
+impl Piece {
+    /// Of a signature.
+    pub(crate) const fn failure(&self) -> Option<Place> {
+        match self {
+            Self::Signatures(place) => *place,
+            Self::Terms(_) => None,
+        }
+    }
+}
+
+/// How many coins one worker takes at a time.
+const TERMS_PER_PIECE: usize = 512;
+
+/// What a walked block does to the accumulator, still to be summed: as independent of the state
+/// before as signatures are, so that the same workers may do both (PROTOCOL.md §6).
+#[derive(Clone, Debug, Default)]
+pub struct Terms(Option<Arc<UtxoDiff>>);
+
+/// Their sum, bound to the walk that they came from.
+#[derive(Debug)]
+pub(crate) struct Summed {
+    /// Whose.
+    pub(crate) diff: Arc<UtxoDiff>,
+    /// Over the empty set.
+    pub(crate) sum: UtxoAccumulator,
+}
+
+impl Terms {
+    pub(crate) fn of(diff: Option<&Arc<UtxoDiff>>) -> Self {
+        Self(diff.cloned())
+    }
+
+    /// How many pieces of work they are.
+    pub(crate) fn pieces(&self) -> usize {
+        let len = |diff: &Arc<UtxoDiff>| diff.spent.len().saturating_add(diff.created.len());
+        self.0.as_ref().map_or(0, len).div_ceil(TERMS_PER_PIECE)
+    }
+
+    /// One of the pieces.
+    pub(crate) fn piece(&self, number: usize) -> UtxoAccumulator {
+        let mut sum = UtxoAccumulator::empty();
+        let Some(diff) = &self.0 else { return sum };
+        let skipped = number.saturating_mul(TERMS_PER_PIECE);
+        for (outpoint, coin) in diff.spent.iter().skip(skipped).take(TERMS_PER_PIECE) {
+            sum.remove(outpoint, coin);
+        }
+        let end = skipped.saturating_add(TERMS_PER_PIECE).saturating_sub(diff.spent.len());
+        let skipped = skipped.saturating_sub(diff.spent.len());
+        for (outpoint, coin) in diff.created.iter().take(end).skip(skipped) {
+            sum.add(outpoint, coin);
+        }
+        sum
+    }
+
+    /// All of them, from what was made of each piece.
+    pub(crate) fn summed(&self, pieces: &[Piece]) -> Option<Summed> {
+        let diff = self.0.clone()?;
+        let mut sum = UtxoAccumulator::empty();
+        for piece in pieces {
+            if let Piece::Terms(terms) = piece {
+                sum.merge(terms);
+            }
+        }
+        Some(Summed { diff, sum })
+    }
+}
+
+/// [`crate::verify_signatures`], and the accumulator's terms of the same walk on the same workers: they
+/// decide nothing here, and their sum goes with the proof.
+pub fn verify_block(
+    checks: &[SignatureCheck],
+    known: &BTreeSet<Wtxid>,
+    terms: &Terms,
+    workers: &mut impl Workers,
+) -> Result<Verified, Place> {
+    let unknown: Vec<_> =
+        checks.iter().filter(|check| !known.contains(&check.wtxid)).enumerate().collect();
+    let batches: Vec<_> = unknown.chunks(batch_size(unknown.len(), workers.count())).collect();
+    // What stands behind a failure is not looked at: it decides nothing.
+    let lowest = AtomicUsize::new(usize::MAX);
+    let pieces = workers.share(batches.len().saturating_add(terms.pieces()), |number, rng| {
+        let Some(batch) = batches.get(number) else {
+            return Piece::Terms(terms.piece(number.saturating_sub(batches.len())));
+        };
+        if number >= lowest.load(Ordering::Relaxed) {
+            return Piece::Signatures(None);
+        }
+        let found = find_failures(batch, rng, &mut |_, place| ControlFlow::Break(place));
+        let place = found.break_value();
+        if place.is_some() {
+            lowest.fetch_min(number, Ordering::Relaxed);
+        }
+        Piece::Signatures(place)
+    });
+    let failure = pieces.iter().find_map(Piece::failure);
+    let fingerprint = || Fingerprint::of(checks);
+    failure.map_or_else(
+        || Ok(Verified { fingerprint: fingerprint(), summed: terms.summed(&pieces) }),
+        Err,
+    )
+}
