@@ -62,7 +62,7 @@ impl Workload {
         let mut made = Vec::new();
         while let Some(bytes) = reader.next_block()? {
             let block = maker.adopt(&bytes, |outpoint| coins.get(outpoint).copied());
-            block.diff.spent.keys().for_each(|outpoint| drop(coins.remove(outpoint)));
+            coins.retain(|outpoint, _| !block.diff.spent.contains_key(outpoint));
             coins.extend(block.diff.created.iter().map(|(outpoint, coin)| (*outpoint, *coin)));
             made.push(block);
         }
