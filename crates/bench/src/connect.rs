@@ -62,7 +62,9 @@ impl Workload {
         let mut made = Vec::new();
         while let Some(bytes) = reader.next_block()? {
             let block = maker.adopt(&bytes, |outpoint| coins.get(outpoint).copied());
-            coins.retain(|outpoint, _| !block.diff.spent.contains_key(outpoint));
+            for outpoint in block.diff.spent.keys() {
+                coins.remove(outpoint);
+            }
             coins.extend(block.diff.created.iter().map(|(outpoint, coin)| (*outpoint, *coin)));
             made.push(block);
         }
