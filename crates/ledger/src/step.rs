@@ -147,7 +147,7 @@ impl Step {
     pub(crate) fn drain(&mut self, batch: &mut Batch) {
         let step = std::mem::take(self);
         let mut coins: Vec<_> = step.coins.into_iter().collect();
-        coins.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        coins.sort_unstable_by_key(|(outpoint, _)| *outpoint);
         batch.writes.reserve(coins.len().saturating_add(step.rows.len()));
         for (outpoint, change) in coins {
             let value = change.coin.map(|coin| coin.to_bytes());
