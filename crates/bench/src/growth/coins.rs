@@ -149,5 +149,5 @@ pub fn run(bench: &mut Bench<'_>) -> Outcome<()> {
 /// Seconds.
 fn connect<S: Store>(driver: &mut Driver<S>, made: Vec<Made>) -> Outcome<f64> {
     let blocks: Vec<_> = made.into_iter().map(|made| made.block).collect();
-    Ok(driver.connect(&blocks)?.as_secs_f64())
+    Ok(driver.connect(&blocks)?.wall.as_secs_f64())
 }
