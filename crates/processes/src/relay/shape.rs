@@ -212,7 +212,7 @@ impl FromStr for Bandwidth {
             clippy::cast_sign_loss,
             reason = "never negative, and what is too large becomes the largest"
         )]
-        let bits = bits as u64;
+        let bits = bits.round() as u64;
         let known = bits >= Self::MIN_BITS;
         known.then_some(Self(bits)).ok_or_else(|| ShapeError::Bandwidth { text: text.to_owned() })
     }
