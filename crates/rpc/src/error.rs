@@ -499,6 +499,7 @@ mod tests {
             RpcError::IndexOff { index: "x" },
             RpcError::Refused { code: "x", reason: text() },
             RpcError::WarmingUp { height: 0, target: 0 },
+            RpcError::TipAhead { wait_seconds: 0 },
             RpcError::Overloaded,
             RpcError::TimedOut { limit_ms: 0 },
             RpcError::Stopping,
