@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::Path,
     process::{Command, Output, Stdio},
 };
 
@@ -105,20 +106,26 @@ fn the_lines_of_bitcoins_help_texts_work() {
     assert_eq!(json_of(&output)["result"], Value::Null);
 }
 
+/// As docs/operations.md has it.
+fn make_certificate(certificate: &Path, key: &Path) {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
+        .args(["-nodes", "-days", "1", "-subj", "/CN=localhost"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout"])
+        .arg(key)
+        .arg("-out")
+        .arg(certificate)
+        .output()
+        .expect("openssl is installed");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
 #[test]
 fn files_make_the_port_speak_tls_and_half_of_them_or_nonsense_is_named() {
     let net = Net::new();
     let (certificate, key) = (net.path("cert.pem"), net.path("key.pem"));
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
-        .args(["-nodes", "-days", "1", "-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout"])
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .output()
-        .expect("openssl is installed");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    make_certificate(&certificate, &key);
     let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
     let flags = ["--rpc-tls-certificate", certificate, "--rpc-tls-key", key];
     let node = node_with(&net, "", &flags);
@@ -131,8 +138,41 @@ fn files_make_the_port_speak_tls_and_half_of_them_or_nonsense_is_named() {
     assert_eq!(json_of(&output)["result"], 0);
     // Who does not know the certificate does not trust it.
     assert!(!curl(&call).status.success());
-    // The node's own tools on this machine.
+    // The node's own tools on this machine, and as if they were on another.
     assert_eq!(node.height(), 0);
+    let cookie_file = node.datadir.join(".cookie");
+    let place = ["--rpc", &url, "--cookie", cookie_file.to_str().unwrap()];
+    let trusting = [&place[..], &["--rpc-ca", certificate]].concat();
+    let tool = |program: &str, flags: &[&str], rest: &[&str]| {
+        let output = Command::new(binary(program))
+            .args(&rest[..1])
+            .args(flags)
+            .args(&rest[1..])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.success(), String::from_utf8(said).unwrap())
+    };
+    for (rest, shown) in [
+        (&["rpc", "getblockcount"][..], "0"),
+        (&["status", "--once"], "ashlar-dev"),
+        (&["health"], "healthy"),
+    ] {
+        let (is_ok, said) = tool("ashlar-node", &trusting, rest);
+        assert!(is_ok && said.contains(shown), "{rest:?}: {said}");
+    }
+    let wallet = net.wallet("far");
+    let far = wallet.run(&[&trusting[..], &["status"]].concat());
+    assert_eq!(far["node"]["height"], 0);
+    let (is_ok, said) = tool("ashlar-node", &place, &["rpc", "getblockcount"]);
+    assert!(!is_ok && said.contains("--rpc-ca"), "{said}");
+    // Another's certificate vouches for nothing here.
+    let stranger = net.path("stranger.pem");
+    make_certificate(&stranger, &net.path("stranger-key.pem"));
+    let strange = [&place[..], &["--rpc-ca", stranger.to_str().unwrap()]].concat();
+    let (is_ok, said) = tool("ashlar-node", &strange, &["rpc", "getblockcount"]);
+    assert!(!is_ok && said.contains("certificate"), "{said}");
 
     for (flags, named) in [
         (vec!["--rpc-tls-key", key], "go together"),

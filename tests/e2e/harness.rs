@@ -2,10 +2,13 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -355,6 +358,55 @@ impl Wallet {
     /// Confirmed and spendable, in grains.
     pub(crate) fn balance(&self, node: &Node) -> u64 {
         self.on(node, &["balance"])["confirmed"].as_u64().unwrap()
+    }
+}
+
+/// A program on a terminal of its own (`script`, of util-linux), and a person before it.
+pub(crate) struct Terminal {
+    process: std::process::Child,
+    keys: std::process::ChildStdin,
+    shown: Arc<Mutex<String>>,
+}
+
+impl Terminal {
+    /// Starts a program; no argument may need quoting.
+    pub(crate) fn start(program: &Path, arguments: &[&str], environment: &[(&str, &Path)]) -> Self {
+        let line = format!("{} {}", program.display(), arguments.join(" "));
+        let mut command = Command::new("script");
+        command.args(["--quiet", "--return", "--flush", "--command", &line, "/dev/null"]);
+        command.envs(environment.iter().copied());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = command.spawn().expect("script, of util-linux, is installed");
+        let (keys, mut screen) = (process.stdin.take().unwrap(), process.stdout.take().unwrap());
+        let shown = Arc::new(Mutex::new(String::new()));
+        let into = Arc::clone(&shown);
+        thread::spawn(move || {
+            let mut bytes = [0; 1_024];
+            while let Ok(read @ 1..) = screen.read(&mut bytes) {
+                into.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..read]));
+            }
+        });
+        Self { process, keys, shown }
+    }
+
+    /// Waits until a text is on the screen, takes what is there, and types an answer.
+    pub(crate) fn answer(&mut self, prompt: &str, answer: &str) -> String {
+        let seen = wait_for(prompt, || {
+            let mut shown = self.shown.lock().unwrap();
+            shown.contains(prompt).then(|| std::mem::take(&mut *shown))
+        });
+        writeln!(self.keys, "{answer}").unwrap();
+        seen
+    }
+
+    /// Waits until the program ends: whether it ended well, and what it showed since.
+    pub(crate) fn end(mut self) -> (bool, String) {
+        let status = wait_for("the program ends", || self.process.try_wait().unwrap());
+        drop(self.keys);
+        // The reader holds the other one until it has read all.
+        wait_for("all is read", || (Arc::strong_count(&self.shown) == 1).then_some(()));
+        let shown = std::mem::take(&mut *self.shown.lock().unwrap());
+        (status.success(), shown)
     }
 }
 

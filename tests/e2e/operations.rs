@@ -1,13 +1,15 @@
 //! What an operator sees and decides: alarms, held reorganisations, metrics, peers.
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     net::TcpStream,
+    process::Command,
 };
 
 use serde_json::{Value, json};
 
-use crate::harness::{Net, Node, wait_for, wait_for_one_tip};
+use crate::harness::{Net, Node, binary, dev_genesis, wait_for, wait_for_one_tip};
 
 /// The text of one scrape.
 fn scrape(node: &Node) -> String {
@@ -85,4 +87,77 @@ fn a_deep_reorganisation_waits_for_the_operator_and_is_an_alarm() {
     });
     assert!(peer["bytessent"].as_u64().unwrap() > 0, "{peer}");
     assert_eq!(peer["synced_headers"], 10, "{peer}");
+}
+
+/// What is logged is chosen while the node runs.
+#[test]
+fn the_log_is_turned_up_and_down_again() {
+    let net = Net::new();
+    let mut node = net.node(&[]);
+    let (faucet, to) = (net.faucet(), net.wallet("payee").address());
+    let pay =
+        || faucet.on(&node, &["send", &to, "1", "--yes"])["txid"].as_str().unwrap().to_owned();
+    let before = node.call("logging", json!([]))["filter"].as_str().unwrap().to_owned();
+    let quiet = pay();
+    let louder = format!("{before},ashlar_node=debug");
+    assert_eq!(node.call("logging", json!([louder]))["filter"], louder);
+    let loud = pay();
+    let told = |node: &Node, txid: &str| {
+        let log = node.log();
+        let mut lines = log.lines().filter(|line| line.contains("transaction accepted"));
+        lines.any(|line| line.contains(txid))
+    };
+    wait_for("the payment is in the log", || told(&node, &loud).then_some(()));
+    assert_eq!(node.call("logging", json!([before]))["filter"], before);
+    let hushed = pay();
+    let error = node.try_call("logging", json!(["ashlar=very loud"])).unwrap_err();
+    assert_eq!(error.code(), Some("invalid-parameter"), "{error}");
+    assert_eq!(node.call("logging", json!([]))["filter"], before);
+    node.stop();
+    assert!(!told(&node, &quiet) && !told(&node, &hushed), "{}", node.log());
+}
+
+/// A chain whose first block comes long after its genesis block, so that its difficulty is relieved.
+#[test]
+fn relieved_blocks_are_marked_and_told_while_they_are_new() {
+    let net = Net::new();
+    let text = fs::read_to_string(dev_genesis()).unwrap();
+    let mut genesis: Value = serde_json::from_str(&text).unwrap();
+    genesis["bits"] = json!("1f7fffff");
+    genesis["difficulty_half_life"] = json!(3_600);
+    genesis["max_future_seconds"] = json!(600);
+    genesis["stall_relief_seconds"] = json!(1_320);
+    let path = net.path("genesis-stalled.json");
+    fs::write(&path, genesis.to_string()).unwrap();
+    let node = net.node_on(&path, &[], &[]);
+    let wallet = crate::harness::Wallet { file: net.path("miner.json") };
+    wallet.run(&["create", "--light-kdf", "--genesis", path.to_str().unwrap()]);
+    let miner = wallet.address();
+    let ids = node.generate(2, &miner);
+    let marks = |id: &str| {
+        let block = node.call("getblock", json!([id]));
+        let header = node.call("getblockheader", json!([id]));
+        assert_eq!(block["relieved"], header["relieved"]);
+        (block["relieved"].as_bool().unwrap(), block["confirmed_work"].as_f64().unwrap())
+    };
+    let (first, second) = (marks(&ids[0]), marks(&ids[1]));
+    assert_eq!((first.0, second.0), (true, false));
+    // The eased block adds next to nothing to what buries it.
+    assert!(first.1 - second.1 < 0.1, "{first:?} {second:?}");
+    let told = || node.warnings().concat().contains("stall relief");
+    assert!(told(), "{:?}", node.warnings());
+    let status = Command::new(binary("ashlar-node"))
+        .args(["status", "--once", "--datadir"])
+        .arg(&node.datadir)
+        .output()
+        .unwrap();
+    let page = String::from_utf8(status.stdout).unwrap();
+    let marked: Vec<&str> = page.lines().filter(|line| line.ends_with("· relieved")).collect();
+    assert!(marked.len() == 1 && marked[0].contains(&ids[0][..16]), "{page}");
+    assert!(page.contains("H/s") && !page.contains("  H/s"), "{page}");
+    // Twenty blocks later nobody need know.
+    node.generate(18, &miner);
+    assert!(told());
+    node.generate(1, &miner);
+    assert!(!told(), "{:?}", node.warnings());
 }

@@ -9,7 +9,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{Net, Node, dev_genesis};
+use crate::harness::{Net, Node, dev_genesis, wait_for_one_tip};
+
+/// A lie that is no answer at all.
+const HANG_UP: &str = "the line is dead";
 
 /// A node between the wallet and a real one, that changes what it answers.
 struct Liar {
@@ -51,6 +54,9 @@ fn converse(wallet: TcpStream, upstream: &str, lie: fn(&str, &mut Value)) {
         let (status, body) = (&head[0], answer.to_string());
         let length = body.len();
         let type_and_length = "content-type: application/json\r\ncontent-length";
+        if answer["result"] == HANG_UP {
+            return;
+        }
         let answer = format!("{status}\r\n{type_and_length}: {length}\r\n\r\n{body}");
         if to_wallet.write_all(answer.as_bytes()).is_err() {
             return;
@@ -145,4 +151,92 @@ fn what_a_lying_node_makes_up_is_found_out() {
     let flags = ["--rpc", liar.address.as_str(), "--cookie", cookie.to_str().unwrap()];
     let believed = receiver.run(&[&flags[..], &["balance"]].concat());
     assert_eq!(believed["confirmed"], 250_000_000_000_u64, "the liar is a node in all else");
+    // What is to be spent is looked up by its id before anything is signed, always.
+    let payee = faucet.address();
+    let send = ["send", payee.as_str(), "2000", "--yes"];
+    let output = receiver.try_run(&[&flags[..], &send].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(9) && said.contains("trust"), "{said}");
+    assert_eq!(receiver.on(&node, &["list"]), json!([]), "nothing was signed");
+}
+
+/// What was proven is not asked for again, and a chain with less work is not taken in its place.
+#[test]
+fn proven_headers_are_kept_and_a_lighter_chain_is_refused() {
+    let net = Net::new();
+    let (mut node, other) = (net.node(&[]), net.node(&[]));
+    let receiver = net.wallet("receiver");
+    let miner = receiver.address();
+    node.generate(4, &miner);
+    other.generate(2, &net.wallet("miner").address());
+    let verify = format!("--verify={}", dev_genesis().display());
+    let proven = |node: &Node| receiver.on(node, &[&verify, "status"])["proven"].clone();
+    assert_eq!(proven(&node)["height"], 4);
+    let file = net.path("receiver.headers");
+    assert_eq!(fs::metadata(&file).unwrap().len(), 48 + 4 * 80);
+    // The first headers are asked for no more: a lie about them goes unnoticed.
+    let liar = Liar::before(&node, |method, result| {
+        if method == "getblockheaders" && result["start"] == 0 {
+            result["headers"] = json!([]);
+        }
+    });
+    let cookie = node.datadir.join(".cookie");
+    let flags = ["--rpc", &liar.address, "--cookie", cookie.to_str().unwrap(), &verify];
+    assert_eq!(receiver.run(&[&flags[..], &["status"]].concat())["proven"]["height"], 4);
+    node.generate(1, &miner);
+    assert_eq!(proven(&node)["height"], 5);
+    assert_eq!(fs::metadata(&file).unwrap().len(), 48 + 5 * 80);
+    let behind = receiver.try_run(&[
+        "--datadir",
+        other.datadir.to_str().unwrap(),
+        verify.as_str(),
+        "status",
+    ]);
+    let said = String::from_utf8_lossy(&behind.stderr);
+    assert_eq!(behind.status.code(), Some(6), "{said}");
+    assert!(said.contains("less work"), "{said}");
+    // A heavier branch is followed from the fork on.
+    other.generate(4, &net.wallet("another").address());
+    node.stop();
+    node.start(&[&other]);
+    wait_for_one_tip(&[&node, &other]);
+    assert_eq!(proven(&node)["height"], 6);
+    assert_eq!(proven(&other)["tip"], other.tip());
+}
+
+/// The node takes a payment and the line goes dead: the wallet does not know, and does not pay
+/// twice unless it is told to.
+#[test]
+fn what_may_have_been_paid_is_paid_again_only_where_it_is_said() {
+    let net = Net::new();
+    let node = net.node(&[]);
+    let (faucet, payee) = (net.faucet(), net.wallet("payee"));
+    let to = payee.address();
+    let cut = Liar::before(&node, |method, result| {
+        if method == "sendrawtransaction" {
+            *result = json!(HANG_UP);
+        }
+    });
+    let waiting = || node.call("getrawmempool", json!([])).as_array().unwrap().len();
+    let cookie = node.datadir.join(".cookie");
+    let cut_off = |amount: &str| {
+        let flags = ["--rpc", &cut.address, "--cookie", cookie.to_str().unwrap()];
+        let output = faucet.try_run(&[&flags[..], &["send", &to, amount, "--yes"]].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(6), "{said}");
+        assert!(said.contains("signed and written down"), "{said}");
+    };
+    cut_off("1");
+    assert_eq!(waiting(), 1, "the node has it all the same");
+    let datadir = node.datadir.to_str().unwrap();
+    let refused = faucet.try_run(&["--datadir", datadir, "send", &to, "1", "--yes"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(4), "{said}");
+    assert!(said.contains("--again") && waiting() == 1, "{said}");
+    cut_off("2");
+    assert_eq!(waiting(), 2);
+    faucet.on(&node, &["send", &to, "2", "--yes", "--again"]);
+    assert_eq!(waiting(), 3);
+    node.generate(1, &net.wallet("miner").address());
+    assert_eq!(payee.balance(&node), 500_000_000);
 }

@@ -138,8 +138,21 @@ fn a_longer_branch_from_below_ends_a_pruned_node_with_the_way_out() {
     let mut pruned = net.node_on(&genesis, &[], &["--prune", "1MB", alone[0], alone[1]]);
     pruned.generate(300, &miner);
     assert_eq!(info(&pruned)["pruneheight"], Value::Null, "a megabyte holds them all");
+    // By order it gives up what is named, and never the newest of two days.
+    let early: Vec<Value> =
+        [4, 5].map(|height| pruned.call("getblockhash", json!([height]))).into();
+    assert_eq!(pruned.call("pruneblockchain", json!([5]))["pruneheight"], 5);
+    let (code, text) = refusal(&pruned, "getblock", json!([early[0]]));
+    assert!(code == "pruned" && text.contains("block 5"), "{text}");
+    pruned.call("getblock", json!([early[1]]));
+    assert_eq!(pruned.call("pruneblockchain", json!([300]))["pruneheight"], 13);
+    assert_eq!(info(&pruned)["pruneheight"], 13);
+    let (code, text) = refusal(&pruned, "pruneblockchain", json!([301]));
+    assert!(code == "invalid-parameter", "{text}");
     pruned.stop();
     let other = net.node_on(&genesis, &[], &alone);
+    let (code, text) = refusal(&other, "pruneblockchain", json!([1]));
+    assert!(code == "not-pruning", "{text}");
     other.generate(310, &net.wallet("other").address());
 
     let command = || {

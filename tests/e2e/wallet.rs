@@ -11,7 +11,9 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::harness::{FAUCET_WORDS, Net, Node, Wallet, binary, dev_genesis, repository, wait_for};
+use crate::harness::{
+    FAUCET_WORDS, Net, Node, Terminal, Wallet, binary, dev_genesis, repository, wait_for,
+};
 
 /// One ASH, in grains.
 const ASH: u64 = 100_000_000;
@@ -430,4 +432,162 @@ fn completions_and_manual_know_every_command() {
     for page in ["ashlar-wallet.1", "ashlar-wallet-send.1", "ashlar-wallet-bump.1"] {
         assert!(fs::read_to_string(folder.join(page)).unwrap().contains(".TH"), "{page}");
     }
+}
+
+/// What is signed apart has its coins to itself, is a payment once it is sent, and can be given up.
+#[test]
+fn coins_are_kept_for_what_is_signed_apart_and_it_is_a_payment_once_sent() {
+    let net = Net::new();
+    let node = net.node(&[]);
+    let (faucet, owner) = (net.faucet(), net.wallet("owner"));
+    let (miner, own, payee) = (net.wallet("miner").address(), owner.address(), net.wallet("payee"));
+    let to = payee.address();
+    for amount in ["4", "1.5", "2.5"] {
+        faucet.on(&node, &["send", &own, amount, "--yes"]);
+    }
+    node.generate(1, &miner);
+    let file = |name: &str| net.path(name).to_str().unwrap().to_owned();
+    let (first, second) = (file("first.pst"), file("second.pst"));
+    let create = |pay: &str, out: &str| {
+        let pay = format!("{to}={pay}");
+        owner.try_run(&on(&node, &["tx", "create", &pay, "--fee-rate", "2", "--out", out]))
+    };
+    let made = create("3.9", &first);
+    let made: Value = serde_json::from_slice(&made.stdout).unwrap();
+    assert_eq!(made["spends"].as_array().unwrap().len(), 1, "the four pay it: {made}");
+    let states = |state: &str| {
+        let coins = owner.on(&node, &["coins"]);
+        coins.as_array().unwrap().iter().filter(|coin| coin["state"] == state).count()
+    };
+    assert_eq!((states("promised"), states("free")), (1, 2));
+    // Neither another file nor a payment takes them.
+    let poor = create("4.5", &second);
+    assert_eq!(code(&poor), 5, "{}", String::from_utf8_lossy(&poor.stderr));
+    let poor = owner.try_run(&on(&node, &["send", &to, "4.5", "--yes"]));
+    assert_eq!(code(&poor), 5);
+    assert_eq!(owner.balance(&node), 4 * ASH);
+    assert!(create("3", &second).status.success());
+    assert_eq!((states("promised"), states("free")), (3, 0));
+    owner.run(&["tx", "discard", &second]);
+    assert_eq!((states("promised"), states("free")), (1, 2));
+
+    owner.run(&["tx", "sign", &first, "--yes"]);
+    let sent = txid(&owner.on(&node, &["tx", "broadcast", &first]));
+    let shown = owner.on(&node, &["show", &sent]);
+    assert_eq!((&shown["status"], &shown["purpose"]), (&json!("waiting"), &json!("shared")));
+    let paid = json!([{ "address": to, "amount": 390_000_000 }]);
+    assert_eq!((&shown["recipients"], &shown["fee"]), (&paid, &made["fee"]));
+    assert_eq!(payee.on(&node, &["balance"])["incoming"], 390_000_000);
+    let coming = payee.on(&node, &["history"]);
+    assert_eq!((&coming[0]["txid"], &coming[0]["height"]), (&json!(sent), &Value::Null));
+    assert_eq!(
+        (&coming[0]["kind"], &coming[0]["received"]),
+        (&json!("received"), &json!(390_000_000))
+    );
+    let csv = payee.text(&on(&node, &["history", "--csv"]));
+    assert!(csv.contains(&format!(",,0,received,+3.9,,,{sent}")), "{csv}");
+    node.generate(1, &miner);
+    owner.on(&node, &["wait", &sent, "--confirmations", "1"]);
+    assert_eq!(payee.on(&node, &["balance"])["incoming"], 0);
+    assert_eq!(payee.balance(&node), 390_000_000);
+    assert_eq!(states("promised"), 0);
+    for value in [&made, &shown, &coming, &owner.run(&["tx", "discard", &second])] {
+        assert_documented(value);
+    }
+}
+
+/// Money that nobody can spend before its time, and a backup that knows of it.
+#[test]
+fn a_timelock_opens_in_its_time_and_comes_back_from_a_backup() {
+    let net = Net::new();
+    let node = net.node(&[]);
+    let (faucet, owner) = (net.faucet(), net.wallet("owner"));
+    let (miner, own) = (net.wallet("miner").address(), owner.address());
+    for (label, condition) in [("vault", ["--older", "3"]), ("pension", ["--after", "7"])] {
+        owner.run(&[&["policy", "timelock", &own, "--label", label][..], &condition].concat());
+    }
+    let address = |label: &str| {
+        owner.run(&["policy", "address", label])["address"].as_str().unwrap().to_owned()
+    };
+    faucet.on(&node, &["send", &address("vault"), "3", "--yes"]);
+    faucet.on(&node, &["send", &address("pension"), "5", "--yes"]);
+    node.generate(1, &miner);
+
+    let backup = net.path("backup.json");
+    owner.run(&["backup", backup.to_str().unwrap()]);
+    let again = Wallet { file: net.path("again.json") };
+    again.run(&["restore", "--from", backup.to_str().unwrap()]);
+    let listed = again.on(&node, &["policy", "list"]);
+    let held: Vec<_> = listed.as_array().unwrap().iter().map(|one| &one["confirmed"]).collect();
+    assert_eq!(held.len(), 2, "{listed}");
+    assert!(held.contains(&&json!(3 * ASH)) && held.contains(&&json!(5 * ASH)), "{listed}");
+
+    let to = format!("{own}=max");
+    let spend = |label: &str| {
+        let file = net.path(label).to_str().unwrap().to_owned();
+        again.on(&node, &["tx", "create", &to, "--from", label, "--out", &file]);
+        again.run(&["tx", "sign", &file, "--yes"]);
+        file
+    };
+    let (vault, pension) = (spend("vault"), spend("pension"));
+    let broadcast = |file: &str| again.try_run(&on(&node, &["tx", "broadcast", file]));
+    // The coin is of block 1: block 4 may spend it, and block 7 the other.
+    for height in 1..=6_u64 {
+        assert_eq!(node.height(), height);
+        for (file, opens) in [(&vault, 4), (&pension, 7)] {
+            if height + 1 < opens {
+                let early = broadcast(file);
+                assert_eq!(code(&early), 8, "{}", String::from_utf8_lossy(&early.stderr));
+            } else if height + 1 == opens {
+                let sent = broadcast(file);
+                assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+            }
+        }
+        node.generate(1, &miner);
+    }
+    let balance = again.balance(&node);
+    assert!((8 * ASH - 20_000..8 * ASH).contains(&balance), "{balance}");
+    assert_eq!(statuses(&again, &node), ["confirmed", "confirmed"]);
+}
+
+/// As a person does it: a terminal, prompts, a typed yes.
+#[test]
+fn a_person_pays_at_a_terminal_and_sees_it_confirmed() {
+    let net = Net::new();
+    let node = net.node(&[]);
+    let (faucet, payee) = (net.faucet(), net.wallet("payee"));
+    let to = payee.address();
+    let people = net.path("people");
+    let typed = |arguments: &[&str]| {
+        let places = [("ASHLAR_WALLETS", people.as_path()), ("ASHLAR_DATADIR", &node.datadir)];
+        Terminal::start(&binary("ashlar-wallet"), arguments, &places)
+    };
+    let mut create = typed(&["-w", "anna", "create", "--light-kdf"]);
+    create.answer("new password:", "a horse on a staple");
+    create.answer("same password again:", "a horse on a staple");
+    let (is_ok, shown) = create.end();
+    assert!(is_ok && !shown.contains("horse"), "what is typed is not shown: {shown}");
+    let (_, shown) = typed(&["-w", "anna", "address"]).end();
+    let anna = shown.split_whitespace().find(|word| word.starts_with("devash1")).unwrap();
+    faucet.on(&node, &["send", anna, "20", "--yes"]);
+    node.generate(1, &net.wallet("miner").address());
+
+    let send = ["-w", "anna", "send", to.as_str(), "12.5"];
+    let mut refused = typed(&send);
+    let seen = refused.answer("Send it? [y/N]", "n");
+    assert!(seen.contains("12.5 ASH") && seen.contains(&to) && seen.contains("fee"), "{seen}");
+    let (is_ok, rest) = refused.end();
+    assert!(!is_ok && rest.contains("not done"), "{rest}");
+    assert!(waiting(&node).is_empty());
+
+    let mut paid = typed(&send);
+    paid.answer("Send it? [y/N]", "y");
+    paid.answer("password:", "a horse on a staple");
+    let (is_ok, rest) = paid.end();
+    assert!(is_ok && rest.contains("Sent 12.5 ASH"), "{rest}");
+    assert_eq!(waiting(&node).len(), 1);
+    node.generate(1, &net.wallet("miners").address());
+    let (is_ok, rest) = typed(&["-w", "anna", "wait"]).end();
+    assert!(is_ok && rest.contains("is confirmed (1 confirmation)"), "{rest}");
+    assert_eq!(payee.balance(&node), 1_250_000_000);
 }
