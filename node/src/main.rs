@@ -42,11 +42,6 @@ mod work;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use mimalloc::MiMalloc;
-
-/// Of the whole process, RocksDB included: the system's own keeps what a burst took.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// A full node of a private Ashlar chain.
 #[derive(Debug, Parser)]

@@ -151,9 +151,9 @@ fn a_longer_branch_from_below_ends_a_pruned_node_with_the_way_out() {
     assert!(code == "invalid-parameter", "{text}");
     pruned.stop();
     let other = net.node_on(&genesis, &[], &alone);
+    other.generate(310, &net.wallet("other").address());
     let (code, text) = refusal(&other, "pruneblockchain", json!([1]));
     assert!(code == "not-pruning", "{text}");
-    other.generate(310, &net.wallet("other").address());
 
     let command = || {
         let mut command = run_command(&pruned.datadir);
