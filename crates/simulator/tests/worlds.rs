@@ -52,6 +52,13 @@ fn world_1319_stays_mended() {
     run(Scenario::draw(1319, None, None));
 }
 
+/// All coins of its wallets were in some quarrel at the end, so none was left for the payment that
+/// must be confirmed.
+#[test]
+fn world_1878_has_a_last_payment() {
+    run(Scenario::draw(1878, None, None));
+}
+
 /// A fault from the third to the fifth minute.
 fn fault(kind: FaultKind) -> Fault {
     Fault { from: Duration::from_secs(180), until: Duration::from_secs(300), kind }

@@ -97,13 +97,25 @@ impl World {
     }
 
     pub(super) fn make_probe(&mut self) -> Result<(), Violation> {
+        self.try_probe()?;
+        if self.probe.is_none() {
+            // Where people quarrelled about every coin, one that is still there will do.
+            let contested = std::mem::take(&mut self.people.contested);
+            let tried = self.try_probe();
+            self.people.contested.extend(contested);
+            tried?;
+        }
+        self.probe.map(|_| ()).ok_or(Violation::NoProbe)
+    }
+
+    fn try_probe(&mut self) -> Result<(), Violation> {
         for wallet in self.people.wallet_ids() {
             self.probe = self.offer_payment(wallet, true)?;
             if self.probe.is_some() {
-                return Ok(());
+                break;
             }
         }
-        Err(Violation::NoProbe)
+        Ok(())
     }
 
     fn offer_payment(
