@@ -7,6 +7,8 @@ use std::{
     thread,
 };
 
+use ashlar_consensus::Target;
+use ashlar_primitives::{Decode as _, Encode as _, Header};
 use serde_json::{Value, json};
 
 use crate::harness::{Net, Node, dev_genesis, wait_for_one_tip};
@@ -87,6 +89,17 @@ fn message(stream: &mut impl BufRead) -> Option<(Vec<String>, Vec<u8>)> {
     Some((head, body))
 }
 
+/// The header with another merkle root, and with the work for it or without.
+fn forged(header: &Value, has_work: bool) -> Value {
+    let mut header = Header::from_bytes(&hex::decode(header.as_str().unwrap()).unwrap()).unwrap();
+    let target = Target::from_bits(header.bits).unwrap();
+    header.merkle_root.0 = [7; 32];
+    while target.is_met_by(&header.id()) != has_work {
+        header.nonce = header.nonce.wrapping_add(1);
+    }
+    json!(hex::encode(header.to_bytes()))
+}
+
 /// A coin worth a thousand times as much, a payment buried deeper, headers without work, a proof of
 /// something else: each is believed without `--verify` or at least not noticed, and none with it.
 #[test]
@@ -106,7 +119,7 @@ fn what_a_lying_node_makes_up_is_found_out() {
     assert_eq!(faucet.on(&node, &["--verify", "history"]).as_array().unwrap().len(), 2);
     faucet.on(&node, &["--verify", "wait", &txid, "--confirmations", "3"]);
 
-    let lies: [fn(&str, &mut Value); 5] = [
+    let lies: [fn(&str, &mut Value); 6] = [
         |method, result| {
             if method == "getaddressutxos" {
                 result["utxos"][0]["value"] = json!(250_000_000_000_u64);
@@ -124,9 +137,12 @@ fn what_a_lying_node_makes_up_is_found_out() {
         },
         |method, result| {
             if method == "getblockheaders" {
-                let header = result["headers"][1].as_str().unwrap().to_owned();
-                // Another merkle root, without the work for it.
-                result["headers"][1] = json!(header.replacen(&header[72..80], "01234567", 1));
+                result["headers"][1] = forged(&result["headers"][1], false);
+            }
+        },
+        |method, result| {
+            if method == "getblockheaders" {
+                result["headers"][1] = forged(&result["headers"][1], true);
             }
         },
         |method, result| {

@@ -128,17 +128,22 @@ impl Prover {
     async fn catch_up(&self, client: &Client, proven: &mut Proven) -> Result<(), NodeError> {
         let before = proven.chain.tip().work;
         let mut back = FIRST_STEP_BACK;
-        while let Err(error) = self.extend(client, &mut proven.chain).await {
+        loop {
+            let start = proven.chain.headers().len();
+            let Err(error) = self.extend(client, &mut proven.chain).await else { break };
             let is_elsewhere = match &error {
                 NodeError::Trust(TrustError::NoChain { .. }) => true,
                 // It is not so high.
                 NodeError::Client(error) => error.code() == Some("invalid-parameter"),
                 _ => false,
             };
-            if !is_elsewhere || proven.chain.tip().height == 0 {
+            if !is_elsewhere || start == 0 {
                 return Err(error);
             }
-            proven.chain = proven.chain.shorter(back, now_seconds())?;
+            // Lower each time, whatever was taken in meanwhile: who makes headers up comes to an end.
+            let kept = start.saturating_sub(back);
+            let excess = proven.chain.headers().len().saturating_sub(kept);
+            proven.chain = proven.chain.shorter(excess, now_seconds())?;
             proven.cache.iter_mut().for_each(Cache::forget);
             back = back.saturating_mul(10);
         }
