@@ -1,5 +1,6 @@
 //! Real `ashlar-node` processes: started, watched, called and ended, for whatever tests or
-//! measures whole nodes. Never part of a product.
+//! measures whole nodes; and the lines between them, of which testnets are made, too. Never part of
+//! a node or a wallet.
 //!
 //! It knows a node by its command line, its `run.json`, RPC and peers' port alone, and nothing of
 //! what is inside. Every wait is a bounded poll of a condition.

@@ -4,7 +4,7 @@
 mod state;
 
 use std::{
-    env, fs, io,
+    env, io,
     io::Write as _,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
@@ -26,7 +26,7 @@ use crate::{
     fault_verbs::{self, ChaosArguments, FaultVerb},
     file::NodeNumber,
     keeper,
-    layout::Layout,
+    layout::{Layout, remove_folder},
     logs,
     mining::{Mining, MiningError, Mode, Share},
     programs::Programs,
@@ -361,12 +361,7 @@ fn dispatch(arguments: Arguments) -> Result<(), TestnetError> {
         Verb::Down => down(&layout, &out),
         Verb::Destroy => {
             down(&layout, &out)?;
-            match fs::remove_dir_all(layout.folder()) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(TestnetError::disk(layout.folder())(error))
-                }
-                _ => Ok(()),
-            }
+            remove_folder(layout.folder()).map_err(TestnetError::disk(layout.folder()))
         }
     }
 }

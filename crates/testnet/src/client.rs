@@ -31,6 +31,7 @@ use crate::{
     error::TestnetError,
     file::{NetworkFile, NodeNumber},
     layout::Layout,
+    logs,
     mining::Mining,
     programs::Programs,
 };
@@ -41,8 +42,6 @@ const KEEPER_SECONDS: u64 = 90;
 const ONE_TIP_SECONDS: u64 = 60;
 /// Between two looks.
 const POLL: Duration = Duration::from_millis(5);
-/// Lines of the keeper's log that an error shows.
-const TAIL_LINES: usize = 5;
 
 /// A testnet with its keeper. One that [`Testnet::start`] made ends when it is dropped, and its
 /// folder goes.
@@ -152,9 +151,7 @@ impl Testnet {
         while self.connect().is_err() {
             let has_ended = keeper.try_wait().is_ok_and(|status| status.is_some());
             if has_ended || Instant::now() > deadline {
-                let text = fs::read_to_string(&path).unwrap_or_default();
-                let lines: Vec<&str> = text.lines().collect();
-                let tail = lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n");
+                let tail = logs::tail(&path);
                 return Err(TestnetError::Keeper { log: path, tail });
             }
             thread::sleep(POLL);

@@ -14,7 +14,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, DirBuilder, File},
-    io::Write as _,
+    io::{self, Write as _},
     os::{fd::AsRawFd as _, unix::fs::DirBuilderExt as _},
     path::{Path, PathBuf},
 };
@@ -241,4 +241,12 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), TestnetError> {
     file.write_all(content)
         .and_then(|()| fs::rename(&beside, path))
         .map_err(TestnetError::disk(path))
+}
+
+/// Removes a folder that may not be there.
+pub(crate) fn remove_folder(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }

@@ -1,9 +1,9 @@
 //! The nodes' logs: one as it is, several line by line with the node's number before each.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read as _, Seek as _, SeekFrom},
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
     time::Duration,
 };
@@ -14,6 +14,16 @@ use crate::file::NodeNumber;
 const LOOK: Duration = Duration::from_millis(200);
 /// Of each log's end shown first where it is followed, in bytes.
 const TAIL_BYTES: u64 = 4_096;
+
+/// Lines of a log's end that a failure shows.
+const TAIL_LINES: usize = 5;
+
+/// The last lines of a log; none where it can't be read.
+pub(crate) fn tail(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
 
 /// A log as far as it was shown.
 struct Log {

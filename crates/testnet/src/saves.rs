@@ -11,6 +11,8 @@
 //! once one is loaded. So to save and to load takes the same moment whatever the length of the
 //! chain, and room only for what differs. What is exported is one tar file with the same content.
 
+mod error;
+
 use std::{
     collections::BTreeMap,
     fs::{self, DirBuilder, File},
@@ -23,14 +25,15 @@ use ashlar_primitives::BlockId;
 use ashlar_rpc::types::Text;
 use serde::{Deserialize, Serialize};
 use tar::{Archive, Builder, EntryType, HeaderMode};
-use thiserror::Error;
 
 use crate::{
     clock::machine_unix_ms,
     error::TestnetError,
     file::NodeNumber,
-    layout::{Layout, State},
+    layout::{Layout, State, remove_folder},
 };
+
+pub use error::SaveError;
 
 /// The form of `save.json` and what lies beside it.
 const FORMAT: u32 = 1;
@@ -90,111 +93,6 @@ impl Save {
     /// The highest tip.
     pub fn height(&self) -> u32 {
         self.nodes.values().flatten().map(|tip| tip.height).max().unwrap_or(0)
-    }
-}
-
-/// Why nothing was saved, loaded, exported or imported.
-#[derive(Debug, Error)]
-pub enum SaveError {
-    /// Not a name for a folder.
-    #[error("{name:?} is no name for a save: 1 to 32 lower-case letters, digits and dashes")]
-    Name {
-        /// As given.
-        name: String,
-    },
-    /// The name is taken.
-    #[error("there is a save {name} already")]
-    Taken {
-        /// The name.
-        name: String,
-    },
-    /// There is none of that name.
-    #[error("there is no save {name}")]
-    Missing {
-        /// The name.
-        name: String,
-        /// Those that there are.
-        saves: Vec<String>,
-    },
-    /// There are too many.
-    #[error("there are {MAX_SAVES} saves already; delete the folders of some")]
-    TooMany,
-    /// It is of another chain than the testnet's.
-    #[error("the save {name} is of another chain than the testnet in {folder}")]
-    OtherChain {
-        /// The name.
-        name: String,
-        /// The testnet's folder.
-        folder: PathBuf,
-    },
-    /// It was made by another version.
-    #[error("the save {name} is of format {found}; this program knows {FORMAT}")]
-    OtherFormat {
-        /// The name.
-        name: String,
-        /// Its format.
-        found: u32,
-    },
-    /// A node that stands still can't say what it has.
-    #[error("node {number} is paused")]
-    Paused {
-        /// Which.
-        number: NodeNumber,
-    },
-    /// Not what `export` writes.
-    #[error("{file} is no exported testnet: {reason}")]
-    BadFile {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The disk refused.
-    #[error("{path}: {error}")]
-    Disk {
-        /// Where.
-        path: PathBuf,
-        /// The system's word.
-        error: io::Error,
-    },
-}
-
-impl SaveError {
-    fn disk(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |error| Self::Disk { path, error }
-    }
-
-    /// The stable code.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Name { .. } => "bad-name",
-            Self::Taken { .. } => "save-exists",
-            Self::Missing { .. } => "no-such-save",
-            Self::TooMany => "too-many-saves",
-            Self::OtherChain { .. } => "other-chain",
-            Self::OtherFormat { .. } => "other-format",
-            Self::Paused { .. } => "node-paused",
-            Self::BadFile { .. } => "bad-export",
-            Self::Disk { .. } => "disk",
-        }
-    }
-
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Taken { .. } => "choose another name, or delete its folder".to_owned(),
-            Self::Missing { saves, .. } if saves.is_empty() => {
-                "make one: scripts/testnet.sh save NAME".to_owned()
-            }
-            Self::Missing { saves, .. } => format!("there are: {}", saves.join(", ")),
-            Self::OtherChain { .. } => {
-                "import it into a folder of its own: scripts/testnet.sh --dir FOLDER import FILE"
-                    .to_owned()
-            }
-            Self::Paused { number } => format!("let it go on: scripts/testnet.sh resume {number}"),
-            _ => return None,
-        })
     }
 }
 
@@ -555,12 +453,7 @@ fn empty_node(directory: &Path) -> Result<(), SaveError> {
 
 /// Removes a folder that may not be there.
 fn clear(folder: &Path) -> Result<(), SaveError> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(SaveError::Disk { path: folder.to_owned(), error })
-        }
-        _ => Ok(()),
-    }
+    remove_folder(folder).map_err(SaveError::disk(folder))
 }
 
 /// All files below a folder, by their paths in it.

@@ -19,11 +19,11 @@ use tokio::{
     time::Instant,
 };
 
+use crate::{layout::remove_folder, logs};
+
 /// Longest that the node may take to answer.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
-/// Lines of its log that a failure shows.
-const LOG_TAIL_LINES: usize = 5;
 /// Nobody is looked for, nobody can come.
 const SETTINGS: &str =
     "connect = []\nrpc_listen = \"127.0.0.1:0\"\nprofile = \"small\"\nmin_free = \"64MB\"\n";
@@ -68,7 +68,7 @@ impl Workshop {
         clock: Option<ClockSetting>,
     ) -> Result<Self, WorkshopError> {
         let in_folder = |error| WorkshopError::Io { path: folder.to_owned(), error };
-        clear(folder).map_err(in_folder)?;
+        remove_folder(folder).map_err(in_folder)?;
         fs::create_dir_all(folder).map_err(in_folder)?;
         let datadir = folder.join("node");
         let to = datadir.display().to_string();
@@ -92,12 +92,7 @@ impl Workshop {
             .map_err(|error| WorkshopError::Io { path: program.to_owned(), error })?;
         match ready(&datadir, &mut process).await {
             Some(client) => Ok(Self { folder: folder.to_owned(), process, client }),
-            None => {
-                let log = fs::read_to_string(&log).unwrap_or_default();
-                let lines: Vec<&str> = log.lines().collect();
-                let tail = lines.len().saturating_sub(LOG_TAIL_LINES);
-                Err(WorkshopError::Silent { log: lines[tail..].join("\n") })
-            }
+            None => Err(WorkshopError::Silent { log: logs::tail(&log) }),
         }
     }
 
@@ -116,17 +111,9 @@ impl Workshop {
 impl Drop for Workshop {
     fn drop(&mut self) {
         drop(self.process.start_kill());
-        if let Err(error) = clear(&self.folder) {
+        if let Err(error) = remove_folder(&self.folder) {
             tracing::warn!(folder = %self.folder.display(), %error, "can't remove a copy");
         }
-    }
-}
-
-/// Removes a folder that may not be there.
-fn clear(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
     }
 }
 

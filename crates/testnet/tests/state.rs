@@ -2,12 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::{
-    fs,
-    process::Command,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, process::Command};
 
 use ashlar_primitives::{BlockId, Txid};
 use ashlar_rpc::{Client, ClientError, RunFile, prelude::*, types::HeaderResult};
@@ -27,16 +22,11 @@ use tokio::runtime::Runtime;
 
 const YEAR_2030_MS: u64 = 1_893_456_000_000;
 const HOUR_MS: u64 = 3_600_000;
-/// Longest that a condition is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Polls until something holds.
 fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "waited too long until {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
+    let found = ashlar_processes::wait_for(|| holds().then_some(()));
+    assert!(found.is_some(), "waited too long until {what}");
 }
 
 /// A testnet, and calls to its nodes.

@@ -28,6 +28,8 @@ use tokio::{
 /// Connections of one link at a time; further ones wait unaccepted. Two nodes need one, and for a
 /// moment a second while an old one times out.
 const MAX_CONNECTIONS: usize = 16;
+/// After a failed accept: it fails again at once for as long as there is no descriptor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Longest that a connection which arrives during a cut is held, and that the far node may take to
 /// answer: nodes give up a handshake sooner.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -210,7 +212,7 @@ async fn accept(listener: TcpListener, ways: Arc<Ways>) {
         match listener.accept().await {
             Ok((near, _)) => drop(tokio::spawn(serve(near, Arc::clone(&ways), place))),
             // No descriptor left, or who dialled is gone again: neither ends the line.
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
 }
