@@ -263,17 +263,29 @@ impl Deref for Client {
     }
 }
 
-/// Opens a WebSocket to the node: methods as over HTTP, and what [`crate::api`] has to subscribe to.
+/// Opens a WebSocket to the node at `address` (`127.0.0.1:9332`, with or without `ws://`): methods as
+/// over HTTP, and what [`crate::api`] has to subscribe to.
 pub async fn open_websocket(
     address: &str,
     credentials: &Credentials,
 ) -> Result<WsClient, ClientError> {
+    open_websocket_by(&Way::new(address, None)?, credentials).await
+}
+
+/// The same by a way that may have TLS.
+pub async fn open_websocket_by(
+    way: &Way,
+    credentials: &Credentials,
+) -> Result<WsClient, ClientError> {
+    let unreachable = |error: io::Error| ClientError::Unreachable { reason: error.to_string() };
+    let socket = way.open().await.map_err(unreachable)?;
     Ok(WsClientBuilder::default()
         .set_headers(credentials.headers()?)
         .max_request_size(MAX_REQUEST_BYTES)
         .max_response_size(MAX_RESPONSE_BYTES)
         .request_timeout(REQUEST_TIMEOUT)
         .connection_timeout(CONNECT_TIMEOUT)
-        .build(if address.contains("://") { address.to_owned() } else { format!("ws://{address}") })
+        // The socket has its TLS: what goes over it is the same in either case.
+        .build_with_stream(format!("ws://{}", way.authority()), socket)
         .await?)
 }

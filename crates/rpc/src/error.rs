@@ -214,6 +214,12 @@ pub enum RpcError {
     /// `not-posted` −32600, HTTP status 405: calls come by `POST`.
     #[error("calls are made by POST, or over a WebSocket")]
     NotPosted,
+    /// `bad-handshake` −32600, HTTP status 400: a request for a WebSocket that RFC 6455 does not know.
+    #[error("no WebSocket can be opened so: {reason}")]
+    BadHandshake {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// `not-said-json` −32600, HTTP status 415: the `Content-Type` is none that a web page can't
     /// send without being asked.
     #[error("the Content-Type says something else than JSON")]
@@ -304,6 +310,7 @@ impl RpcError {
             Self::BodyTooLong { .. } => "body-too-long",
             Self::BrokenOff => "broken-off",
             Self::NotPosted => "not-posted",
+            Self::BadHandshake { .. } => "bad-handshake",
             Self::NotSaidJson => "not-said-json",
             Self::AnswerTooLong { .. } => "answer-too-long",
             Self::TooManySubscriptions { .. } => "too-many-subscriptions",
@@ -353,6 +360,7 @@ impl RpcError {
             | Self::EmptyBatch
             | Self::BrokenOff
             | Self::NotPosted
+            | Self::BadHandshake { .. }
             | Self::NotSaidJson
             | Self::NeedsWebSocket => -32_600,
             Self::NotJson { .. } => -32_700,
@@ -375,6 +383,9 @@ impl RpcError {
             Self::BodyTooLong { .. } => "send fewer or shorter parameters at once",
             Self::BrokenOff => "send it again",
             Self::NotPosted => "use POST; GET is for /metrics, /healthy and /ready",
+            Self::BadHandshake { .. } => {
+                "send Sec-WebSocket-Version: 13 and a key of 24 characters"
+            }
             Self::NotSaidJson => "send Content-Type: application/json",
             Self::AnswerTooLong { .. } => "ask for a smaller part: a page, a lower verbosity",
             Self::TooManySubscriptions { .. } => {
@@ -521,6 +532,7 @@ mod tests {
             RpcError::BodyTooLong { max_bytes: 0 },
             RpcError::BrokenOff,
             RpcError::NotPosted,
+            RpcError::BadHandshake { reason: text() },
             RpcError::NotSaidJson,
             RpcError::AnswerTooLong { max_bytes: 0 },
             RpcError::TooManySubscriptions { max: 0 },

@@ -6,7 +6,9 @@ use jsonrpsee::proc_macros::rpc;
 
 use crate::types::{AddressEvent, Addresses, EventCursor, MempoolEvent, SyncEvent, TipEvent};
 
-/// Over WebSocket alone. Every event has a `cursor`; whoever lost the connection subscribes again
+/// Over WebSocket alone. The answer's result is the number by which the events are known; beside
+/// it, as beside any other, stands the tip of that moment. The first event comes at once and names
+/// the tip that the stream goes on from. Every event has a `cursor`; whoever lost the connection subscribes again
 /// with the last one as `since`, and has missed nothing. A subscriber that takes nothing for 5 s
 /// while events wait is cut off: its last message holds, in place of a result, the error
 /// `too-slow`.

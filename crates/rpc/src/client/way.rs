@@ -116,7 +116,8 @@ pub trait Socket: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Socket for T {}
 
 impl Way {
-    /// To the node at `address`: `127.0.0.1:9332`, with or without `http://`, or with `https://`.
+    /// To the node at `address`: `127.0.0.1:9332`, with or without `http://`, or with `https://`; a
+    /// WebSocket's `ws://` and `wss://` mean the same.
     /// `authorities` is a PEM file of the certificates that the node's own is one of, or is signed
     /// by; with it an address that names no scheme means TLS.
     ///
@@ -133,13 +134,17 @@ impl Way {
         let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(bad)?;
         let authority = |port| format!("{host}:{port}");
         match (uri.scheme_str(), authorities) {
-            (Some("http"), None) => {
+            (Some("http" | "ws"), None) => {
                 let port = uri.port_u16().unwrap_or(crate::DEFAULT_PORT);
                 Ok(Self { authority: authority(port), tls: None })
             }
-            (Some("http"), Some(_)) => Err(WayError::Contradiction { address: address.to_owned() }),
-            (Some("https"), None) => Err(WayError::NoAuthority { address: address.to_owned() }),
-            (Some("https"), Some(file)) => {
+            (Some("http" | "ws"), Some(_)) => {
+                Err(WayError::Contradiction { address: address.to_owned() })
+            }
+            (Some("https" | "wss"), None) => {
+                Err(WayError::NoAuthority { address: address.to_owned() })
+            }
+            (Some("https" | "wss"), Some(file)) => {
                 let name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
                 let name = ServerName::try_from(name).map_err(|_| bad())?;
                 let port = uri.port_u16().unwrap_or(HTTPS_PORT);
@@ -259,10 +264,13 @@ mod tests {
             ("http://127.0.0.1:9000/", "127.0.0.1:9000"),
             ("[::1]:9000", "[::1]:9000"),
             ("http://node.example", "node.example:9332"),
+            ("ws://node.example:1", "node.example:1"),
         ] {
             assert_eq!(plain(address).unwrap(), authority);
         }
-        assert!(matches!(plain("https://node.example"), Err(WayError::NoAuthority { .. })));
+        for address in ["https://node.example", "wss://node.example"] {
+            assert!(matches!(plain(address), Err(WayError::NoAuthority { .. })));
+        }
         for address in ["ftp://node.example", "", "http://", "a b"] {
             assert!(matches!(plain(address), Err(WayError::BadAddress { .. })), "{address}");
         }

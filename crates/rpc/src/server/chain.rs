@@ -1,5 +1,7 @@
 //! Questions about blocks and transactions: all from one view, except for what waits.
 
+use std::sync::Arc;
+
 use ashlar_engine::{
     Call,
     call::{AnswerBody, SyncProgress},
@@ -15,8 +17,8 @@ use super::{
     burial::relief_warning,
     context::{Context, confirmations, show_address, tip_of, tip_of_answer, unexpected},
     decoded::{
-        bits_text, body_of, coinbase_detail, header_detail, missing_body, stored_header,
-        target_text, transaction_detail,
+        bits_text, body_of, coinbase_detail, header_detail, header_detail_with, missing_body,
+        stored_header, target_text, transaction_detail,
     },
 };
 use crate::{
@@ -93,7 +95,7 @@ pub(super) async fn block_id_at<B: Backend>(
     height: u32,
 ) -> Result<Text<BlockId>, RpcError> {
     context
-        .read(move |view| match view.block_id_at(height)? {
+        .glance(move |view| match view.block_id_at(height)? {
             Some(id) => Ok(id.into()),
             None => Err(RpcError::InvalidParameter {
                 name: "height",
@@ -108,11 +110,13 @@ pub(super) async fn block_header<B: Backend>(
     id: BlockId,
     verbose: bool,
 ) -> Result<HeaderResult, RpcError> {
+    let past = Arc::clone(&context.past);
     context
-        .read(move |view| {
+        .glance(move |view| {
             let stored = stored_header(view, &id)?;
             Ok(if verbose {
-                HeaderResult::Detail(Box::new(header_detail(view, &id, &stored)?))
+                let facts = past.facts(view, &id, &stored)?;
+                HeaderResult::Detail(Box::new(header_detail_with(view, &id, &stored, facts)?))
             } else {
                 HeaderResult::Raw(stored.header.to_bytes().into())
             })
@@ -365,7 +369,7 @@ pub(super) async fn tx_out<B: Backend>(
     include_mempool: bool,
 ) -> Result<Option<TxOut>, RpcError> {
     if !include_mempool {
-        return context.read(move |view| confirmed_coin(view, &outpoint)).await;
+        return context.glance(move |view| confirmed_coin(view, &outpoint)).await;
     }
     let (view, answer) = context.call_at_view(Call::MempoolSpenders(vec![outpoint])).await?;
     let AnswerBody::MempoolSpenders(spenders) = answer.body else {
@@ -374,7 +378,7 @@ pub(super) async fn tx_out<B: Backend>(
     if spenders.into_iter().flatten().next().is_some() {
         return Ok(None);
     }
-    let confirmed = context.read_at(view, move |view| confirmed_coin(view, &outpoint)).await?;
+    let confirmed = context.glance_at(view, move |view| confirmed_coin(view, &outpoint)).await?;
     if confirmed.is_some() {
         return Ok(confirmed);
     }

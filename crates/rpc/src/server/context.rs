@@ -9,6 +9,7 @@ use ashlar_engine::{
 use ashlar_ledger::{StoreError, View, view::QueryError};
 use ashlar_primitives::{Address, Encode, Lock};
 use tokio::{
+    runtime,
     sync::{Mutex, Semaphore},
     task,
 };
@@ -19,12 +20,17 @@ use super::{
     burial::relief_warning,
     config::ServerConfig,
     made_at::{carried, seen, stated},
+    past::Past,
 };
 use crate::{error::RpcError, types::Tip};
 
 /// Reads of the store at one time: more would only wait for the same disk, and each holds a
 /// thread.
 const MAX_READERS: usize = 8;
+
+/// Reads of a few keys that run where they are asked for, at one time and at most: as many as leave
+/// one of the runtime's threads free, so that a slow disk never stops everything else.
+const MAX_GLANCES: usize = 4;
 
 /// Callers that wait for a better template at one time: each holds one of the server's connections
 /// for up to a minute, and most are to be left for others.
@@ -45,6 +51,9 @@ pub(super) struct Context<B> {
     /// Places for those who wait for a better template.
     pub(super) polls: Semaphore,
     readers: Arc<Semaphore>,
+    glances: Semaphore,
+    /// Of blocks that were asked about.
+    pub(super) past: Arc<Past>,
     pub(super) max_subscriptions: usize,
     pub(super) subscriptions: Arc<Semaphore>,
 }
@@ -52,6 +61,7 @@ pub(super) struct Context<B> {
 impl<B: Backend> Context<B> {
     pub(super) fn new(backend: Arc<B>, config: &ServerConfig) -> Self {
         let max_subscriptions = config.limits.max_subscriptions_total as usize;
+        let threads = runtime::Handle::current().metrics().num_workers();
         Self {
             backend,
             agent: config.agent.clone(),
@@ -60,6 +70,8 @@ impl<B: Backend> Context<B> {
             generating: Mutex::new(()),
             polls: Semaphore::new(MAX_LONG_POLLS),
             readers: Arc::new(Semaphore::new(MAX_READERS)),
+            glances: Semaphore::new(threads.saturating_sub(1).min(MAX_GLANCES)),
+            past: Arc::default(),
             max_subscriptions,
             subscriptions: Arc::new(Semaphore::new(max_subscriptions)),
         }
@@ -77,6 +89,27 @@ impl<B: Backend> Context<B> {
         read: impl FnOnce(&View) -> Result<T, RpcError> + Send + 'static,
     ) -> Result<T, RpcError> {
         self.read_at(self.view(), read).await
+    }
+
+    /// Runs a `read` of a few keys on a view, right here where that leaves a thread to everybody
+    /// else: to hand it to another thread and to be woken again takes longer than such a read.
+    pub(super) async fn glance_at<T: Send + 'static>(
+        &self,
+        view: Arc<View>,
+        read: impl FnOnce(&View) -> Result<T, RpcError> + Send + 'static,
+    ) -> Result<T, RpcError> {
+        match self.glances.try_acquire() {
+            Ok(_place) => read(&view),
+            Err(_) => self.read_at(view, read).await,
+        }
+    }
+
+    /// The same on the published view.
+    pub(super) async fn glance<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&View) -> Result<T, RpcError> + Send + 'static,
+    ) -> Result<T, RpcError> {
+        self.glance_at(self.view(), read).await
     }
 
     /// Runs `read` on a view, on a thread that may wait for the disk. A caller that gave up does

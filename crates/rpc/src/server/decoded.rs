@@ -5,8 +5,9 @@ use ashlar_ledger::{View, view::StoredHeader};
 use ashlar_primitives::{Block, BlockId, Coinbase, Encode, Output, Transaction, Witness};
 
 use super::{
-    burial::{confirmed_work, is_relieved},
+    burial::confirmed_work,
     context::{confirmations, show_address, tip_of},
+    past::Facts,
 };
 use crate::{
     error::RpcError,
@@ -31,11 +32,19 @@ pub(super) fn header_detail(
     id: &BlockId,
     stored: &StoredHeader,
 ) -> Result<BlockHeader, RpcError> {
+    header_detail_with(view, id, stored, Facts::read(view, id, stored)?)
+}
+
+/// The same where a part of it is known already.
+pub(super) fn header_detail_with(
+    view: &View,
+    id: &BlockId,
+    stored: &StoredHeader,
+    facts: Facts,
+) -> Result<BlockHeader, RpcError> {
     let header = &stored.header;
-    let active = view.is_active(id)?;
+    let active = view.block_id_at(stored.height)? == Some(*id);
     let genesis = stored.height == 0;
-    let mediantime = view.header_state(id)?.map_or(header.time, |state| state.median_time());
-    let relieved = is_relieved(view, stored)?;
     let next = if active { view.block_id_at(stored.height.saturating_add(1))? } else { None };
     Ok(BlockHeader {
         at: tip_of(view),
@@ -51,12 +60,12 @@ pub(super) fn header_detail(
         version_hex: format!("{:08x}", header.version),
         merkleroot: header.merkle_root.into(),
         time: header.time,
-        mediantime,
+        mediantime: facts.mediantime,
         nonce: header.nonce,
         bits: bits_text(header.bits),
         target: target_text(header.bits),
         chainwork: hex::encode(stored.work.to_be_bytes()),
-        relieved,
+        relieved: facts.is_relieved,
         invalid: stored.failed.map(str::to_owned),
         previousblockhash: (!genesis).then_some(header.parent.into()),
         nextblockhash: next.map(Into::into),

@@ -1,11 +1,9 @@
 //! From the port to a connection's service.
 //!
-//! jsonrpsee's own loop bounds requests being answered, but not sockets, nor how long one may
-//! take over its headers; so the loop is here, and HTTP/1.1 is all it speaks.
-//!
-//! Sockets are bounded, and those who hold them without ever showing a password keep nobody out:
+//! HTTP/1.1 is all that is spoken. Sockets are bounded, and those who hold them without ever showing a password keep nobody out:
 //! where all places are taken, the oldest of them makes room.
 
+use core::convert::Infallible;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -16,24 +14,19 @@ use std::{
     time::Duration,
 };
 
-use hyper::{body::Incoming, server::conn::http1};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
-use jsonrpsee::{
-    core::BoxError,
-    server::{HttpRequest, HttpResponse, StopHandle},
-};
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use thiserror::Error;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{self, AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     pin,
-    sync::Notify,
+    sync::{Notify, watch},
     time,
 };
 use tokio_rustls::TlsAcceptor;
-use tower::{Service, ServiceExt as _};
+
+use super::door::Door;
 
 /// Sockets open for each connection that may be at work: the others are idle, or slow over their
 /// headers.
@@ -116,27 +109,35 @@ impl Drop for Place {
     }
 }
 
-/// Accepts until `stop`; `service` makes the service of one connection. With `tls`, what comes
-/// from other machines is TLS; this machine's own programs may do without.
-pub(super) async fn accept<S>(
+/// Waits until the server is told to stop, or nobody is left to tell it.
+pub(super) async fn until_stopped(stop: &mut watch::Receiver<bool>) {
+    drop(stop.wait_for(|is_stopped| *is_stopped).await);
+}
+
+/// Why a connection ended early.
+#[derive(Debug, Error)]
+enum Ended {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("no TLS handshake in time")]
+    Silent(#[from] time::error::Elapsed),
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+}
+
+/// Accepts until `stop`. With `tls`, what comes from other machines is TLS; this machine's own
+/// programs may do without.
+pub(super) async fn accept(
     listener: TcpListener,
     max_connections: u32,
     tls: Option<TlsAcceptor>,
-    stop: StopHandle,
-    service: impl Fn() -> S,
-) where
-    S: Service<HttpRequest<Incoming>, Response = HttpResponse, Error = BoxError>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-{
+    door: Arc<Door>,
+    mut stop: watch::Receiver<bool>,
+) {
     let sockets = Sockets::new((max_connections as usize).saturating_mul(SOCKETS_PER_CONNECTION));
-    let stopped = stop.clone().shutdown();
-    pin!(stopped);
     loop {
         let accepted = tokio::select! {
-            () = &mut stopped => return,
+            () = until_stopped(&mut stop) => return,
             accepted = listener.accept() => accepted,
         };
         let (socket, from) = match accepted {
@@ -151,15 +152,11 @@ pub(super) async fn accept<S>(
             tracing::debug!(max = sockets.max, "too many RPC connections: one more was closed");
             continue;
         };
-        let (stop, tls) = (stop.clone(), tls.clone());
+        let (stop, tls, door) = (stop.clone(), tls.clone(), Arc::clone(&door));
         let admitted = place.admitted.clone();
-        let service = service().map_request(move |mut request: HttpRequest<Incoming>| {
-            request.extensions_mut().insert(admitted.clone());
-            request
-        });
         tokio::spawn(async move {
             let served = tokio::select! {
-                served = open(socket, from, tls, service, stop) => served,
+                served = open(socket, from, tls, door, admitted, stop) => served,
                 () = place.cut.notified() => Ok(()),
             };
             if let Err(error) = served {
@@ -170,51 +167,50 @@ pub(super) async fn accept<S>(
 }
 
 /// Finds out whether it is TLS, and serves it.
-async fn open<S>(
+async fn open(
     socket: TcpStream,
     from: SocketAddr,
     tls: Option<TlsAcceptor>,
-    service: S,
-    stop: StopHandle,
-) -> Result<(), BoxError>
-where
-    S: Service<HttpRequest<Incoming>, Response = HttpResponse, Error = BoxError>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-{
+    door: Arc<Door>,
+    admitted: Admitted,
+    stop: watch::Receiver<bool>,
+) -> Result<(), Ended> {
     socket.set_nodelay(true)?;
-    let Some(tls) = tls else { return serve(socket, service, stop).await };
+    let Some(tls) = tls else { return serve(socket, door, admitted, stop).await };
     if from.ip().to_canonical().is_loopback() {
         let mut first = [0];
         let read = time::timeout(HANDSHAKE_TIMEOUT, socket.peek(&mut first)).await??;
         if read > 0 && first != [TLS_HANDSHAKE] {
-            return serve(socket, service, stop).await;
+            return serve(socket, door, admitted, stop).await;
         }
     }
     let socket = time::timeout(HANDSHAKE_TIMEOUT, tls.accept(socket)).await??;
-    serve(socket, service, stop).await
+    serve(socket, door, admitted, stop).await
 }
 
-async fn serve<S, I>(socket: I, service: S, stop: StopHandle) -> Result<(), BoxError>
+async fn serve<I>(
+    socket: I,
+    door: Arc<Door>,
+    admitted: Admitted,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), Ended>
 where
-    S: Service<HttpRequest<Incoming>, Response = HttpResponse, Error = BoxError>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let stopping = stop.clone();
+    let service = service_fn(move |request| {
+        let (door, admitted, stop) = (Arc::clone(&door), admitted.clone(), stopping.clone());
+        async move { Ok::<_, Infallible>(door.answer(request, &admitted, stop).await) }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(service))
+        .serve_connection(TokioIo::new(socket), service)
         .with_upgrades();
     pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        () = stop.shutdown() => {
+        () = until_stopped(&mut stop) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

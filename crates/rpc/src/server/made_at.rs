@@ -4,20 +4,15 @@
 //! A call's task carries a note. Whoever reads a view or hears the engine writes down its tip;
 //! where an answer states a tip itself, that one counts.
 
-use std::{
-    future::Future,
-    sync::{Arc, Mutex, PoisonError},
-};
+use core::{fmt::Write as _, future::Future};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use jsonrpsee::{
-    core::server::{MethodResponse, ResponsePayload},
-    types::{ErrorObject, ErrorObjectOwned, Id},
-};
-use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct as _};
-use serde_json::value::RawValue;
 use tokio::task_local;
 
-use crate::{error::ErrorData, types::Tip};
+use crate::types::Tip;
+
+/// Most bytes that [`told`] adds: 64 digits of an id, ten of a height, and their names.
+pub(super) const MAX_TOLD_BYTES: usize = 128;
 
 task_local! {
     static NOTE: Arc<Note>;
@@ -74,70 +69,15 @@ fn note(change: impl FnOnce(&mut Noted)) {
     NOTE.try_with(|note| note.write(change)).ok();
 }
 
-/// The response with the tip in it: beside a result, in the `data` of an error.
-pub(super) fn told(
-    response: MethodResponse,
-    id: Id<'_>,
-    at: Tip,
-    max_bytes: usize,
-) -> MethodResponse {
-    if !response.is_method_call() {
-        // A subscription's answer has been sent; its events have cursors.
-        return response;
-    }
-    #[derive(Deserialize)]
-    struct Answer<'a> {
-        #[serde(borrow)]
-        result: Option<&'a RawValue>,
-        #[serde(borrow)]
-        error: Option<ErrorObject<'a>>,
-    }
-    match serde_json::from_str(response.as_json().get()) {
-        Ok(Answer { result: Some(result), .. }) => {
-            MethodResponse::response(id, ResponsePayload::success(Told { result, at }), max_bytes)
-        }
-        Ok(Answer { error: Some(error), .. }) => match error_told(&error, at) {
-            Some(error) => MethodResponse::error(id, error),
-            None => response,
-        },
-        // `null` is a result too, and reads as none.
-        Ok(Answer { result: None, error: None }) => {
-            let result = RawValue::NULL;
-            MethodResponse::response(id, ResponsePayload::success(Told { result, at }), max_bytes)
-        }
-        Err(error) => {
-            tracing::error!(%error, "an RPC answer is no JSON-RPC");
-            response
-        }
-    }
-}
-
-fn error_told(error: &ErrorObject<'_>, at: Tip) -> Option<ErrorObjectOwned> {
-    let data: ErrorData = serde_json::from_str(error.data()?.get()).ok()?;
-    let data = ErrorData { at: Some(at), ..data };
-    Some(ErrorObject::owned(error.code(), error.message(), Some(data)))
-}
-
-/// A result, and after it the members that tell its tip.
-#[derive(Clone)]
-struct Told<'a> {
-    result: &'a RawValue,
-    at: Tip,
-}
-
-/// By this name `serde_json` knows text that it is to write as it stands.
-const AS_IT_STANDS: &str = "$serde_json::private::RawValue";
-
-impl Serialize for Told<'_> {
-    /// jsonrpsee writes the members of a response itself, the result last, and has no place for
-    /// another: so the text of the result goes on with them.
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Tip { tip, tip_height } = self.at;
-        let text = format!(r#"{},"tip":"{tip}","tip_height":{tip_height}"#, self.result.get());
-        let mut raw = serializer.serialize_struct(AS_IT_STANDS, 1)?;
-        raw.serialize_field(AS_IT_STANDS, &text)?;
-        raw.end()
-    }
+/// An answer that is right JSON-RPC, with the tip beside its result: the members of a response are
+/// in no order, so two more go before its last brace.
+pub(super) fn told(mut answer: String, at: Tip) -> String {
+    let Tip { tip, tip_height } = at;
+    debug_assert!(answer.ends_with('}'), "a response is an object: {answer}");
+    answer.pop();
+    // Writing to a string never fails.
+    let _ = write!(answer, r#","tip":"{tip}","tip_height":{tip_height}}}"#);
+    answer
 }
 
 #[cfg(test)]
@@ -146,34 +86,24 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::error::RpcError;
 
     fn tip(height: u32) -> Tip {
         Tip { tip: BlockId([height as u8; 32]).into(), tip_height: height }
     }
 
-    fn told_at(response: MethodResponse, max_bytes: usize) -> Value {
-        let told = told(response, Id::Number(7), tip(3), max_bytes);
-        serde_json::from_str(told.as_json().get()).unwrap()
-    }
-
     #[test]
-    fn a_tip_stands_beside_every_result_and_in_every_error() {
-        let id = tip(3).tip.to_string();
-        for result in [json!(5), json!(null), json!("a"), json!([1, [2]]), json!({ "tip": "own" })]
+    fn a_tip_stands_beside_every_result() {
+        let at = Tip { tip_height: u32::MAX, ..tip(3) };
+        for result in [json!(5), json!(null), json!("}"), json!([1, [2]]), json!({ "tip": "own" })]
         {
-            let payload = ResponsePayload::success(result.clone());
-            let answer = told_at(MethodResponse::response(Id::Number(7), payload, 1_000), 1_000);
-            let whole = json!({ "jsonrpc": "2.0", "id": 7, "result": result, "tip": id,
-                "tip_height": 3 });
-            assert_eq!(answer, whole);
+            let answer = json!({ "jsonrpc": "2.0", "id": 7, "result": result });
+            let told = told(answer.to_string(), at);
+            assert!(told.len() <= answer.to_string().len() + MAX_TOLD_BYTES);
+            let told: Value = serde_json::from_str(&told).unwrap();
+            let whole = json!({ "jsonrpc": "2.0", "id": 7, "result": result,
+                "tip": at.tip.to_string(), "tip_height": u32::MAX });
+            assert_eq!(told, whole);
         }
-        let error = RpcError::NotFound { what: "block", id: "x".to_owned() };
-        let answer = told_at(MethodResponse::error(Id::Number(7), error), 1_000);
-        assert_eq!(answer["error"]["code"], -5);
-        assert_eq!(answer["error"]["data"]["code"], "not-found");
-        assert_eq!(answer["error"]["data"]["tip"], id);
-        assert_eq!(answer["error"]["data"]["tip_height"], 3);
     }
 
     #[tokio::test]

@@ -13,16 +13,17 @@
 //! `GET /metrics`, `/healthy` and `/ready` are answered at the door (`probes`).
 //!
 //! A request goes `listen` (sockets, bounded; `tls`) → `door` (`auth`: Host, Origin, password or
-//! `token`; sizes; `dialect`, `envelope`) → jsonrpsee (batches, parsing) → `middleware::Guard` (`caller`: scope
-//! and rate; time, panics, `made_at`) → `handlers` → the room of its subject (`chain`, `stats`, `proof`,
-//! `scan`, `orders`, `address`, `watched`, `mempool`, `waiting`, `unsigned`, `mining`, `network`, `control`),
-//! which reads a view or makes engine calls through `context`.
+//! `token`; sizes; from here on it may be a `websocket`) → `calls` (`envelope`, `dialect`; `caller`:
+//! scope and rate; time, panics, `made_at`) → `handlers` → the room of its subject (`chain`, `past`,
+//! `stats`, `proof`, `scan`, `orders`, `address`, `watched`, `mempool`, `waiting`, `unsigned`, `mining`,
+//! `network`, `control`), which reads a view or makes engine calls through `context`.
 
 mod address;
 mod auth;
 mod backend;
 mod burial;
 mod caller;
+mod calls;
 mod chain;
 mod config;
 mod context;
@@ -36,10 +37,10 @@ mod handlers;
 mod listen;
 mod made_at;
 mod mempool;
-mod middleware;
 mod mining;
 mod network;
 mod orders;
+mod past;
 mod probes;
 mod proof;
 mod scan;
@@ -50,16 +51,18 @@ mod token;
 mod unsigned;
 mod waiting;
 mod watched;
+mod websocket;
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
-
-use jsonrpsee::{
-    core::middleware::RpcServiceBuilder,
-    server::{BatchRequestConfig, PingConfig, Server, stop_channel},
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
 };
+
 use thiserror::Error;
 use tokio::{net::TcpListener, sync::watch, time};
-use tower::ServiceBuilder;
 
 pub use backend::{
     Backend, BackendError, ChainEvent, EVENT_CAPACITY, Health, MemoryState, MempoolFile,
@@ -70,16 +73,12 @@ pub use tls::{TlsError, TlsFiles};
 pub use token::{BadTokenHash, MAX_CALLS_PER_SECOND, Token, TokenHash, new_token};
 
 use auth::Doors;
+use calls::Calls;
 use context::Context;
 use cookie::Cookie;
+use door::Door;
 use probes::Probes;
 
-/// Messages that may wait to be written to one WebSocket.
-const WEBSOCKET_BUFFER: u32 = 64;
-/// Between two pings of a WebSocket.
-const PING_INTERVAL: Duration = Duration::from_secs(30);
-/// A WebSocket that answers no ping for so long is closed.
-const PING_LIMIT: Duration = Duration::from_secs(60);
 /// How long calls that run may take to end when the server stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -121,7 +120,8 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct ServerHandle {
     local_addr: SocketAddr,
-    stop: jsonrpsee::server::ServerHandle,
+    /// Every connection holds a receiver.
+    stop: watch::Sender<bool>,
     cookie: Option<Cookie>,
     /// Its sender lives as long as connections are accepted.
     accepting: watch::Receiver<()>,
@@ -135,10 +135,8 @@ impl ServerHandle {
 
     /// Refuses new calls, gives those that run up to five seconds, removes the cookie.
     pub async fn stop(self) {
-        // An error means that nobody listens any more: just what is wanted.
-        if self.stop.stop().is_ok()
-            && time::timeout(STOP_PATIENCE, self.stop.stopped()).await.is_err()
-        {
+        self.stop.send_replace(true);
+        if time::timeout(STOP_PATIENCE, self.stop.closed()).await.is_err() {
             tracing::warn!("RPC calls still ran when the server stopped");
         }
         if let Some(cookie) = &self.cookie {
@@ -196,40 +194,22 @@ pub async fn start_server<B: Backend>(
     );
     let max_block_bytes = backend.view().params().max_block_bytes;
     let max_body_bytes = Limits::max_body_bytes(max_block_bytes);
-    let settings = jsonrpsee::server::ServerConfig::builder()
-        .max_request_body_size(max_body_bytes)
-        .max_response_body_size(limits.max_response_bytes)
-        .max_connections(limits.max_connections)
-        .max_subscriptions_per_connection(limits.max_subscriptions)
-        .set_batch_request_config(BatchRequestConfig::Limit(limits.max_batch_calls))
-        .set_message_buffer_capacity(WEBSOCKET_BUFFER)
-        .enable_ws_ping(PingConfig::new().ping_interval(PING_INTERVAL).inactive_limit(PING_LIMIT))
-        .build();
     let probes = Probes::new(&backend, Duration::from_millis(limits.call_timeout_ms));
     let (noted, looking) = (Arc::clone(&backend), Arc::clone(&backend));
-    let guard = middleware::GuardLayer {
+    let calls = Calls {
+        methods: handlers::methods(Arc::new(Context::new(backend, &config))),
         limits: limits.clone(),
-        current_tip: Arc::new(move || context::published(&looking.view())),
         note_call: Arc::new(move |method, is_ok, took| noted.note_call(method, is_ok, took)),
+        current_tip: Arc::new(move || context::published(&looking.view())),
+        connections: AtomicUsize::new(0),
     };
-    let services = Server::builder()
-        .set_config(settings)
-        .set_http_middleware(ServiceBuilder::new().layer(door::DoorLayer::new(
-            doors,
-            limits,
-            max_body_bytes,
-            probes,
-        )))
-        .set_rpc_middleware(RpcServiceBuilder::new().layer(guard))
-        .to_service_builder();
-    let methods = handlers::methods(Arc::new(Context::new(backend, &config)));
+    let door = Arc::new(Door::new(doors, calls, probes, max_body_bytes));
 
-    let (stopping, stop) = stop_channel();
+    let (stop, stopping) = watch::channel(false);
     let (alive, accepting) = watch::channel(());
     let max_connections = limits.max_connections;
     tokio::spawn(async move {
-        let make = || services.clone().build(methods.clone(), stopping.clone());
-        listen::accept(listener, max_connections, tls, stopping.clone(), make).await;
+        listen::accept(listener, max_connections, tls, door, stopping).await;
         drop(alive);
     });
     Ok(ServerHandle { local_addr, stop, cookie, accepting })

@@ -13,11 +13,14 @@ use std::{
 
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use jsonrpsee::server::{HttpBody, HttpResponse};
+use http_body_util::Full;
 use serde_json::json;
 use tokio::{sync::Mutex, time};
 
-use super::backend::{Backend, Health};
+use super::{
+    backend::{Backend, Health},
+    door::HttpResponse,
+};
 use crate::error::RpcError;
 
 /// How long one look at the node's health holds for all callers.
@@ -83,19 +86,19 @@ impl Probes {
 
     /// The answer to a request that the door let in; an error is for the door to shape.
     pub(super) async fn answer(
-        self,
+        &self,
         probe: Probe,
-        method: Method,
-        headers: HeaderMap,
+        method: &Method,
+        headers: &HeaderMap,
     ) -> Result<HttpResponse, RpcError> {
         if method != Method::GET {
-            let mut response = HttpResponse::new(HttpBody::from("use GET\n"));
+            let mut response = HttpResponse::new(Full::from("use GET\n"));
             *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
             response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
             return Ok(response);
         }
         match probe {
-            Probe::Metrics => self.metrics(&headers).await,
+            Probe::Metrics => self.metrics(headers).await,
             Probe::Healthy => Ok(told("healthy", &self.health().await.unhealthy)),
             Probe::Ready => {
                 let Health { mut unhealthy, unready } = self.health().await;
@@ -139,7 +142,7 @@ impl Probes {
 }
 
 fn text_of(kind: &'static str, text: String) -> HttpResponse {
-    let mut response = HttpResponse::new(HttpBody::from(text));
+    let mut response = HttpResponse::new(Full::from(text));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

@@ -128,6 +128,15 @@ async fn nonsense_is_answered_with_what_is_wrong() {
         assert_eq!(answer["error"]["data"]["code"], code, "{short}");
         assert!(answer["error"]["data"]["hint"].is_string(), "{short}");
     }
+    // An error of a call that looked at the chain tells its tip, too.
+    let unknown = call("getblockheader", json!(["00".repeat(32)])).to_string();
+    let (_, answer) = post(&running, &unknown).await;
+    let tip = running.client().getbestblockhash().await.unwrap();
+    let data = &answer["error"]["data"];
+    assert_eq!((&data["tip"], &data["tip_height"]), (&json!(tip), &json!(0)));
+    // Who wants no answer gets an empty one.
+    let notification = r#"{"jsonrpc":"2.0","method":"getblockcount"}"#;
+    assert_eq!(post(&running, notification).await, (204, Value::Null));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

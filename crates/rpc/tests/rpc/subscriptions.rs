@@ -5,15 +5,11 @@ use std::{sync::Arc, time::Duration};
 use ashlar_primitives::{Amount, BlockId};
 use ashlar_rpc::{Credentials, client::open_websocket, prelude::*, server::ChainEvent};
 use serde_json::Value;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
 use crate::{
-    doors::AUTHORIZATION,
     fake::Fake,
+    raw_socket::RawWebSocket,
     running::{Running, start, start_with},
 };
 
@@ -71,53 +67,6 @@ async fn a_seventeenth_subscription_of_one_connection_is_refused() {
         }
     };
     timeout(PATIENCE, again).await.unwrap();
-}
-
-/// A WebSocket that reads only when told to: RFC 6455, just as much as is needed here.
-struct RawWebSocket(TcpStream);
-
-impl RawWebSocket {
-    async fn open(running: &Running) -> Self {
-        let mut socket = TcpStream::connect(running.at()).await.unwrap();
-        let request = format!(
-            "GET / HTTP/1.1\r\nHost: localhost\r\n{AUTHORIZATION}\r\nUpgrade: websocket\r\n\
-             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-        );
-        socket.write_all(request.as_bytes()).await.unwrap();
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(socket.read_u8().await.unwrap());
-        }
-        assert!(head.starts_with(b"HTTP/1.1 101"));
-        Self(socket)
-    }
-
-    /// A text frame of under 126 bytes, masked with zeros.
-    async fn send(&mut self, text: &str) {
-        let mut frame = vec![0x81, 0x80 | u8::try_from(text.len()).unwrap(), 0, 0, 0, 0];
-        frame.extend(text.as_bytes());
-        self.0.write_all(&frame).await.unwrap();
-    }
-
-    /// The next text frame; `None` once the server has closed.
-    async fn receive(&mut self) -> Option<Value> {
-        loop {
-            let kind = self.0.read_u8().await.ok()? & 0x0f;
-            let length = match self.0.read_u8().await.ok()? {
-                126 => self.0.read_u16().await.ok()?.into(),
-                127 => self.0.read_u64().await.ok()?,
-                short => short.into(),
-            };
-            let mut payload = vec![0; usize::try_from(length).unwrap()];
-            self.0.read_exact(&mut payload).await.ok()?;
-            match kind {
-                1 => return Some(serde_json::from_slice(&payload).unwrap()),
-                8 => return None,
-                _ => {}
-            }
-        }
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,14 +1,17 @@
 //! TLS on the RPC port.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Duration};
 
 use ashlar_rpc::{
+    ClientError, Credentials,
+    client::{Way, open_websocket_by},
     prelude::*,
     server::{ServerConfig, StartError, TlsError, TlsFiles, start_server},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    time::timeout,
 };
 use tokio_rustls::{
     TlsConnector,
@@ -16,6 +19,8 @@ use tokio_rustls::{
 };
 
 use crate::{doors::AUTHORIZATION, fake::Fake, running::start_with};
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A certificate for localhost that signs itself, in files.
 fn files(directory: &Path) -> (TlsFiles, CertificateDer<'static>) {
@@ -63,6 +68,34 @@ async fn a_call_goes_through_tls_and_this_machines_programs_may_do_without() {
     let mut rest = Vec::new();
     drop(socket.read_to_end(&mut rest).await);
     assert_eq!(running.client().getblockcount().await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_websocket_goes_through_tls_to_the_node_that_the_file_vouches_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let (files, _) = files(directory.path());
+    let authority = files.certificate.clone();
+    let running = start_with(Fake::new(), |config| config.tls = Some(files)).await;
+    let address = format!("wss://localhost:{}", running.server.local_addr().port());
+    let cookie = Credentials::Cookie(running.cookie_file.clone());
+    let way = Way::new(&address, Some(&authority)).unwrap();
+    let client = open_websocket_by(&way, &cookie).await.unwrap();
+    assert_eq!(client.getblockcount().await.unwrap(), 0);
+    let mut tips = client.subscribetips(None).await.unwrap();
+    let first = timeout(PATIENCE, tips.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(first.at.tip_height, 0);
+    let block = running.node.mine_on(None);
+    let event = timeout(PATIENCE, tips.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(event.at.tip.0, block);
+
+    // Somebody else's certificate opens nothing, and a stranger is not let in through TLS either.
+    let other = tempfile::tempdir().unwrap();
+    let (other, _) = self::files(other.path());
+    let stranger = Way::new(&address, Some(&other.certificate)).unwrap();
+    let error = open_websocket_by(&stranger, &cookie).await.unwrap_err();
+    assert!(matches!(error, ClientError::Unreachable { .. }), "{error}");
+    let error = open_websocket_by(&way, &Credentials::None).await.unwrap_err();
+    assert!(matches!(error, ClientError::Unauthorised), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

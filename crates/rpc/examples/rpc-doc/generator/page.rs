@@ -58,13 +58,17 @@ fn introduction() -> String {
          encodings and keys plain hex. Each answer is made from one consistent view, and each JSON-RPC \
          response to a call says of which tip: `tip` and `tip_height` stand beside `result`, so \
          that numbers and lists keep Bitcoin Core's form; objects that depend on the chain carry \
-         the same within.\n\n\
+         the same within. The answer that opens a subscription tells the tip of that moment, and \
+         each event the tip that it leads to, the first event too.\n\n\
          Every call shows `Authorization: Basic`: the name and password in the cookie file of the \
          node's data directory, which is new at each start, or those of the configuration; or a token \
          of the configuration, as `Authorization: Bearer TOKEN` or as the password beside any name. \
          A token opens the methods of its scopes (`admin` opens all), and may have a bound on its \
          calls a second. JSON-RPC 1.0 and 1.1 (no `jsonrpc` member), with `Content-Type: \
-         text/plain` where `Authorization` is shown, is answered as old Bitcoin nodes answer it.\n\n\
+         text/plain` where `Authorization` is shown, is answered over HTTP as old Bitcoin nodes \
+         answer it. What is wrong with a message is told in one form by HTTP and WebSocket: \
+         `error.data` has a stable code and a hint. A call without `id` is not carried out, and has \
+         no answer (over HTTP an empty one, status 204).\n\n\
          ```sh\n\
          curl --user \"$(cat DATADIR/.cookie)\" -H 'Content-Type: application/json' \\\n\
          \x20 -d '{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"getblockcount\",\"params\":[]}}' \
