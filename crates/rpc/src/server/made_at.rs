@@ -4,7 +4,7 @@
 //! A call's task carries a note. Whoever reads a view or hears the engine writes down its tip;
 //! where an answer states a tip itself, that one counts.
 
-use core::{fmt::Write as _, future::Future};
+use core::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task_local;
@@ -75,8 +75,7 @@ pub(super) fn told(mut answer: String, at: Tip) -> String {
     let Tip { tip, tip_height } = at;
     debug_assert!(answer.ends_with('}'), "a response is an object: {answer}");
     answer.pop();
-    // Writing to a string never fails.
-    let _ = write!(answer, r#","tip":"{tip}","tip_height":{tip_height}}}"#);
+    answer.push_str(&format!(r#","tip":"{tip}","tip_height":{tip_height}}}"#));
     answer
 }
 
