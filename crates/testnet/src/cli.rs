@@ -24,7 +24,7 @@ use crate::{
     control::{Mined, Overview, Request},
     error::{Refusal, TestnetError},
     fault_verbs::{self, ChaosArguments, FaultVerb},
-    file::NodeNumber,
+    file::{DEFAULT_NODES, NetworkFile, NodeNumber},
     keeper,
     layout::{Layout, remove_folder},
     logs,
@@ -65,6 +65,10 @@ enum Verb {
         nodes: Option<NodeNumber>,
         /// The network file to make it from.
         file: Option<PathBuf>,
+        /// With root, when it is made: a network namespace and an address of its own for each node
+        /// (in a network file: `netns = true`).
+        #[arg(long, conflicts_with = "file")]
+        netns: bool,
     },
     /// A line for each node.
     Status {
@@ -297,7 +301,13 @@ fn dispatch(arguments: Arguments) -> Result<(), TestnetError> {
             log.init();
             keeper::keep(layout.folder())
         }
-        Verb::Up { nodes, file } => {
+        Verb::Up { nodes, file, netns } => {
+            if netns && !layout.exists() {
+                let nodes = nodes.unwrap_or(DEFAULT_NODES);
+                let file = NetworkFile { netns, ..NetworkFile::of(nodes)? };
+                let text = format!("nodes = {nodes}\nnetns = true\n");
+                layout.make(&file, &text, layout.folder())?;
+            }
             let net = Testnet::make(layout, file.as_deref(), nodes)?;
             out.say(&net.up(nodes)?, show::banner);
             Ok(())

@@ -13,6 +13,7 @@ use crate::{
     file::{FileError, NodeNumber},
     lines::LineError,
     mining::MiningError,
+    netns::NetnsError,
     presets::PresetError,
     render::RenderError,
     reorg::ReorgError,
@@ -191,6 +192,9 @@ pub enum TestnetError {
     /// The network file is not for several machines.
     #[error(transparent)]
     Render(#[from] RenderError),
+    /// No namespaces.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
     /// A line can't be so.
     #[error(transparent)]
     Line(#[from] LineError),
@@ -267,6 +271,7 @@ impl TestnetError {
             Self::Address { .. } => "invalid-address",
             Self::NoNode => "no-node",
             Self::Render(_) => "bad-render",
+            Self::Netns(_) => "no-netns",
             Self::Line(_) => "bad-line",
             Self::Flap { .. } => "bad-flap",
             Self::Chaos(_) => "chaos",
@@ -286,6 +291,9 @@ impl TestnetError {
             Self::NoSuchNode { nodes, .. } => {
                 let nodes: Vec<String> = nodes.iter().map(ToString::to_string).collect();
                 format!("there are: {}", nodes.join(", "))
+            }
+            Self::Netns(_) => {
+                "namespaces want root and iproute2; without `netns` no right is needed".to_owned()
             }
             Self::NodeDown { number } => format!("start it: scripts/testnet.sh start {number}"),
             Self::NoNode => "start them: scripts/testnet.sh up".to_owned(),

@@ -68,6 +68,8 @@ pub struct NetworkFile {
     pub topology: Option<Topology>,
     /// How much memory each node takes.
     pub profile: Profile,
+    /// With root: whether each node gets a network namespace and an address of its own.
+    pub netns: bool,
     /// The chain.
     pub genesis: GenesisTable,
     /// Who finds blocks, and when.

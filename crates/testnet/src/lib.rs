@@ -28,6 +28,7 @@ pub mod layout;
 pub mod lines;
 mod logs;
 pub mod mining;
+pub mod netns;
 pub mod presets;
 pub mod programs;
 mod purse;

@@ -14,6 +14,7 @@ use crate::{
     file::NodeNumber,
     layout::LinkRecord,
     lines::{LineError, LineState, LinkChange, Sides},
+    netns::{Namespaces, NetnsError},
 };
 
 /// A link by its ends: who dials, and who is reached.
@@ -45,11 +46,16 @@ impl Links {
     }
 
     /// Takes calls for a link from now on; its port, which is the one it had where that is free.
-    pub(crate) fn open(&self, record: &LinkRecord) -> Result<u16, TestnetError> {
+    pub(crate) fn open(
+        &self,
+        record: &LinkRecord,
+        netns: Option<&Namespaces>,
+    ) -> Result<u16, TestnetError> {
+        let near = face(record.to, netns)?;
         let target = self.targets().get(&record.to).copied().unwrap_or(Target::Nowhere);
         let seed = u64::from(record.from) << 16 | u64::from(record.to);
         let listen = |port: u16| {
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            let address = SocketAddr::from((near, port));
             self.relay.link(address, target, seed)
         };
         let link = match listen(record.port) {
@@ -57,6 +63,9 @@ impl Links {
             linked => linked,
         };
         let link = link.map_err(TestnetError::disk("a port of 127.0.0.1"))?;
+        if netns.is_some() {
+            link.call_from(face(record.from, netns)?.into());
+        }
         for direction in Direction::ALL {
             link.set_shape(direction, record.shape);
         }
@@ -166,6 +175,11 @@ impl Links {
     }
 }
 
+/// The address by which others see a node.
+pub(super) fn face(number: NodeNumber, netns: Option<&Namespaces>) -> Result<Ipv4Addr, NetnsError> {
+    netns.map_or(Ok(Ipv4Addr::LOCALHOST), |netns| netns.face(number))
+}
+
 /// The link between two nodes, and which of its ways leads from the first to the second.
 fn way(
     lines: &BTreeMap<Ends, Link>,
@@ -200,7 +214,7 @@ mod tests {
         let lines = Links::new().unwrap();
         for (from, to) in [(2, 1), (3, 2), (4, 3), (4, 1)] {
             let record = LinkRecord { from, to, port: 0, shape: Shape::default() };
-            assert_ne!(lines.open(&record).unwrap(), 0);
+            assert_ne!(lines.open(&record, None).unwrap(), 0);
         }
         lines
     }

@@ -42,6 +42,7 @@ use crate::{
     file::{NetworkFile, NodeNumber},
     layout::{Layout, State},
     mining::Mining,
+    netns::Namespaces,
     presets::Chain,
     programs::Programs,
 };
@@ -58,6 +59,8 @@ pub(crate) struct Keeper {
     pub(crate) programs: Programs,
     pub(crate) chain: Chain,
     pub(crate) file: NetworkFile,
+    /// The nodes' namespaces, where they have some.
+    pub(crate) netns: Option<Namespaces>,
     pub(crate) links: Links,
     /// Counts the times that nodes were told to flap no more.
     flaps: watch::Sender<u64>,
@@ -130,6 +133,7 @@ pub fn keep(folder: &Path) -> Result<(), TestnetError> {
     let file = NetworkFile::read(&layout.network_file())?;
     let chain = layout.chain()?;
     let keeper = Arc::new(Keeper {
+        netns: file.netns.then(|| Namespaces::of(layout.folder())),
         programs: Programs::find()?,
         chain,
         file,

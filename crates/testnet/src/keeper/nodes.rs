@@ -19,7 +19,7 @@ use tokio::{task::JoinSet, time::Instant};
 use tracing::{info, warn};
 
 use super::{
-    Keeper,
+    Keeper, links,
     process::{Process, Vitals},
 };
 use crate::{
@@ -27,6 +27,7 @@ use crate::{
     error::TestnetError,
     file::{MAX_NODES, NodeNumber, Setting},
     layout::{self, LinkRecord, NodeRecord},
+    netns::{Namespaces, NetnsError},
 };
 
 /// Longest that a node may take to serve, in seconds: its indexes may have to be built.
@@ -99,10 +100,12 @@ impl Keeper {
 
     /// Takes calls for all links; the nodes that must dial another port than before.
     pub(super) fn open_links(&self) -> Result<BTreeSet<NodeNumber>, TestnetError> {
+        let numbers: Vec<NodeNumber> = self.nodes().keys().copied().collect();
+        self.make_namespaces(&numbers)?;
         let links = self.state().links.clone();
         let mut moved = BTreeSet::new();
         for link in &links {
-            let port = self.links.open(link)?;
+            let port = self.links.open(link, self.netns.as_ref())?;
             if port != link.port {
                 moved.insert(link.from);
                 self.set_port(link, port);
@@ -168,11 +171,11 @@ impl Keeper {
         }
         let datadir = self.layout.node(number);
         fs::create_dir_all(&datadir).map_err(TestnetError::disk(&datadir))?;
-        layout::write(&datadir.join("ashlar.toml"), self.configuration(number).as_bytes())?;
+        layout::write(&datadir.join("ashlar.toml"), self.configuration(number)?.as_bytes())?;
         self.leave_clock(number)?;
         // Of an earlier life; whether it was there is nothing to this one.
         drop(fs::remove_file(datadir.join(RUN_FILE)));
-        let mut command = node_command(&self.programs.node);
+        let mut command = node_command(&self.programs.node, number, self.netns.as_ref());
         command.arg("run").arg("--datadir").arg(&datadir);
         let process =
             Process::start(&mut command, &self.layout.log(number), &datadir.join(PID_FILE))
@@ -265,6 +268,14 @@ impl Keeper {
         Ok(())
     }
 
+    /// Namespaces for nodes, where they have some.
+    fn make_namespaces(&self, numbers: &[NodeNumber]) -> Result<(), NetnsError> {
+        match &self.netns {
+            Some(netns) => numbers.iter().try_for_each(|number| netns.make(*number)),
+            None => Ok(()),
+        }
+    }
+
     /// Stops all nodes at once; who does not stop is told of in the log.
     pub(crate) async fn stop_all(self: &Arc<Self>) {
         let _one = self.lifecycle.lock().await;
@@ -280,6 +291,10 @@ impl Keeper {
             });
         }
         while ends.join_next().await.is_some() {}
+        if let Some(netns) = &self.netns {
+            self.nodes().keys().for_each(|number| netns.remove(*number));
+            netns.remove_bridge();
+        }
     }
 
     /// Starts all that does not run, after adding nodes until there are `wanted`; waits until all
@@ -363,8 +378,9 @@ impl Keeper {
                 state.links.extend(links.clone());
                 (number, links)
             };
+            self.make_namespaces(&[number])?;
             for link in &links {
-                let port = self.links.open(link)?;
+                let port = self.links.open(link, self.netns.as_ref())?;
                 self.set_port(link, port);
             }
             self.nodes().insert(number, Node::default());
@@ -380,6 +396,9 @@ impl Keeper {
         self.require(number)?;
         self.end(number, Signal::TERM).await?;
         self.links.close(number);
+        if let Some(netns) = &self.netns {
+            netns.remove(number);
+        }
         self.nodes().remove(&number);
         {
             let mut state = self.state();
@@ -443,44 +462,56 @@ impl Keeper {
     }
 
     /// A node's `ashlar.toml`. It dials the keeper alone, and looks for nobody.
-    fn configuration(&self, number: NodeNumber) -> String {
+    fn configuration(&self, number: NodeNumber) -> Result<String, NetnsError> {
         let state = self.state();
         let dialled: Vec<String> = state
             .links
             .iter()
             .filter(|link| link.from == number)
-            .map(|link| format!("/ip4/127.0.0.1/tcp/{}", link.port))
-            .collect();
+            .map(|link| {
+                let face = links::face(link.to, self.netns.as_ref())?;
+                Ok(format!("/ip4/{face}/tcp/{}", link.port))
+            })
+            .collect::<Result<_, NetnsError>>()?;
+        let own = match &self.netns {
+            Some(netns) => netns.own(number)?,
+            None => Ipv4Addr::LOCALHOST,
+        };
         let kept = state.nodes.get(&number).map_or(0, |record| record.rpc_port);
         // Another program may have the port by now; then the node gets another.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, kept)).map_or(0, |_| kept);
+        let is_free = self.netns.is_some() || TcpListener::bind((own, kept)).is_ok();
+        let port = if is_free { kept } else { 0 };
         let mut settings = self.file.settings(number);
         settings.entry("min_free".to_owned()).or_insert(Setting::Text(MIN_FREE.to_owned()));
-        let own = [
+        let decided = [
             ("genesis", Setting::Text(self.layout.genesis().to_string_lossy().into_owned())),
-            ("listen", Setting::Texts(vec!["/ip4/127.0.0.1/tcp/0".to_owned()])),
+            ("listen", Setting::Texts(vec![format!("/ip4/{own}/tcp/0")])),
             ("connect", Setting::Texts(dialled)),
-            ("rpc_listen", Setting::Text(format!("127.0.0.1:{port}"))),
+            ("rpc_listen", Setting::Text(format!("{own}:{port}"))),
             ("exempt_loopback", Setting::Switch(true)),
             ("profile", Setting::Text(self.file.profile.name().to_owned())),
             ("dev_clock", Setting::Switch(self.chain.is_development())),
         ];
-        settings.extend(own.map(|(key, value)| (key.to_owned(), value)));
+        settings.extend(decided.map(|(key, value)| (key.to_owned(), value)));
         let mut text = "# Written by the testnet at each start of this node.\n".to_owned();
         for (key, value) in &settings {
             // Truths, numbers, texts and lists of texts are written alike in JSON and in TOML.
             let value = serde_json::to_string(value).unwrap_or_default();
             writeln!(text, "{key} = {value}").expect("a string takes everything");
         }
-        text
+        Ok(text)
     }
 }
 
 /// A node's program, with which a write beyond the limit of its files is an error like any other and
 /// no signal that kills (setrlimit(2)): so a disk can be filled. Only a shell can say so without
 /// unsafe code; it becomes the node.
-fn node_command(program: &Path) -> Command {
-    let mut command = Command::new("sh");
+fn node_command(program: &Path, number: NodeNumber, netns: Option<&Namespaces>) -> Command {
+    let shell = Path::new("sh");
+    let mut command = match netns {
+        Some(netns) => netns.command(number, shell),
+        None => Command::new(shell),
+    };
     command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(program);
     command
 }

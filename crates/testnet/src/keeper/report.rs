@@ -72,9 +72,11 @@ impl Keeper {
     fn place(&self, number: NodeNumber) -> Place {
         let datadir = self.layout.node(number);
         let port = self.state().nodes.get(&number).map_or(0, |record| record.rpc_port);
+        let own = self.netns.as_ref().and_then(|netns| netns.own(number).ok());
+        let own = own.unwrap_or(std::net::Ipv4Addr::LOCALHOST);
         Place {
             node: number,
-            rpc: format!("http://127.0.0.1:{port}"),
+            rpc: format!("http://{own}:{port}"),
             cookie: cookie(&datadir),
             log: self.layout.log(number),
             datadir,
