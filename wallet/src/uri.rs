@@ -1,7 +1,7 @@
 //! Payment requests as text: `ashlar:ADDRESS?amount=1.5&label=Bob&message=for%20tea`, after
 //! BIP-21.
 
-use ashlar_primitives::{Address, AddressError, Amount};
+use ashlar_primitives::{Address, AddressError, Amount, Ash};
 use thiserror::Error;
 
 use crate::amount::{self, AmountError};
@@ -82,7 +82,7 @@ impl Request {
 impl std::fmt::Display for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{SCHEME}{}", self.address)?;
-        let amount = self.amount.map(|amount| amount::show(amount).replace(" ASH", ""));
+        let amount = self.amount.map(|amount| Ash(amount).to_string());
         let fields = [("amount", &amount), ("label", &self.label), ("message", &self.message)];
         let mut mark = '?';
         for (field, value) in fields {
@@ -126,7 +126,7 @@ fn unescape(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use ashlar_primitives::{Lock, PublicKey};
+    use ashlar_primitives::{AshError, Lock, PublicKey};
 
     use super::*;
 
@@ -162,7 +162,10 @@ mod tests {
         let parse = |query: &str| Request::parse(&format!("ashlar:{address}?{query}"), "ash");
         assert!(matches!(parse("amount=1&amount=2"), Err(UriError::Twice { .. })));
         assert!(matches!(parse("req-escrow=1"), Err(UriError::Required { .. })));
-        assert!(matches!(parse("amount=1e8"), Err(UriError::Amount(AmountError::Form))));
+        assert!(matches!(
+            parse("amount=1e8"),
+            Err(UriError::Amount(AmountError::Ash(AshError::Form)))
+        ));
         for text in ["label=%1b", "label=%", "label=%f", "label=%ff", "label=%zz"] {
             assert!(matches!(parse(text), Err(UriError::Text { .. })), "{text}");
         }

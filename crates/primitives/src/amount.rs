@@ -1,8 +1,13 @@
-//! Amounts of money in grains (PROTOCOL.md §1).
+//! Amounts of money in grains (PROTOCOL.md §1), and as people write them: in ASH.
 
-use core::fmt;
+use core::{fmt, str::FromStr};
+
+use thiserror::Error;
 
 use crate::codec::{Decode, DecodeError, Encode, Reader};
+
+/// Decimals of an amount in ASH: the last one counts grains.
+const DECIMALS: usize = 8;
 
 /// A count of grains. Not bounded by the type: a decoded output may hold any `u64`, and the
 /// rules refuse what is over [`Amount::MAX_MONEY`]. Arithmetic is checked or absent.
@@ -71,9 +76,97 @@ impl Decode for Amount {
     }
 }
 
+/// An amount as people type and read it: ASH with at most 8 decimals, without floats. Shown without
+/// trailing zeros (`12.5`); read from `12`, `0.5`, `12.00000001`, never with a sign, an exponent, a
+/// space or a separator, and never more than [`Amount::MAX_MONEY`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ash(pub Amount);
+
+/// Text that is not an amount in ASH.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum AshError {
+    /// Not digits with at most one point between them.
+    #[error("an amount is digits with at most one point: 12 or 0.5")]
+    Form,
+    /// Less than a grain would be left over.
+    #[error("at most {DECIMALS} decimals: the smallest amount is 0.00000001 ASH")]
+    TooPrecise,
+    /// More than [`Amount::MAX_MONEY`].
+    #[error("more than there can ever be")]
+    TooLarge,
+}
+
+impl Ash {
+    /// So many whole ASH. Like any amount not bounded by the type.
+    pub const fn whole(ash: u32) -> Self {
+        #[expect(clippy::as_conversions, reason = "every u32 is a u64; `From` is not const")]
+        Self(Amount(Amount::ASH.0.saturating_mul(ash as u64)))
+    }
+}
+
+impl FromStr for Ash {
+    type Err = AshError;
+
+    fn from_str(text: &str) -> Result<Self, AshError> {
+        let (whole, decimals) = match text.split_once('.') {
+            Some((_, "")) => return Err(AshError::Form),
+            Some(parts) => parts,
+            None => (text, ""),
+        };
+        let is_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        if whole.is_empty() || !is_digits(whole) || !is_digits(decimals) {
+            return Err(AshError::Form);
+        }
+        if decimals.len() > DECIMALS {
+            return Err(AshError::TooPrecise);
+        }
+        let grains = format!("{whole}{decimals:0<DECIMALS$}").parse();
+        let amount = grains.map(Amount).map_err(|_| AshError::TooLarge)?;
+        if amount.is_in_range() { Ok(Self(amount)) } else { Err(AshError::TooLarge) }
+    }
+}
+
+impl fmt::Display for Ash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const GRAINS: u64 = Amount::ASH.0;
+        let grains = self.0.grains();
+        write!(f, "{}", grains / GRAINS)?;
+        match format!("{:0DECIMALS$}", grains % GRAINS).trim_end_matches('0') {
+            "" => Ok(()),
+            decimals => write!(f, ".{decimals}"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_typed_is_what_is_meant() {
+        for (text, grains) in [
+            ("0", 0),
+            ("1", 100_000_000),
+            ("0.00000001", 1),
+            ("12.5", 1_250_000_000),
+            ("90071992.54740991", Amount::MAX_MONEY.grains()),
+        ] {
+            let ash = Ash(Amount::from_grains(grains));
+            assert_eq!((text.parse(), ash.to_string()), (Ok(ash), text.to_owned()));
+        }
+        assert_eq!("007.0".parse(), Ok(Ash::whole(7)));
+    }
+
+    #[test]
+    fn what_is_not_an_amount_is_refused() {
+        for text in ["", ".", "1.", ".5", "-1", "+1", "1e8", "1,0", " 1", "1 ", "0x1", "1.2.3", "١"]
+        {
+            assert_eq!(text.parse::<Ash>(), Err(AshError::Form), "{text:?}");
+        }
+        assert_eq!("0.000000001".parse::<Ash>(), Err(AshError::TooPrecise));
+        assert_eq!("90071992.54740992".parse::<Ash>(), Err(AshError::TooLarge));
+        assert_eq!("99999999999999999999".parse::<Ash>(), Err(AshError::TooLarge));
+    }
 
     #[test]
     fn no_sum_passes_max_money() {

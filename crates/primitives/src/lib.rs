@@ -36,7 +36,7 @@ pub mod transaction;
 pub mod wire;
 
 pub use address::{Address, AddressError};
-pub use amount::Amount;
+pub use amount::{Amount, Ash, AshError};
 pub use block::{Block, Coinbase, Header};
 pub use codec::{Decode, DecodeError, Encode};
 pub use coin::Coin;

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use ashlar_primitives::Ash;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 use serde_json::json;
@@ -20,7 +21,6 @@ use serde_json::json;
 use self::state::StateVerb;
 use crate::{
     client::Testnet,
-    coins::Coins,
     control::{Mined, Overview, Request},
     error::{Refusal, TestnetError},
     fault_verbs::{self, ChaosArguments, FaultVerb},
@@ -142,7 +142,7 @@ enum Verb {
         /// Whom.
         address: String,
         /// How much, in ASH; 10 unless the network file says otherwise.
-        amount: Option<Coins>,
+        amount: Option<Ash>,
     },
     /// Write a folder for each node of a network file whose nodes have hosts.
     Render {
@@ -500,6 +500,7 @@ fn down(layout: &Layout, out: &Out) -> Result<(), TestnetError> {
             if standing.nodes.iter().any(|node| node.pid.is_some()) {
                 Testnet::make(layout.clone(), None, None)?.down()?;
             }
+            keeper::clear(layout)?;
         }
         Err(error) => return Err(error),
     }

@@ -22,11 +22,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ashlar_primitives::Ash;
+use ashlar_rpc::types::Text;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
 use crate::{
-    coins::Coins,
     control::{Given, MAX_REPLY_BYTES, Mined, NodeState, Overview, Reply, Request, Status},
     error::TestnetError,
     file::{NetworkFile, NodeNumber},
@@ -236,8 +237,8 @@ impl Testnet {
     ///
     /// # Errors
     /// As [`Testnet::ask`].
-    pub fn faucet(&self, address: &str, amount: Option<Coins>) -> Result<Given, TestnetError> {
-        self.ask(&Request::Faucet { address: address.to_owned(), amount })
+    pub fn faucet(&self, address: &str, amount: Option<Ash>) -> Result<Given, TestnetError> {
+        self.ask(&Request::Faucet { address: address.to_owned(), amount: amount.map(Text) })
     }
 
     /// Waits until all nodes that serve are on one tip.
@@ -285,7 +286,7 @@ impl Testnet {
 
 impl Drop for Testnet {
     fn drop(&mut self) {
-        if self.folder.is_some() {
+        if self.folder.is_some() && self.layout.exists() {
             // It may be down already, or its keeper dead and the nodes left over.
             let again = || Self::make(self.layout.clone(), None, None)?.down();
             drop(self.down().or_else(|_| again()));

@@ -5,14 +5,13 @@
 
 use std::path::PathBuf;
 
-use ashlar_primitives::BlockId;
+use ashlar_primitives::{Ash, BlockId};
 use ashlar_rpc::types::Text;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
     clock::TimeChange,
-    coins::Coins,
     error::Refusal,
     file::NodeNumber,
     lines::{LinkChange, Sides},
@@ -94,7 +93,7 @@ pub enum Request {
         /// Whom.
         address: String,
         /// How much; the faucet's usual amount unless given.
-        amount: Option<Coins>,
+        amount: Option<Text<Ash>>,
     },
     /// The clock of all nodes. [`TimeNow`].
     Time {
@@ -303,5 +302,5 @@ pub struct Given {
     /// Whom.
     pub address: String,
     /// How much.
-    pub amount: Coins,
+    pub amount: Text<Ash>,
 }

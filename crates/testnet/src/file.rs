@@ -21,12 +21,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ashlar_primitives::Ash;
 use ashlar_processes::relay::{Bandwidth, Delay, Loss, Shape};
+use ashlar_rpc::types::Text;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    coins::Coins,
     mining::{Mining, MiningError},
     presets::GenesisTable,
     wallets::{FAUCET, MINER},
@@ -186,7 +187,7 @@ pub struct WalletTable {
     pub name: String,
     /// What it has at first, in ASH.
     #[serde(default = "default_balance")]
-    pub balance: Coins,
+    pub balance: Text<Ash>,
 }
 
 /// `[faucet]`.
@@ -194,11 +195,11 @@ pub struct WalletTable {
 #[serde(deny_unknown_fields, default)]
 pub struct FaucetTable {
     /// What it has at first, in ASH.
-    pub balance: Coins,
+    pub balance: Text<Ash>,
     /// What it gives where nobody says how much.
-    pub amount: Coins,
+    pub amount: Text<Ash>,
     /// The most that it gives at once over HTTP.
-    pub most: Coins,
+    pub most: Text<Ash>,
     /// How often it gives over HTTP in a minute, to all together.
     pub per_minute: u32,
 }
@@ -206,16 +207,16 @@ pub struct FaucetTable {
 impl Default for FaucetTable {
     fn default() -> Self {
         Self {
-            balance: Coins::of_ash(1_000_000),
-            amount: Coins::of_ash(10),
-            most: Coins::of_ash(1_000),
+            balance: Text(Ash::whole(1_000_000)),
+            amount: Text(Ash::whole(10)),
+            most: Text(Ash::whole(1_000)),
             per_minute: 60,
         }
     }
 }
 
-fn default_balance() -> Coins {
-    Coins::of_ash(10_000)
+fn default_balance() -> Text<Ash> {
+    Text(Ash::whole(10_000))
 }
 
 /// A network file that can't be used.

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::TestnetError,
     file::{NetworkFile, NodeNumber},
-    lines::LineState,
+    lines::{LineState, Sides},
     mining::Mining,
     presets::Chain,
     wallets::{FAUCET, MINER},
@@ -54,6 +54,9 @@ pub struct State {
     /// The lines that are cut, slow or lossy.
     #[serde(default)]
     pub lines: Vec<LineState>,
+    /// How the net is parted, until it is healed: for nodes that come meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sides: Option<Sides>,
     /// The faucet's port for HTTP; 0 until it has one.
     pub faucet_port: u16,
 }
@@ -188,6 +191,7 @@ impl Layout {
             mining: file.mining.clone(),
             clock: None,
             lines: Vec::new(),
+            sides: None,
             faucet_port: 0,
         };
         self.save(&state)

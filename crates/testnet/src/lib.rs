@@ -18,7 +18,6 @@ pub mod chaos;
 pub mod cli;
 pub mod client;
 pub mod clock;
-pub mod coins;
 pub mod control;
 pub mod error;
 mod fault_verbs;

@@ -12,6 +12,7 @@
 //! table of its own, for `ip`, `tc` and `tcpdump` (`ip netns exec NAME …`).
 
 use std::{
+    fs,
     net::Ipv4Addr,
     path::Path,
     process::{Command, Stdio},
@@ -26,6 +27,8 @@ use crate::file::NodeNumber;
 const BRIDGE: u8 = 254;
 /// What is added to a node's number for the address by which others see it.
 const FACE: u8 = 128;
+/// Longest note on an interface (IFALIASZ of linux/if.h, with its end).
+const MAX_ALIAS_BYTES: usize = 255;
 
 /// Why there are no namespaces.
 #[derive(Debug, Error)]
@@ -38,6 +41,19 @@ pub enum NetnsError {
         /// What it said.
         words: String,
     },
+    /// Another testnet has the addresses that follow from this one's folder.
+    #[error(
+        "198.18.{net}.0/24 is what the testnet in {folder} has, by the bridge {bridge}: end it, or \
+         choose another folder for this one"
+    )]
+    Taken {
+        /// The third byte of the addresses.
+        net: u8,
+        /// Whose they are.
+        folder: String,
+        /// Their bridge.
+        bridge: String,
+    },
     /// More nodes than addresses.
     #[error("node {number} has no address: with --netns nodes are 1 to {}", FACE - 3)]
     Number {
@@ -46,9 +62,12 @@ pub enum NetnsError {
     },
 }
 
-/// The namespaces of one testnet.
+/// The namespaces of one testnet. What is in the way of names and addresses is found out by asking
+/// the system, never remembered: so what a killed keeper left is found as well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Namespaces {
+    /// Noted on the bridge, to know it again.
+    owner: String,
     /// What tells this testnet's names and addresses from another's.
     net: u8,
 }
@@ -57,7 +76,12 @@ impl Namespaces {
     /// Those of the testnet in a folder.
     pub(crate) fn of(folder: &Path) -> Self {
         let hash = Sha256::digest(folder.as_os_str().as_encoded_bytes());
-        Self { net: hash[0] }
+        let mut owner = folder.to_string_lossy().into_owned();
+        while owner.len() > MAX_ALIAS_BYTES {
+            // Of a long path the end tells more.
+            owner.remove(0);
+        }
+        Self { owner, net: hash[0] }
     }
 
     fn bridge(&self) -> String {
@@ -90,28 +114,55 @@ impl Namespaces {
 
     /// Makes a node's namespace and what leads to it, where they are not there.
     pub(crate) fn make(&self, number: NodeNumber) -> Result<(), NetnsError> {
-        let (bridge, name) = (self.bridge(), self.name(number));
-        let (own, face) = (self.own(number)?, self.face(number)?);
-        if ip(&["link", "show", &bridge]).is_err() {
-            ip(&["link", "add", &bridge, "type", "bridge"])?;
-            let address = format!("{}/24", self.address(BRIDGE));
-            ip(&["addr", "add", &address, "dev", &bridge])?;
-            ip(&["link", "set", &bridge, "up"])?;
-        }
-        if ip(&["-n", &name, "link", "show", "eth0"]).is_ok() {
+        self.make_bridge()?;
+        if ip(&["-n", &self.name(number), "link", "show", "lo", "up"])
+            .is_ok_and(|up| !up.is_empty())
+        {
             return Ok(());
         }
+        // What was begun and not ended is begun anew.
+        self.remove(number);
+        self.make_new(number).inspect_err(|_| self.remove(number))
+    }
+
+    /// The bridge, which must be this testnet's where it is there.
+    fn make_bridge(&self) -> Result<(), NetnsError> {
+        let bridge = self.bridge();
+        match self.bridge_owner() {
+            Some(owner) if owner == self.owner => return Ok(()),
+            // Begun and not ended.
+            Some(owner) if owner.is_empty() => drop(ip(&["link", "del", &bridge])),
+            Some(folder) => return Err(NetnsError::Taken { net: self.net, folder, bridge }),
+            None => {}
+        }
+        ip(&["link", "add", &bridge, "type", "bridge"])?;
+        let address = format!("{}/24", self.address(BRIDGE));
+        ip(&["addr", "add", &address, "dev", &bridge])?;
+        // The last: by it the bridge is known to be whole, and whose it is.
+        ip(&["link", "set", &bridge, "up", "alias", &self.owner]).map(drop)
+    }
+
+    /// The note on the bridge, where there is one.
+    fn bridge_owner(&self) -> Option<String> {
+        let note = fs::read_to_string(format!("/sys/class/net/{}/ifalias", self.bridge())).ok()?;
+        Some(note.trim_end_matches('\n').to_owned())
+    }
+
+    fn make_new(&self, number: NodeNumber) -> Result<(), NetnsError> {
+        let (bridge, name) = (self.bridge(), self.name(number));
+        let (own, face) = (self.own(number)?, self.face(number)?);
         let outside = format!("ash{}-{number}", self.net);
         ip(&["netns", "add", &name])?;
         ip(&["link", "add", &outside, "type", "veth", "peer", "name", "eth0", "netns", &name])?;
         ip(&["link", "set", &outside, "master", &bridge, "up"])?;
         ip(&["-n", &name, "addr", "add", &format!("{own}/24"), "dev", "eth0"])?;
         ip(&["-n", &name, "link", "set", "eth0", "up"])?;
-        ip(&["-n", &name, "link", "set", "lo", "up"])?;
-        ip(&["addr", "add", &format!("{face}/32"), "dev", &bridge])
+        ip(&["addr", "add", &format!("{face}/32"), "dev", &bridge])?;
+        // The last: by it a namespace is known to be whole.
+        ip(&["-n", &name, "link", "set", "lo", "up"]).map(drop)
     }
 
-    /// Takes a node's namespace away.
+    /// Takes a node's namespace away, and its ends of the lines with it.
     pub(crate) fn remove(&self, number: NodeNumber) {
         // What is not there need not go.
         drop(ip(&["netns", "del", &self.name(number)]));
@@ -120,9 +171,17 @@ impl Namespaces {
         }
     }
 
-    /// Takes the bridge away, once no namespace is left.
-    pub(crate) fn remove_bridge(&self) {
-        drop(ip(&["link", "del", &self.bridge()]));
+    /// Takes all of this testnet's namespaces away, and the bridge. Another testnet's stay.
+    pub(crate) fn remove_all(&self) {
+        if self.bridge_owner().is_some_and(|owner| owner == self.owner || owner.is_empty()) {
+            let names = ip(&["netns", "list"]).unwrap_or_default();
+            let names = names.lines().filter_map(|line| line.split(' ').next());
+            let prefix = format!("{}-", self.bridge());
+            for name in names.filter(|name| name.starts_with(&prefix)) {
+                drop(ip(&["netns", "del", name]));
+            }
+            drop(ip(&["link", "del", &self.bridge()]));
+        }
     }
 
     /// A program inside a node's namespace: `ip` becomes it.
@@ -133,12 +192,13 @@ impl Namespaces {
     }
 }
 
-fn ip(arguments: &[&str]) -> Result<(), NetnsError> {
+/// Asks `ip`; what it said.
+fn ip(arguments: &[&str]) -> Result<String, NetnsError> {
     let failed = |words: String| NetnsError::Ip { arguments: arguments.join(" "), words };
     let output = Command::new("ip").args(arguments).stdin(Stdio::null()).output();
     let output = output.map_err(|error| failed(format!("{error}; is iproute2 installed?")))?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }

@@ -7,12 +7,12 @@ use std::{
 };
 
 use ashlar_consensus::{Genesis, Params, Work, genesis_file::GenesisError};
+use ashlar_primitives::Ash;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::{
-    coins::Coins,
     file::NetworkFile,
     wallets::{FAUCET, KnownWallet},
 };
@@ -126,7 +126,7 @@ impl Chain {
             let faucet = table.file.is_none().then_some((FAUCET, file.faucet.balance));
             let named = file.wallet.iter().map(|wallet| (wallet.name.as_str(), wallet.balance));
             for (name, balance) in faucet.into_iter().chain(named) {
-                paid.extend(allocations(&KnownWallet::of(name, prefix).address, balance));
+                paid.extend(allocations(&KnownWallet::of(name, prefix).address, balance.0));
             }
         }
         if let Some(Value::Array(allocations)) = genesis.get_mut("allocations") {
@@ -150,8 +150,8 @@ impl Chain {
 }
 
 /// A balance in several coins.
-fn allocations(address: &str, balance: Coins) -> Vec<Value> {
-    let grains = balance.amount().grains();
+fn allocations(address: &str, balance: Ash) -> Vec<Value> {
+    let grains = balance.0.grains();
     let each = grains / COINS_EACH;
     let coin = |value: u64| json!({ "address": address, "value": value });
     let mut coins: Vec<Value> = Vec::new();
@@ -215,10 +215,10 @@ mod tests {
     #[test]
     fn a_balance_is_paid_to_the_grain() {
         for (balance, coins) in [("0", 0), ("0.00000003", 1), ("1.00000007", 10)] {
-            let balance: Coins = balance.parse().unwrap();
+            let balance: Ash = balance.parse().unwrap();
             let all = allocations("a", balance);
             let sum: u64 = all.iter().map(|coin| coin["value"].as_u64().unwrap()).sum();
-            assert_eq!((all.len(), sum), (coins, balance.amount().grains()));
+            assert_eq!((all.len(), sum), (coins, balance.0.grains()));
         }
     }
 }

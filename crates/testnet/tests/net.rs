@@ -15,6 +15,7 @@ use ashlar_testnet::{
     Testnet, TestnetError,
     control::{NodeState, Request},
     layout::Layout,
+    lines::{LineState, Sides},
     mining::{Mining, Mode, Share},
     wallets::KnownWallet,
 };
@@ -99,6 +100,38 @@ fn nodes_are_stopped_killed_paused_added_removed_and_outlive_their_keeper() {
     fs::write(&other, "nodes = 7\n").unwrap();
     let refused = Testnet::make(net.layout().clone(), Some(&other), None).unwrap_err();
     assert_eq!(code(&refused), "other-file");
+}
+
+#[test]
+fn a_net_in_parts_starts_grows_and_is_joined() {
+    let net = Testnet::start(3).unwrap();
+    let sides = Sides::parse(&["1,2/3".to_owned()]).unwrap();
+    let _: Vec<LineState> = net.ask(&Request::Partition { sides }).unwrap();
+    net.mine(1, Some(1)).unwrap();
+    let right = net.mine(2, Some(3)).unwrap();
+    let tips = || -> Vec<_> {
+        let status = net.status().unwrap();
+        status.nodes.iter().map(|node| node.answers.as_ref().unwrap().tip).collect()
+    };
+
+    // Whoever starts agrees with those whom it hears.
+    net.ask::<()>(&Request::Stop { node: 2 }).unwrap();
+    net.up(None).unwrap();
+    let [one, two, three] = tips()[..] else { panic!("three nodes") };
+    assert_eq!((one, three), (two, right.blocks[1]));
+    assert_ne!(one, three);
+
+    // Who comes now is named by no side, and joins none of them to another.
+    let _: Value = net.ask(&Request::Add { nodes: 1 }).unwrap();
+    let is_cut = |line: &LineState| line.is_cut;
+    let lines: Vec<LineState> = net.ask(&Request::Links).unwrap();
+    let mut of_new = lines.iter().filter(|line| [line.from, line.to].contains(&4));
+    assert!(of_new.clone().count() > 0 && of_new.all(is_cut), "{lines:?}");
+
+    let lines: Vec<LineState> = net.ask(&Request::Heal).unwrap();
+    assert!(!lines.iter().any(is_cut));
+    net.wait_for_one_tip().unwrap();
+    assert_eq!(tips(), [right.blocks[1]; 4]);
 }
 
 /// An HTTP/1.1 call of the faucet: status and body.

@@ -24,7 +24,9 @@ use std::{
 };
 
 use ashlar_consensus::Genesis;
+use ashlar_primitives::Ash;
 use ashlar_processes::Rpc;
+use ashlar_rpc::types::Text;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha12Rng;
 use serde::{Deserialize, Serialize};
@@ -54,8 +56,8 @@ pub const SETTLEMENT: Duration = Duration::from_secs(60);
 const INTERVAL_MS: u64 = 1_000;
 /// Coins that payments are made of; each waits for its block before it is spent again.
 const COINS: u64 = 24;
-/// What they are made of, in ASH.
-const STAKE: &str = "100";
+/// What they are made of.
+const STAKE: Ash = Ash::whole(100);
 /// Between two looks at anything.
 const LOOK: Duration = Duration::from_millis(100);
 /// Fewest nodes: with fewer no side of a partition has anybody to hear.
@@ -320,7 +322,7 @@ impl Run<'_> {
         let _: Mining = self.net.ask(&Request::Mining { change: Some(mining.clone()) })?;
         let addresses = self.payer.addresses(1 + COINS, prefix);
         let (whole, parts) = addresses.split_first().expect("one and some more");
-        let request = Request::Faucet { address: whole.clone(), amount: STAKE.parse().ok() };
+        let request = Request::Faucet { address: whole.clone(), amount: Some(Text(STAKE)) };
         let _: Given = self.net.ask(&request)?;
         self.tell(&format!("the faucet paid {STAKE} ASH"))?;
         let deadline = Instant::now() + SETTLEMENT;

@@ -16,7 +16,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ashlar_primitives::Address;
+use ashlar_primitives::{Address, Ash};
+use ashlar_rpc::types::Text;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -33,7 +34,6 @@ use tracing::{info, warn};
 
 use super::Keeper;
 use crate::{
-    coins::Coins,
     control::Given,
     error::{Refusal, TestnetError},
     wallets::{FAUCET, KnownWallet, PASSWORD},
@@ -80,7 +80,7 @@ impl Allowance {
 struct Wish {
     address: String,
     #[serde(default)]
-    amount: Option<Coins>,
+    amount: Option<Text<Ash>>,
 }
 
 impl Keeper {
@@ -89,7 +89,7 @@ impl Keeper {
     pub(crate) async fn give(
         self: &Arc<Self>,
         address: String,
-        amount: Option<Coins>,
+        amount: Option<Text<Ash>>,
     ) -> Result<Given, TestnetError> {
         Address::parse(&address, &self.chain.params.address_prefix)
             .map_err(|error| TestnetError::Address { address: address.clone(), error })?;
@@ -112,7 +112,7 @@ impl Keeper {
         &self,
         datadir: &std::path::Path,
         address: &str,
-        amount: Coins,
+        amount: Text<Ash>,
     ) -> Result<String, TestnetError> {
         let file = self.layout.wallet(FAUCET);
         let known = KnownWallet::of(FAUCET, &self.chain.params.address_prefix);

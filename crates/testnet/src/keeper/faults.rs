@@ -24,6 +24,7 @@ impl Keeper {
     pub(super) fn partition(&self, sides: &Sides) -> Result<Vec<LineState>, TestnetError> {
         self.links.partition(sides)?;
         info!(%sides, "parted");
+        self.state().sides = Some(sides.clone());
         self.remember_lines()
     }
 
@@ -31,6 +32,7 @@ impl Keeper {
     pub(super) fn heal(&self) -> Result<Vec<LineState>, TestnetError> {
         self.flaps.send_modify(|round| *round += 1);
         self.links.heal();
+        self.state().sides = None;
         info!("healed");
         self.remember_lines()
     }
@@ -50,7 +52,7 @@ impl Keeper {
     }
 
     /// Lines that are not as they were at first outlive the keeper.
-    fn remember_lines(&self) -> Result<Vec<LineState>, TestnetError> {
+    pub(super) fn remember_lines(&self) -> Result<Vec<LineState>, TestnetError> {
         let states = self.links.states();
         {
             let mut state = self.state();

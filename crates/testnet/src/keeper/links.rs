@@ -2,7 +2,7 @@
 //! know each other's ports.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -101,6 +101,33 @@ impl Links {
             cut(link, sides.part(*one, *other));
         }
         Ok(())
+    }
+
+    /// Cuts a new node's lines to other sides than its own.
+    pub(crate) fn place(&self, number: NodeNumber, sides: &Sides) {
+        for ((one, other), link) in self.lines().iter() {
+            if [*one, *other].contains(&number) {
+                cut(link, sides.part(*one, *other));
+            }
+        }
+    }
+
+    /// Whom each of these nodes can reach by lines that carry both ways, over others of them too:
+    /// every node in exactly one part.
+    pub(crate) fn parts(&self, nodes: &[NodeNumber]) -> Vec<BTreeSet<NodeNumber>> {
+        let mut parts: Vec<BTreeSet<NodeNumber>> =
+            nodes.iter().map(|number| BTreeSet::from([*number])).collect();
+        for ((one, other), link) in self.lines().iter() {
+            let ends = [one, other];
+            let is_whole = !Direction::ALL.into_iter().any(|way| link.is_cut(way));
+            if is_whole && ends.iter().all(|end| nodes.contains(end)) {
+                let (joined, rest): (Vec<_>, Vec<_>) =
+                    parts.into_iter().partition(|part| ends.iter().any(|end| part.contains(end)));
+                parts = rest;
+                parts.push(joined.into_iter().flatten().collect());
+            }
+        }
+        parts
     }
 
     /// Joins every line.
@@ -240,6 +267,31 @@ mod tests {
         assert_eq!(cuts(&lines), []);
         lines.isolate(3, true, true).unwrap();
         assert_eq!(cuts(&lines), [(3, 2), (2, 3), (4, 3), (3, 4)]);
+    }
+
+    #[test]
+    fn parts_are_who_can_hear_each_other() {
+        let lines = lines();
+        let parts = |nodes: &[NodeNumber]| {
+            let mut parts = lines.parts(nodes);
+            parts.sort();
+            parts.into_iter().map(Vec::from_iter).collect::<Vec<_>>()
+        };
+        assert_eq!(parts(&[1, 2, 3, 4]), [[1, 2, 3, 4]]);
+        assert_eq!(parts(&[1, 3]), [[1], [3]], "no line of their own");
+        lines.partition(&sides("1,2").unwrap()).unwrap();
+        assert_eq!(parts(&[1, 2, 3, 4]), [[1, 2], [3, 4]]);
+        // What is heard one way alone is no agreement.
+        lines.heal();
+        let deaf = LinkChange { cut: Some(true), one_way: true, ..LinkChange::default() };
+        for (from, to) in [(1, 2), (3, 2)] {
+            lines.change(from, to, &deaf).unwrap();
+        }
+        assert_eq!(parts(&[1, 2, 3, 4]), [vec![1, 3, 4], vec![2]]);
+        // Who comes while the net is parted is on its own side.
+        lines.heal();
+        lines.place(4, &sides("1,2 / 3").unwrap());
+        assert_eq!(cuts(&lines), [(4, 1), (1, 4), (4, 3), (3, 4)]);
     }
 
     #[test]

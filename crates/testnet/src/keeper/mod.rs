@@ -155,8 +155,23 @@ pub fn keep(folder: &Path) -> Result<(), TestnetError> {
         .build()
         .map_err(TestnetError::disk("the keeper's threads"))?;
     let outcome = runtime.block_on(serve(&keeper));
+    if outcome.is_err() && keeper.nodes().values().all(|node| node.process.is_none()) {
+        // It could not even begin.
+        keeper.netns.iter().for_each(Namespaces::remove_all);
+    }
     drop(lock);
     outcome
+}
+
+/// Takes away what a testnet has outside of its folder, where neither its keeper nor its nodes run.
+///
+/// # Errors
+/// Where its network file can't be read.
+pub fn clear(layout: &Layout) -> Result<(), TestnetError> {
+    if NetworkFile::read(&layout.network_file())?.netns {
+        Namespaces::of(layout.folder()).remove_all();
+    }
+    Ok(())
 }
 
 /// How a testnet stands whose keeper does not run.

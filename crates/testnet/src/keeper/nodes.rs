@@ -291,10 +291,7 @@ impl Keeper {
             });
         }
         while ends.join_next().await.is_some() {}
-        if let Some(netns) = &self.netns {
-            self.nodes().keys().for_each(|number| netns.remove(*number));
-            netns.remove_bridge();
-        }
+        self.netns.iter().for_each(Namespaces::remove_all);
     }
 
     /// Starts all that does not run, after adding nodes until there are `wanted`; waits until all
@@ -383,10 +380,12 @@ impl Keeper {
                 let port = self.links.open(link, self.netns.as_ref())?;
                 self.set_port(link, port);
             }
+            let sides = self.state().sides.clone();
+            sides.iter().for_each(|sides| self.links.place(number, sides));
             self.nodes().insert(number, Node::default());
             added.push(number);
         }
-        self.save()?;
+        self.remember_lines()?;
         Ok(added)
     }
 
@@ -410,7 +409,7 @@ impl Keeper {
         fs::remove_dir_all(&datadir).map_err(TestnetError::disk(&datadir))
     }
 
-    /// Waits until all that serve are connected and on one tip.
+    /// Waits until all that serve are connected and on one tip, as far as they can hear each other.
     async fn agree(&self) -> Result<(), TestnetError> {
         let deadline = Instant::now() + Duration::from_secs(AGREE_SECONDS);
         while !self.is_agreed().await {
@@ -423,26 +422,27 @@ impl Keeper {
     }
 
     async fn is_agreed(&self) -> bool {
-        let serving = self.serving();
-        let links = self.state().links.clone();
-        let mut tips = BTreeSet::new();
-        for number in &serving {
-            let is_linked = links.iter().any(|link| {
-                (link.from == *number && serving.contains(&link.to))
-                    || (link.to == *number && serving.contains(&link.from))
-            });
-            let Ok(client) = self.client(*number) else { return false };
-            let (Ok(tip), Ok(network)) =
-                (client.getbestblockhash().await, client.getnetworkinfo().await)
-            else {
-                return false;
-            };
-            if is_linked && network.connections == 0 {
+        let mut awake = self.serving();
+        awake.retain(|number| !self.is_paused(*number));
+        for part in self.links.parts(&awake) {
+            let mut tips = BTreeSet::new();
+            for number in &part {
+                let Ok(client) = self.client(*number) else { return false };
+                let (Ok(tip), Ok(network)) =
+                    (client.getbestblockhash().await, client.getnetworkinfo().await)
+                else {
+                    return false;
+                };
+                if part.len() > 1 && network.connections == 0 {
+                    return false;
+                }
+                tips.insert(tip.0);
+            }
+            if tips.len() > 1 {
                 return false;
             }
-            tips.insert(tip.0);
         }
-        tips.len() <= 1
+        true
     }
 
     pub(super) fn require(&self, number: NodeNumber) -> Result<(), TestnetError> {
