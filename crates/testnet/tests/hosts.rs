@@ -18,7 +18,7 @@ use serde_json::Value;
 const PAGE: &str = include_str!("../../../docs/operations.md");
 const DOCKERFILE: &str = include_str!("../../../scripts/deploy/Dockerfile");
 /// Whom services and containers run as: nobody that this machine knows.
-const USER: u32 = 9_333;
+const USER: &str = "9333";
 /// What a machine has before a program runs on it. `$1` is its disk; no path below exists on the
 /// machine that runs the test, nor is one made there.
 const DISK: &str = "\
@@ -37,6 +37,11 @@ fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
 fn succeeded(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn give_to_user(path: &Path) {
+    let id = USER.parse().unwrap();
+    chown(path, Some(id), Some(id)).unwrap();
 }
 
 fn ip(arguments: &[&str]) -> Result<(), String> {
@@ -79,7 +84,7 @@ impl Site {
             for program in ["ashlar-node", "ashlar-wallet"] {
                 fs::copy(binary(program).unwrap(), disk.join("bin").join(program)).unwrap();
             }
-            chown(disk.join("var"), Some(USER), Some(USER)).unwrap();
+            give_to_user(&disk.join("var"));
             site.machines.push(Machine { space: space.clone(), disk, node: None });
             ip(&["netns", "add", &space])?;
             let pair = ["type", "veth", "peer", "name", "eth0", "netns", &space];
@@ -116,16 +121,15 @@ impl Machine {
 
     /// The same as the user who runs services.
     fn as_user<'a>(&self, line: impl IntoIterator<Item = &'a str>) -> Command {
-        let id = USER.to_string();
-        let drop = ["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"];
-        self.command(drop.into_iter().chain(line))
+        let become_user = ["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups"];
+        self.command(become_user.into_iter().chain(line))
     }
 
     /// Puts a file where a service has it, or a container; its owner alone reads it.
     fn install(&self, from: &Path, place: &str) {
         let to = self.disk.join(place).join(from.file_name().unwrap());
         fs::copy(from, &to).unwrap();
-        chown(&to, Some(USER), Some(USER)).unwrap();
+        give_to_user(&to);
         fs::set_permissions(&to, fs::Permissions::from_mode(0o600)).unwrap();
     }
 
