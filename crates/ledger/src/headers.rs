@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ops::Bound,
+    ops::{Bound, Range},
     sync::Arc,
 };
 
@@ -11,6 +11,7 @@ use ashlar_primitives::{BlockId, Header};
 
 use crate::{
     keys,
+    milestones::{self, Place, ShortCuts, far_height, height_before, is_milestone},
     records::HeaderRecord,
     store::{Batch, Direction, Family, Read, Store, StoreError},
     tree::{Node, Tree, inherited_code},
@@ -22,6 +23,10 @@ const READ_HEADERS: usize = 1_024;
 /// How many branch tips one read asks for.
 const READ_TIPS: usize = 1_024;
 
+/// Blocks of a long branch that come into memory from its first one that is not whole on: bodies
+/// are fetched in that order, and some of these may be here already.
+pub(crate) const NEAR_BLOCKS: u32 = 4_096;
+
 /// Every header that is known, in memory or on disk, and what has changed since it was written.
 #[derive(Debug)]
 pub(crate) struct Headers<S> {
@@ -31,11 +36,28 @@ pub(crate) struct Headers<S> {
     dirty: BTreeSet<BlockId>,
     /// Whether an id is a branch tip, where that is not yet written.
     tips: BTreeMap<BlockId, bool>,
+    /// Of milestones, not yet written.
+    short_cuts: BTreeMap<BlockId, ShortCuts>,
+}
+
+/// What a way down a branch asks of a block.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Link {
+    pub(crate) parent: BlockId,
+    pub(crate) is_whole: bool,
+    pub(crate) has_body: bool,
+    pub(crate) failed: Option<&'static str>,
 }
 
 impl<S: Store> Headers<S> {
     pub(crate) fn new(store: Arc<S>) -> Self {
-        Self { store, tree: Tree::default(), dirty: BTreeSet::new(), tips: BTreeMap::new() }
+        Self {
+            store,
+            tree: Tree::default(),
+            dirty: BTreeSet::new(),
+            tips: BTreeMap::new(),
+            short_cuts: BTreeMap::new(),
+        }
     }
 
     /// The node of an id, wherever it is.
@@ -74,9 +96,122 @@ impl<S: Store> Headers<S> {
         Ok(true)
     }
 
-    /// Puts a new header in.
-    pub(crate) fn insert(&mut self, node: Node) {
+    // --- ways down
+
+    /// A block that must be known, at the height that it must have.
+    pub(crate) fn link(&self, place: Place) -> Result<Link, StoreError> {
+        let Place { id, height } = place;
+        let (found, link) = match self.tree.get(&id) {
+            Some(node) => {
+                let (is_whole, has_body) = (node.is_whole(), node.has_body);
+                let link =
+                    Link { parent: node.header.parent, is_whole, has_body, failed: node.failed };
+                (node.state.height, link)
+            }
+            None => {
+                let record = read_record(&*self.store, &id)?.ok_or_else(|| missing(&id))?;
+                let HeaderRecord { has_body, failed, .. } = record;
+                let is_whole = record.arrival > 0;
+                (record.height, Link { parent: record.header.parent, is_whole, has_body, failed })
+            }
+        };
+        if found == height {
+            Ok(link)
+        } else {
+            Err(StoreError::corrupt(format_args!("block {id} is at height {found}, not {height}")))
+        }
+    }
+
+    /// [`milestones::lower`].
+    pub(crate) fn lower(
+        &self,
+        at: Place,
+        may: impl FnMut(Place) -> Result<bool, StoreError>,
+    ) -> Result<Place, StoreError> {
+        let cuts = match self.short_cuts.get(&at.id) {
+            Some(cuts) => Some(*cuts),
+            None => milestones::read(&*self.store, at)?,
+        };
+        milestones::lower(at, cuts, || Ok(self.link(at)?.parent), may)
+    }
+
+    /// The ancestor at a height that is not above.
+    pub(crate) fn ancestor(&self, from: Place, height: u32) -> Result<Place, StoreError> {
+        let mut at = from;
+        while at.height > height {
+            at = self.lower(at, |place| Ok(place.height >= height))?;
+        }
+        Ok(at)
+    }
+
+    /// The lowest block that is not whole, on the way down from one that is not.
+    pub(crate) fn first_open(&self, from: Place) -> Result<Place, StoreError> {
+        self.lowest(from, |link| !link.is_whole)
+    }
+
+    /// The lowest block of which something holds that holds of `from` and never again once it ceases
+    /// to on the way down.
+    fn lowest(&self, from: Place, holds: impl Fn(Link) -> bool) -> Result<Place, StoreError> {
+        let mut at = from;
+        loop {
+            let next = self.lower(at, |place| Ok(holds(self.link(place)?)))?;
+            if !holds(self.link(next)?) {
+                return Ok(at);
+            }
+            at = next;
+        }
+    }
+
+    /// The way from above the height `from` up to `end`, or its first `most` blocks: lowest first.
+    pub(crate) fn way(
+        &self,
+        end: Place,
+        from: u32,
+        most: u32,
+    ) -> Result<Vec<(Place, Link)>, StoreError> {
+        let mut at = self.ancestor(end, end.height.min(from.saturating_add(most)))?;
+        let mut way = Vec::new();
+        while at.height > from {
+            let link = self.link(at)?;
+            way.push((at, link));
+            at = Place { id: link.parent, height: at.height.saturating_sub(1) };
+        }
+        way.reverse();
+        Ok(way)
+    }
+
+    /// The lowest block that can be reached from `end`, which is in memory, by blocks that are too
+    /// and are not known to have failed.
+    pub(crate) fn lowest_in_memory(&self, end: &BlockId) -> BlockId {
+        let mut lowest = *end;
+        while let Some(node) = self.tree.get(&lowest)
+            && self.tree.get(&node.header.parent).is_some_and(|node| node.failed.is_none())
+        {
+            lowest = node.header.parent;
+        }
+        lowest
+    }
+
+    /// Those of a new header, where its height is a milestone's.
+    fn new_short_cuts(&self, node: &Node) -> Result<Option<ShortCuts>, StoreError> {
+        let height = node.state.height;
+        if !is_milestone(height) {
+            return Ok(None);
+        }
+        let parent = Place { id: node.header.parent, height: height.saturating_sub(1) };
+        let before = self.ancestor(parent, height_before(height))?;
+        let far = self.ancestor(before, far_height(height))?;
+        Ok(Some(ShortCuts { far: far.id, before: before.id }))
+    }
+
+    // --- changes
+
+    /// Puts a new header in, whose parent must be known.
+    pub(crate) fn insert(&mut self, node: Node) -> Result<(), StoreError> {
         let id = node.state.id;
+        if let Some(cuts) = self.new_short_cuts(&node)? {
+            self.short_cuts.insert(id, cuts);
+        }
         // A tip that was never written needs no deletion: of a long chain these would pile up in the
         // store, and every look at the tips would step over them.
         if self.tips.get(&node.header.parent) == Some(&true) {
@@ -87,6 +222,7 @@ impl<S: Store> Headers<S> {
         self.tips.insert(id, true);
         self.tree.insert(node);
         self.dirty.insert(id);
+        Ok(())
     }
 
     /// See [`Tree::receive_body`].
@@ -114,11 +250,15 @@ impl<S: Store> Headers<S> {
             }
             at = node.header.parent;
         }
-        for id in waiting.iter().rev() {
-            self.load(id)?;
-            self.notice_whole(id)?;
-        }
+        waiting.iter().rev().try_for_each(|id| self.wake(id))?;
         Ok(true)
+    }
+
+    /// Brings a block into memory and tells it that it is whole, where it has a body and its parent
+    /// is.
+    pub(crate) fn wake(&mut self, id: &BlockId) -> Result<(), StoreError> {
+        self.load(id)?;
+        self.notice_whole(id)
     }
 
     /// Tells a block in memory that it is whole, where it has a body and its parent is.
@@ -153,8 +293,16 @@ impl<S: Store> Headers<S> {
         Ok(())
     }
 
-    /// See [`Tree::fail`]. An id that is not known is left alone.
+    /// See [`Tree::fail`]. An id that is not known is left alone. What it leaves as the end of its
+    /// branch comes into memory, where it may be the best of what is left.
     pub(crate) fn fail(&mut self, id: &BlockId, code: &'static str) -> Result<(), StoreError> {
+        if let Some(node) = self.node(id)? {
+            self.load(&node.header.parent)?;
+        }
+        self.pass_on(id, code)
+    }
+
+    fn pass_on(&mut self, id: &BlockId, code: &'static str) -> Result<(), StoreError> {
         self.load(id)?;
         self.dirty.extend(self.tree.fail(id, code));
         Ok(())
@@ -166,7 +314,7 @@ impl<S: Store> Headers<S> {
         above: &[BlockId],
         code: &'static str,
     ) -> Result<(), StoreError> {
-        above.iter().try_for_each(|id| self.fail(id, inherited_code(code)))
+        above.iter().try_for_each(|id| self.pass_on(id, inherited_code(code)))
     }
 
     /// See [`Tree::forgive`]. What lies above must be in memory ([`Self::load_above`]).
@@ -195,12 +343,15 @@ impl<S: Store> Headers<S> {
                 batch.delete(Family::Tips, keys::block(&id));
             }
         }
+        for (id, cuts) in std::mem::take(&mut self.short_cuts) {
+            batch.put(Family::Meta, keys::milestone(&id), cuts.to_value());
+        }
     }
 
     /// Keeps in memory only what `Tree::prune` keeps; nothing that is not yet written leaves.
-    pub(crate) fn prune(&mut self, live: &BlockId, floor: u32) {
+    pub(crate) fn prune(&mut self, live: &BlockId, floor: u32, middle: Range<u32>) {
         if self.dirty.is_empty() && self.tips.is_empty() {
-            self.tree.prune(live, floor);
+            self.tree.prune(live, floor, middle);
         }
     }
 
@@ -217,16 +368,19 @@ impl<S: Store> Headers<S> {
         Ok(live.work)
     }
 
-    /// Brings into memory the chain of `live` from the height `floor` on, and every stored branch
-    /// that goes on above `floor` or has more than `work`. All of it must be written.
+    /// Brings into memory the chain of `live` from the height `floor` on, and of every stored branch
+    /// that goes on above `floor` or has more than `work` the last `depth` blocks and those from
+    /// where it is not whole on, [`NEAR_BLOCKS`] of them. All of it must be written.
     pub(crate) fn load_above(
         &mut self,
         live: &HeaderState,
         floor: u32,
         work: Work,
+        depth: u32,
     ) -> Result<(), StoreError> {
         self.load_chain(floor, live.height)?;
-        let mut seen = BTreeSet::new();
+        let mut loading =
+            Loading { live_height: live.height, floor, work, depth, seen: BTreeSet::new() };
         let mut after = Bound::Unbounded;
         loop {
             let range = (after.as_ref().map(Vec::as_slice), Bound::Unbounded);
@@ -234,7 +388,7 @@ impl<S: Store> Headers<S> {
             let Some((last, _)) = page.last() else { return Ok(()) };
             after = Bound::Excluded(last.clone());
             for (key, _) in page {
-                self.load_branch(&keys::read_block_id(&key)?, floor, work, &mut seen)?;
+                self.load_branch(&keys::read_block_id(&key)?, &mut loading)?;
             }
         }
     }
@@ -249,50 +403,107 @@ impl<S: Store> Headers<S> {
             if page.is_empty() {
                 return Err(StoreError::corrupt(format_args!("no block at height {from}")));
             }
-            for (key, id) in page {
-                let (height, id) = (keys::read_height(&key)?, keys::read_block_id(&id)?);
-                if height != from || !self.load(&id)? {
-                    return Err(StoreError::corrupt(format_args!("no block at height {from}")));
-                }
+            let (heights, keys): (Vec<_>, Vec<_>) = page.into_iter().unzip();
+            let values = self.store.get_many(Family::Headers, &keys)?;
+            for ((height, id), value) in heights.iter().zip(&keys).zip(values) {
+                let (height, id) = (keys::read_height(height)?, keys::read_block_id(id)?);
+                let record = value.map(|value| record_of(&id, &value)).transpose()?;
+                let record = record.filter(|_| height == from).ok_or_else(|| {
+                    StoreError::corrupt(format_args!("no block at height {from}"))
+                })?;
+                self.take_in(id, &record)?;
                 from = from.saturating_add(1);
             }
         }
         Ok(())
     }
 
-    /// The branch of a stored tip, down to what was `seen` of other branches or to the best chain.
-    /// That some of it is in memory says nothing about what lies below: nodes are brought there one
-    /// by one too.
-    fn load_branch(
-        &mut self,
-        tip: &BlockId,
-        floor: u32,
-        work: Work,
-        seen: &mut BTreeSet<BlockId>,
-    ) -> Result<(), StoreError> {
-        let mut id = *tip;
-        let mut branch = Vec::new();
-        while !seen.contains(&id) {
-            let record = read_record(&*self.store, &id)?.ok_or_else(|| missing(&id))?;
-            let matters = record.height >= floor || record.work > work;
-            if (branch.is_empty() && !matters) || self.is_stored_chain(&id, record.height)? {
-                break;
-            }
-            seen.insert(id);
-            branch.push(id);
-            id = record.header.parent;
+    /// A stored header comes into memory, if it is not there.
+    fn take_in(&mut self, id: BlockId, record: &HeaderRecord) -> Result<(), StoreError> {
+        if self.tree.get(&id).is_none() {
+            let times = self.times(record)?;
+            self.tree.insert(to_node(id, record, times));
         }
-        for id in branch.iter().rev() {
-            self.load(id)?;
+        Ok(())
+    }
+
+    /// What of the branch of a stored tip is to be in memory, down to what was seen of other
+    /// branches or to the best chain. That some of it is in memory says nothing about what lies
+    /// below: nodes are brought there one by one too.
+    fn load_branch(&mut self, tip: &BlockId, loading: &mut Loading) -> Result<(), StoreError> {
+        let record = read_record(&*self.store, tip)?.ok_or_else(|| missing(tip))?;
+        if record.height < loading.floor && record.work <= loading.work {
+            return Ok(());
+        }
+        let end = Place { id: *tip, height: record.height };
+        self.load_end(end, loading)?;
+        if record.failed.is_some() {
+            // What is left of the branch has an end of its own.
+            let failed = self.lowest(end, |link| link.failed.is_some())?;
+            let height = failed.height.saturating_sub(1);
+            self.load_end(Place { id: self.link(failed)?.parent, height }, loading)?;
+        }
+        Ok(())
+    }
+
+    fn load_end(&mut self, end: Place, loading: &mut Loading) -> Result<(), StoreError> {
+        let mut branch = Vec::new();
+        let last = end.height.saturating_sub(loading.depth);
+        if let Some(below) = self.read_down(end, last, loading, &mut branch)?
+            && !self.link(below)?.is_whole
+        {
+            let first = self.first_open(below)?;
+            let near = below.height.min(first.height.saturating_add(NEAR_BLOCKS));
+            // With the last whole one, to which the chain may have to go.
+            let whole = first.height.saturating_sub(1);
+            self.read_down(self.ancestor(below, near)?, whole, loading, &mut branch)?;
+        }
+        for (id, record) in branch.iter().rev() {
+            self.take_in(*id, record)?;
             self.notice_whole(id)?;
         }
         Ok(())
+    }
+
+    /// Reads a branch from `from` down to the height `last`; the block below that, where neither
+    /// the best chain nor what was seen came first.
+    fn read_down(
+        &self,
+        from: Place,
+        last: u32,
+        loading: &mut Loading,
+        branch: &mut Vec<(BlockId, HeaderRecord)>,
+    ) -> Result<Option<Place>, StoreError> {
+        let mut at = from;
+        loop {
+            let Place { id, height } = at;
+            let is_chain = height <= loading.live_height && self.is_stored_chain(&id, height)?;
+            if is_chain || loading.seen.contains(&id) {
+                return Ok(None);
+            }
+            if height < last {
+                return Ok(Some(at));
+            }
+            let record = read_record(&*self.store, &id)?.ok_or_else(|| missing(&id))?;
+            at = Place { id: record.header.parent, height: height.saturating_sub(1) };
+            loading.seen.insert(id);
+            branch.push((id, record));
+        }
     }
 
     fn is_stored_chain(&self, id: &BlockId, height: u32) -> Result<bool, StoreError> {
         let stored = self.store.get(Family::Heights, &keys::height(height))?;
         Ok(stored.as_deref() == Some(id.as_bytes().as_slice()))
     }
+}
+
+/// What comes into memory when a ledger is opened, and what has.
+struct Loading {
+    live_height: u32,
+    floor: u32,
+    work: Work,
+    depth: u32,
+    seen: BTreeSet<BlockId>,
 }
 
 fn to_node(id: BlockId, record: &HeaderRecord, times: RecentTimes) -> Node {

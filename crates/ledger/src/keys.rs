@@ -12,6 +12,7 @@
 //! | lock_coins | lock ‖ txid ‖ index u16 BE | empty: the coin itself is in `coins` |
 //! | lock_history | lock ‖ height u32 BE ‖ position u32 BE | [`crate::records`] |
 //! | meta | a name | [`crate::records`] |
+//! | meta | `milestone/` ‖ block id | two block ids (`milestones.rs`) |
 
 use std::ops::Bound;
 
@@ -39,11 +40,18 @@ pub(crate) mod meta {
     pub(crate) const BODY_BYTES: &[u8] = b"body_bytes";
     /// Bytes of all stored undo records; absent in stores that never counted.
     pub(crate) const UNDO_BYTES: &[u8] = b"undo_bytes";
+    /// Before the id of a milestone.
+    pub(crate) const MILESTONE: &[u8] = b"milestone/";
 }
 
 /// headers, blocks, undo, tips.
 pub(crate) fn block(id: &BlockId) -> Vec<u8> {
     id.0.to_vec()
+}
+
+/// meta, of a milestone.
+pub(crate) fn milestone(id: &BlockId) -> Vec<u8> {
+    [meta::MILESTONE, &id.0].concat()
 }
 
 /// The id that [`block`] made a key of, or that a `heights` value is.

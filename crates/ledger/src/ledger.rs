@@ -21,11 +21,13 @@ use ashlar_primitives::{BlockId, Header};
 use thiserror::Error;
 
 use crate::{
+    ahead::Ahead,
     assumed::Assumed,
     bodies::BodyCache,
     fuse::Fuse,
     headers::Headers,
     keys,
+    milestones::Place,
     moved::Moved,
     prune::{History, Sweep, length},
     records::{self, IndexRecord, Totals, is_operators},
@@ -64,7 +66,8 @@ pub struct Settings {
     pub step_bytes: usize,
     /// How long a step stays open at most while catching up or reorganising.
     pub step_ms: u64,
-    /// Below this depth under the tip, headers are read from disk.
+    /// Below this depth under the tip of their branch, headers are read from disk, but for some
+    /// thousands that the chain will come to next.
     pub headers_in_memory: u32,
     /// Bodies kept in memory until they are connected; others are read back from disk.
     pub body_cache_bytes: usize,
@@ -310,8 +313,8 @@ pub struct Ledger<S: Store> {
     pub(crate) assumed: Option<Assumed>,
     /// From where the best whole branch leaves the live chain to its tip.
     pub(crate) route: Route,
-    /// From the first block that is not whole to the best header.
-    pub(crate) ahead: Route,
+    /// From the first block that is not whole towards the best header.
+    pub(crate) ahead: Ahead,
     /// The block whose signatures are away.
     pub(crate) out: Option<BlockId>,
     pub(crate) published: Arc<View>,
@@ -323,6 +326,8 @@ pub struct Ledger<S: Store> {
     pub(crate) told: Work,
     /// At which height memory was last tidied.
     pub(crate) pruned_at: u32,
+    /// How many headers were left in memory then, where new ones were the reason.
+    pub(crate) tidied_len: usize,
     pub(crate) warning: Option<OpenWarning>,
     /// With what the open step adds to it.
     pub(crate) history: History,
@@ -425,9 +430,10 @@ impl<S: Store> Ledger<S> {
         state: HeaderState,
         failed: Option<&'static str>,
     ) -> Result<(), StoreError> {
-        self.headers.insert(Node { header, state, has_body: false, arrival: 0, failed });
+        self.headers.insert(Node { header, state, has_body: false, arrival: 0, failed })?;
         if self.headers.unwritten() >= MAX_UNWRITTEN_HEADERS {
             self.write_headers(Batch::default())?;
+            self.tidy_headers();
         }
         self.look_ahead()
     }
@@ -462,19 +468,24 @@ impl<S: Store> Ledger<S> {
         best.map_or_else(|| self.live.header.clone(), |node| node.state.clone())
     }
 
+    /// How many headers are held in memory; all others are read when they are asked for.
+    pub fn headers_held(&self) -> usize {
+        self.headers.tree.len()
+    }
+
     /// Newest first, at most 64, towards genesis: of the branch ending in `from`. Empty where
     /// that is not known.
     pub fn locator(&self, from: &BlockId) -> Result<Vec<BlockId>, StoreError> {
         let Some(node) = self.headers.node(from)? else { return Ok(Vec::new()) };
-        let mut at = (node.state.id, node.state.height);
-        let mut ids = vec![at.0];
+        let mut at = Place { id: node.state.id, height: node.state.height };
+        let mut ids = vec![at.id];
         let mut gap = 1;
-        while at.1 > 0 && ids.len() < MAX_LOCATOR {
+        while at.height > 0 && ids.len() < MAX_LOCATOR {
             if ids.len() > LOCATOR_DENSE {
                 gap = u32::saturating_mul(gap, 2);
             }
-            at = (self.ancestor(at, at.1.saturating_sub(gap))?, at.1.saturating_sub(gap));
-            ids.push(at.0);
+            at = self.ancestor(at, at.height.saturating_sub(gap))?;
+            ids.push(at.id);
         }
         Ok(ids)
     }
@@ -484,24 +495,22 @@ impl<S: Store> Ledger<S> {
         let (Some(node), Some(low)) = (self.headers.node(id)?, self.headers.node(ancestor)?) else {
             return Ok(false);
         };
-        let (from, to) = (node.state.height, low.state.height);
-        Ok(from >= to && self.ancestor((*id, from), to)? == *ancestor)
+        let (from, to) = (Place { id: *id, height: node.state.height }, low.state.height);
+        Ok(from.height >= to && self.ancestor(from, to)?.id == *ancestor)
     }
 
     /// The ancestor at a height that is not above.
-    fn ancestor(&self, from: (BlockId, u32), height: u32) -> Result<BlockId, StoreError> {
-        let (mut id, mut at) = from;
-        while at > height {
+    fn ancestor(&self, from: Place, height: u32) -> Result<Place, StoreError> {
+        let mut at = from;
+        while at.height > height {
             // From here on the live chain knows by height.
-            if self.live_id_at(at)? == Some(id) {
-                let ancestor = self.live_id_at(height)?;
-                return ancestor.ok_or_else(|| missing_height(height));
+            if self.live_id_at(at.height)? == Some(at.id) {
+                let id = self.live_id_at(height)?.ok_or_else(|| missing_height(height))?;
+                return Ok(Place { id, height });
             }
-            let node = self.headers.node(&id)?;
-            id = node.ok_or_else(|| missing_height(at))?.header.parent;
-            at = at.saturating_sub(1);
+            at = self.headers.lower(at, |place| Ok(place.height >= height))?;
         }
-        Ok(id)
+        Ok(at)
     }
 
     /// The live chain's block at a height.
@@ -576,6 +585,8 @@ impl<S: Store> Ledger<S> {
 
     pub(crate) fn fail(&mut self, id: &BlockId, code: &'static str) -> Result<(), StoreError> {
         self.headers.fail(id, code)?;
+        // Those above it that are not in memory do not know: the way is looked at again.
+        self.ahead = Ahead::default();
         self.look_ahead()
     }
 }

@@ -8,6 +8,7 @@
 //! `step` what they change until it is committed); [`view`] is what readers see. `keys` and
 //! [`records`] say how everything lies on disk.
 
+mod ahead;
 mod assumed;
 mod bodies;
 #[cfg(feature = "canaries")]
@@ -24,6 +25,7 @@ mod log_files;
 #[cfg(feature = "rocksdb")]
 mod marker;
 pub mod memory;
+mod milestones;
 mod moved;
 mod moves;
 mod offer;

@@ -12,12 +12,13 @@ use ashlar_consensus::{
 use ashlar_primitives::{Amount, BlockId};
 
 use crate::{
+    ahead::Ahead,
     index, keys,
     ledger::{Completed, Ledger, Move, WalkedBlock},
     moved::{Moved, MovedBlock, Published},
     prune::length,
     records::{self, StateRecord, Totals},
-    route::{Aimed, Route},
+    route::Aimed,
     store::{Announced, Batch, Durability, Family, Store, StoreError},
     tree::Node,
     view::View,
@@ -77,7 +78,7 @@ impl<S: Store> Ledger<S> {
                 Aimed::Hollow { from } => {
                     self.headers.reopen(&from)?;
                     self.reopened = true;
-                    self.ahead = Route::default();
+                    self.ahead = Ahead::default();
                     self.look_ahead()?;
                     continue;
                 }
@@ -317,11 +318,29 @@ impl<S: Store> Ledger<S> {
 
     fn prune(&mut self) {
         let held = self.settings.headers_in_memory;
-        let live = &self.live.header;
-        if live.height.saturating_sub(self.pruned_at) > held / PRUNE_FRACTION {
-            self.pruned_at = live.height;
-            self.headers.prune(&live.id, live.height.saturating_sub(held));
+        let height = self.live.header.height;
+        if height.saturating_sub(self.pruned_at) > held / PRUNE_FRACTION {
+            self.pruned_at = height;
+            self.prune_headers();
         }
+    }
+
+    /// Headers that come by themselves, as in a first synchronisation, leave memory too.
+    pub(crate) fn tidy_headers(&mut self) {
+        let held = usize::try_from(self.settings.headers_in_memory).unwrap_or(usize::MAX);
+        let most = self.tidied_len.max(held).saturating_add(held);
+        if self.headers.tree.len() > most {
+            self.prune_headers();
+            self.tidied_len = self.headers.tree.len();
+        }
+    }
+
+    fn prune_headers(&mut self) {
+        let held = self.settings.headers_in_memory;
+        let (id, height) = (self.live.header.id, self.live.header.height);
+        let near = self.ahead.top_height().map_or(height, |top| top.max(height));
+        let far = self.best_header().height.saturating_sub(held);
+        self.headers.prune(&id, height.saturating_sub(held), near.saturating_add(1)..far);
     }
 
     /// Tells readers of what was just committed, where it is the end of a reorganisation or has

@@ -7,6 +7,7 @@ use ashlar_consensus::{Genesis, HeaderState, State, Work};
 use ashlar_primitives::{Amount, BlockId, Encode as _};
 
 use crate::{
+    ahead::Ahead,
     assumed::Assumed,
     bodies::BodyCache,
     care::{Watch, reindex},
@@ -24,6 +25,10 @@ use crate::{
     tree::Node,
     view::View,
 };
+
+/// So many of a branch's last headers come into memory when a ledger is opened, however few it keeps
+/// there: an ordinary branch is there as a whole.
+const MIN_END_BLOCKS: u32 = 512;
 
 impl<S: Store> Ledger<S> {
     /// Opens the ledger of `genesis`'s chain over a store, which may be empty. Indexes are built
@@ -84,9 +89,10 @@ impl<S: Store> Ledger<S> {
         }
         let floor = header.height.saturating_sub(settings.headers_in_memory);
         let work = headers.standing_work(&header)?;
-        headers.load_above(&header, floor, work)?;
+        let depth = settings.headers_in_memory.max(MIN_END_BLOCKS);
+        headers.load_above(&header, floor, work, depth)?;
 
-        let (warning, told) = compare_marker(&*store, &headers, &header)?;
+        let (warning, told) = compare_marker(&*store, &mut headers, &header)?;
         if warning.is_none() && header.work >= told {
             // The published view begins here: a crash may have come between step and marker.
             store.announce(Announced { height: header.height, id: tip })?;
@@ -120,12 +126,13 @@ impl<S: Store> Ledger<S> {
             totals,
             step: Step::default(),
             route: Route::default(),
-            ahead: Route::default(),
+            ahead: Ahead::default(),
             out: None,
             published,
             news: None,
             told,
             pruned_at,
+            tidied_len: 0,
             warning,
             history,
             prune_floor: 0,
@@ -198,7 +205,7 @@ pub(crate) fn genesis_batch(genesis: &Genesis) -> Result<Batch, StoreError> {
 /// itself; so does one that stands half-way through a reorganisation.
 fn compare_marker<S: Store>(
     store: &S,
-    headers: &Headers<S>,
+    headers: &mut Headers<S>,
     found: &HeaderState,
 ) -> Result<(Option<OpenWarning>, Work), StoreError> {
     let found_height = found.height;
@@ -207,7 +214,11 @@ fn compare_marker<S: Store>(
         Marker::Damaged => (Some(OpenWarning::MarkerDamaged { found_height }), found.work),
         Marker::Tip(announced) => match headers.node(&announced.id)? {
             Some(node) if node.is_whole() => match node.failed {
-                None => (None, node.state.work.max(found.work)),
+                None => {
+                    // Where the chain stood, it has to be able to go.
+                    headers.load(&announced.id)?;
+                    (None, node.state.work.max(found.work))
+                }
                 // The operator took it away.
                 Some(_) => (None, found.work),
             },

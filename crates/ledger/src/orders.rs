@@ -68,7 +68,7 @@ impl<S: Store> Ledger<S> {
     /// Brings into memory all that may descend from a block of this height, and what has more work.
     fn load_above(&mut self, height: u32, work: Work) -> Result<(), StoreError> {
         self.commit()?;
-        self.headers.load_above(&self.live.header, height, work)
+        self.headers.load_above(&self.live.header, height, work, u32::MAX)
     }
 
     // --- the hold

@@ -11,6 +11,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
 };
 
 use ashlar_consensus::{HeaderState, Work};
@@ -273,8 +274,9 @@ impl Tree {
 
     /// Takes out of memory what lies below the height `floor`, except the branches that go on
     /// above it or have more work than `live`, the tip of the present chain: those stay, down to
-    /// that chain. What leaves must be stored.
-    pub fn prune(&mut self, live: &BlockId, floor: u32) {
+    /// that chain, but for heights in `middle`, where only ends of branches (or of what has not failed
+    /// of them) and blocks stay whose bodies are known. What leaves must be stored.
+    pub fn prune(&mut self, live: &BlockId, floor: u32, middle: Range<u32>) {
         let Some(live_work) = self.get(live).map(|node| node.state.work) else { return };
         let below = |node: &Node| node.state.height < floor;
         let low_live: BTreeSet<BlockId> =
@@ -291,11 +293,17 @@ impl Tree {
                 kept.extend(branch.collect::<Vec<_>>());
             }
         }
+        let is_passed = |node: &Node| {
+            let mut children = self.children(&node.state.id).filter_map(|child| self.get(&child));
+            middle.contains(&node.state.height)
+                && !node.knows_body()
+                && children.any(|child| node.failed.is_some() || child.failed.is_none())
+        };
         let gone: Vec<BlockId> = self
             .entries
             .values()
             .map(|entry| &entry.node)
-            .filter(|node| below(node) && !kept.contains(&node.state.id))
+            .filter(|node| is_passed(node) || below(node) && !kept.contains(&node.state.id))
             .map(|node| node.state.id)
             .collect();
         for id in gone {
@@ -426,11 +434,33 @@ mod tests {
             tree.insert(node(name, name - 1, u32::from(name) - 57, 5));
         }
         tree.insert(node(80, 4, 4, 99));
-        tree.prune(&id(20), 10);
+        tree.prune(&id(20), 10, 0..0);
         let has = |name| tree.get(&id(name)).is_some();
         assert!(!has(1) && !has(10) && has(11) && has(20));
         assert!(!has(50) && has(60) && has(68) && has(80));
         assert_eq!(best(&tree), (20, 80));
         assert_eq!(tree.len(), 20);
+    }
+
+    #[test]
+    fn pruning_takes_the_middle_out_of_headers_far_ahead() {
+        let mut tree = Tree::default();
+        tree.insert(Node { has_body: true, arrival: 1, ..node(1, 0, 0, 1) });
+        for name in 2..=40 {
+            tree.insert(node(name, name - 1, u32::from(name) - 1, name));
+        }
+        tree.insert(node(90, 20, 20, 21));
+        tree.receive_body(&id(2), true);
+        tree.receive_body(&id(18), false);
+        tree.prune(&id(2), 0, 10..30);
+        // What is near on either side, what has a body, and the ends of branches.
+        let kept: Vec<u8> = (1..=40).filter(|name| tree.get(&id(*name)).is_some()).collect();
+        let expected: Vec<u8> = (1..=10).chain([18]).chain(31..=40).collect();
+        assert_eq!(kept, expected);
+        assert!(tree.get(&id(90)).is_some());
+        assert_eq!(best(&tree), (2, 40));
+        // What fails below does not reach over the gap by itself.
+        assert_eq!(tree.fail(&id(9), "bad-coinbase"), [id(9), id(10)]);
+        assert_eq!(best(&tree), (2, 40));
     }
 }

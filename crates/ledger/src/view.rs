@@ -11,6 +11,7 @@ use ashlar_primitives::{
 use crate::{
     headers::{header_state, missing, read_record, record_of, stored_times},
     keys,
+    milestones::{self, Place},
     prune::History,
     records::{self, HeaderRecord, HistoryRecord, IndexRecord, Totals, TransactionRecord},
     store::{Direction, Entry, Family, Read, StoreError},
@@ -420,12 +421,13 @@ impl View {
         } else {
             TipStatus::ValidHeaders
         };
-        let (mut at, mut record) = (id, tip.clone());
-        while self.block_id_at(record.height)? != Some(at) {
-            at = record.header.parent;
-            record = self.record(&at)?.ok_or_else(|| missing(&at))?;
+        let is_beside = |place: Place| Ok(self.block_id_at(place.height)? != Some(place.id));
+        let mut at = Place { id, height: tip.height };
+        while is_beside(at)? {
+            let parent = || Ok(self.record(&at.id)?.ok_or_else(|| missing(&at.id))?.header.parent);
+            at = milestones::lower(at, milestones::read(&*self.snapshot, at)?, parent, is_beside)?;
         }
-        let branch_len = tip.height.saturating_sub(record.height);
+        let branch_len = tip.height.saturating_sub(at.height);
         Ok(ChainTip { id, height: tip.height, branch_len, status })
     }
 

@@ -99,12 +99,15 @@ pub(crate) fn dump(store: &(impl Read + ?Sized), family: Family) -> Vec<Entry> {
     store.scan(family, all, usize::MAX, Direction::Forward).unwrap()
 }
 
-/// What of a family follows from the chain up to the tip alone: the counters of stored bytes count
-/// other branches too.
+/// What of a family follows from the chain up to the tip alone: counters of stored bytes and
+/// milestones are of other branches too.
 pub(crate) fn derived(store: &(impl Read + ?Sized), family: Family) -> Vec<Entry> {
     let counters: [&[u8]; 2] = [b"body_bytes", b"undo_bytes"];
     let mut entries = dump(store, family);
-    entries.retain(|(key, _)| family != Family::Meta || !counters.contains(&key.as_slice()));
+    entries.retain(|(key, _)| {
+        let is_others = counters.contains(&key.as_slice()) || key.starts_with(b"milestone/");
+        family != Family::Meta || !is_others
+    });
     entries
 }
 
