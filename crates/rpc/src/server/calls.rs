@@ -136,7 +136,8 @@ impl Calls {
                 let (status, json) = (dialect.status(outcome.error), dialect.write(outcome.json));
                 Ok(Some(Answer { status, json, events: outcome.events.into_iter().collect() }))
             }
-            Message::Batch(entries) => self.batch(entries, caller, connection).await,
+            // Apart, so that its state is not moved about with every single call.
+            Message::Batch(entries) => Box::pin(self.batch(entries, caller, connection)).await,
         }
     }
 

@@ -55,7 +55,7 @@ impl Door {
         stop: watch::Receiver<bool>,
     ) -> HttpResponse {
         let answered = match Probe::of(request.uri().path()) {
-            Some(probe) => self.probe(probe, &request).await,
+            Some(probe) => Box::pin(self.probe(probe, &request)).await,
             None => self.let_in(request, admitted, stop).await,
         };
         match answered {
