@@ -24,7 +24,7 @@ use crate::{
     control::{Mined, Overview, Request},
     error::{Refusal, TestnetError},
     fault_verbs::{self, ChaosArguments, FaultVerb},
-    file::{DEFAULT_NODES, NetworkFile, NodeNumber},
+    file::{DEFAULT_NODES, NetworkFile, NodeNumber, Profile},
     keeper,
     layout::{Layout, remove_folder},
     logs,
@@ -69,6 +69,9 @@ enum Verb {
         /// (in a network file: `netns = true`).
         #[arg(long, conflicts_with = "file")]
         netns: bool,
+        /// How much memory each node takes, when it is made: small unless said otherwise.
+        #[arg(long, conflicts_with = "file")]
+        profile: Option<Profile>,
     },
     /// A line for each node.
     Status {
@@ -301,12 +304,9 @@ fn dispatch(arguments: Arguments) -> Result<(), TestnetError> {
             log.init();
             keeper::keep(layout.folder())
         }
-        Verb::Up { nodes, file, netns } => {
-            if netns && !layout.exists() {
-                let nodes = nodes.unwrap_or(DEFAULT_NODES);
-                let file = NetworkFile { netns, ..NetworkFile::of(nodes)? };
-                let text = format!("nodes = {nodes}\nnetns = true\n");
-                layout.make(&file, &text, layout.folder())?;
+        Verb::Up { nodes, file, netns, profile } => {
+            if netns || profile.is_some() {
+                make_as_told(&layout, nodes, netns, profile)?;
             }
             let net = Testnet::make(layout, file.as_deref(), nodes)?;
             out.say(&net.up(nodes)?, show::banner);
@@ -374,6 +374,26 @@ fn dispatch(arguments: Arguments) -> Result<(), TestnetError> {
             remove_folder(layout.folder()).map_err(TestnetError::disk(layout.folder()))
         }
     }
+}
+
+/// Makes the testnet that options describe; one that is there must have been made so.
+fn make_as_told(
+    layout: &Layout,
+    nodes: Option<NodeNumber>,
+    netns: bool,
+    profile: Option<Profile>,
+) -> Result<(), TestnetError> {
+    if layout.exists() {
+        let kept = NetworkFile::read(&layout.network_file())?;
+        let is_so = (kept.netns || !netns) && profile.is_none_or(|wanted| wanted == kept.profile);
+        let folder = layout.folder().to_owned();
+        return if is_so { Ok(()) } else { Err(TestnetError::OtherFile { folder }) };
+    }
+    let (nodes, profile) = (nodes.unwrap_or(DEFAULT_NODES), profile.unwrap_or_default());
+    let file = NetworkFile { netns, profile, ..NetworkFile::of(nodes)? };
+    let name = profile.name();
+    let text = format!("nodes = {nodes}\nprofile = \"{name}\"\nnetns = {netns}\n");
+    layout.make(&file, &text, layout.folder())
 }
 
 fn folder(arguments: &Arguments) -> PathBuf {
@@ -517,6 +537,20 @@ mod tests {
     #[test]
     fn the_command_line_holds_together() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn what_up_is_told_holds_for_what_is_made_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::at(&folder.path().join("net")).unwrap();
+        make_as_told(&layout, Some(2), false, Some(Profile::Default)).unwrap();
+        let file = NetworkFile::read(&layout.network_file()).unwrap();
+        assert_eq!((file.count(), file.profile, file.netns), (2, Profile::Default, false));
+        make_as_told(&layout, Some(9), false, Some(Profile::Default)).unwrap();
+        for (netns, profile) in [(true, None), (false, Some(Profile::Small))] {
+            let refused = make_as_told(&layout, None, netns, profile).unwrap_err();
+            assert_eq!(refused.code(), "other-file");
+        }
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub enum TestnetError {
         folder: PathBuf,
     },
     /// There is one, made from another file.
-    #[error("the testnet in {folder} was made from another network file")]
+    #[error("the testnet in {folder} was made from another network file, or with other options")]
     OtherFile {
         /// The folder.
         folder: PathBuf,
@@ -285,7 +285,7 @@ impl TestnetError {
             Self::NoTestnet { .. } => "start one: scripts/testnet.sh up".to_owned(),
             Self::NotRunning { .. } => "start it: scripts/testnet.sh up".to_owned(),
             Self::OtherFile { .. } => {
-                "`up` without a file goes on with it; or `destroy` it, or choose another --dir"
+                "`up` without them goes on with it; or `destroy` it, or choose another --dir"
                     .to_owned()
             }
             Self::NoSuchNode { nodes, .. } => {
@@ -297,7 +297,9 @@ impl TestnetError {
             }
             Self::NodeDown { number } => format!("start it: scripts/testnet.sh start {number}"),
             Self::NoNode => "start them: scripts/testnet.sh up".to_owned(),
-            Self::NoAgreement { .. } => "look at `scripts/testnet.sh status` and `logs`".to_owned(),
+            Self::NoAgreement { .. } => {
+                "look at `scripts/testnet.sh status`, `links` and `logs`".to_owned()
+            }
             Self::Damaged { .. } => "`destroy` the testnet and make it anew".to_owned(),
             Self::NodeFailed { number, .. } => format!("its log: scripts/testnet.sh logs {number}"),
             Self::Save(error) => return error.hint(),

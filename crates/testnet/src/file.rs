@@ -24,6 +24,7 @@ use std::{
 use ashlar_primitives::Ash;
 use ashlar_processes::relay::{Bandwidth, Delay, Loss, Shape};
 use ashlar_rpc::types::Text;
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -104,7 +105,7 @@ pub enum Topology {
 }
 
 /// How much memory a node takes: the node's own setting of that name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {
     /// Many nodes on one machine.
