@@ -328,9 +328,10 @@ pub(crate) fn import(arguments: &ImportArguments) -> Result<(), Failure> {
     let opened = Opened::open(&arguments.place)?;
     opened.room().check_start()?;
     let mut settings = run::ledger_settings(&opened.config);
+    // What the configuration names need not be in this file.
+    settings.assume_valid = arguments.assume_valid;
     if let Some(id) = arguments.assume_valid {
         warn!(%id, "signatures of this block and its ancestors are assumed good, as told");
-        settings.assume_valid = Some(id);
     }
     let mut writing = opened.writing();
     let mut watch = |progress| writing.watch(progress);

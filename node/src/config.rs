@@ -9,6 +9,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::{
+    assume::AssumeValid,
     disk::DEFAULT_MIN_FREE,
     health::ReadyMarks,
     reorg::{Hold, ReorgTable},
@@ -156,6 +157,10 @@ pub(crate) struct RunArguments {
     /// up [default: 0].
     #[arg(long, env = "ASHLAR_MINIMUM_WORK", value_name = "HEX")]
     minimum_work: Option<MinimumWork>,
+    /// Take the signatures of this block and its ancestors for good, once its header is known;
+    /// every other rule is judged: a block id, or off [default: off].
+    #[arg(long, env = "ASHLAR_ASSUME_VALID", value_name = "BLOCK ID")]
+    assume_valid: Option<AssumeValid>,
     /// Warn of reorganisations that undo more blocks than this [default: 6].
     #[arg(long, env = "ASHLAR_REORG_ALARM", value_name = "DEPTH")]
     reorg_alarm: Option<u32>,
@@ -268,6 +273,7 @@ struct ConfigFile {
     prune: Option<Prune>,
     min_free: Option<ByteSize>,
     minimum_work: Option<MinimumWork>,
+    assume_valid: Option<AssumeValid>,
     profile: Option<Profile>,
     dev_clock: Option<bool>,
     log: Option<String>,
@@ -309,6 +315,7 @@ pub(crate) struct Config {
     pub(crate) prune: Prune,
     pub(crate) min_free: ByteSize,
     pub(crate) minimum_work: MinimumWork,
+    pub(crate) assume_valid: AssumeValid,
     pub(crate) reorg_alarm: u32,
     pub(crate) reorg_hold: Hold,
     pub(crate) profile: Profile,
@@ -390,6 +397,7 @@ impl Config {
             prune: flags.prune.or(file.prune).unwrap_or_default(),
             min_free: flags.min_free.or(file.min_free).unwrap_or(DEFAULT_MIN_FREE),
             minimum_work: flags.minimum_work.or(file.minimum_work).unwrap_or_default(),
+            assume_valid: flags.assume_valid.or(file.assume_valid).unwrap_or_default(),
             reorg_alarm: flags.reorg_alarm.or(file.reorg.alarm).unwrap_or(DEFAULT_REORG_ALARM),
             reorg_hold: flags.reorg_hold.or(file.reorg.hold).unwrap_or_default(),
             profile: flags.profile.or(file.profile).unwrap_or_default(),
@@ -462,6 +470,7 @@ pub(crate) fn sample() -> String {
          # prune = \"off\"             # or a size: \"2GB\"\n\
          # min_free = \"{DEFAULT_MIN_FREE}\"\n\
          # minimum_work = \"{no_work}\"\n\
+         # assume_valid = \"off\"      # or a block id: signatures up to it are not verified\n\
          # profile = \"default\"       # or \"small\"\n\
          # dev_clock = false\n\
          # log = \"{DEFAULT_LOG}\"\n\

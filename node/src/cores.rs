@@ -9,7 +9,7 @@ use std::{
 use ashlar_consensus::signature::Workers;
 use ashlar_engine::{Job, JobId, JobResult};
 use rand::CryptoRng;
-use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+use rayon::iter::{IndexedParallelIterator as _, IntoParallelIterator as _, ParallelIterator as _};
 
 /// The threads of the pool that it is called from, each with a generator of its own.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,17 @@ impl Workers for Cores {
         pieces: usize,
         work: impl Fn(usize, &mut dyn CryptoRng) -> R + Sync,
     ) -> Vec<R> {
-        (0..pieces).into_par_iter().map_init(rand::rng, |rng, piece| work(piece, rng)).collect()
+        // Each piece by itself: no thread keeps two while another waits.
+        let pieces = (0..pieces).into_par_iter().with_max_len(1);
+        pieces.map_init(rand::rng, |rng, piece| work(piece, rng)).collect()
+    }
+
+    fn join<A: Send, B: Send>(
+        &mut self,
+        beside: impl FnOnce() -> A + Send,
+        work: impl FnOnce(&mut Self) -> B + Send,
+    ) -> (A, B) {
+        rayon::join(beside, || work(&mut Self))
     }
 }
 

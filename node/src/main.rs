@@ -5,6 +5,7 @@
 //! its two lanes), then [`backend`] and [`mining`], which are callers of the engine like others;
 //! [`care`] holds the commands for a node that is stopped.
 
+mod assume;
 mod backend;
 mod backup;
 mod care;

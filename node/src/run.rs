@@ -215,6 +215,7 @@ pub(crate) fn ledger_settings(config: &Config) -> ashlar_ledger::Settings {
         lock_index: config.lock_index,
         prune_bytes: config.prune.0.map(|size| size.0),
         reorg_hold: config.reorg_hold.0,
+        assume_valid: config.assume_valid.0,
         step_bytes: match config.profile {
             Profile::Default => ashlar_ledger::Settings::default().step_bytes,
             Profile::Small => SMALL_STEP_BYTES,
@@ -232,6 +233,9 @@ async fn open_ledger(
     signals: &mut Signals,
 ) -> Result<Option<Ledger<RocksStore>>, Failure> {
     let settings = ledger_settings(config);
+    if let Some(id) = settings.assume_valid {
+        warn!(%id, "signatures of this block and its ancestors are assumed good, as told");
+    }
     let stop = Interrupt::default();
     let mut display = Display::lines(stop.clone());
     let opening = tokio::task::spawn_blocking(move || {

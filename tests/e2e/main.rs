@@ -9,6 +9,7 @@
 
 mod harness;
 
+mod assumed;
 mod attacks;
 mod care;
 mod disk;

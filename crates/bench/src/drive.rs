@@ -1,15 +1,21 @@
 //! Moves a ledger along a chain as the node does: one owner, signatures as a job on a pool.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver},
+    },
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use ashlar_consensus::{CheckedBlock, Genesis, HeaderState, Workers, verify_block};
+use ashlar_consensus::{
+    CheckedBlock, Genesis, HeaderState, Verified, Workers, signature::Place, verify_block,
+};
 use ashlar_ledger::{
     BodyStored, Completed, Ledger, Move, RocksOptions, RocksStore, Settings, Store, View,
+    WalkedBlock,
 };
 use ashlar_primitives::Header;
 use rand::CryptoRng;
@@ -61,7 +67,17 @@ impl Workers for Cores {
         pieces: usize,
         work: impl Fn(usize, &mut dyn CryptoRng) -> R + Sync,
     ) -> Vec<R> {
-        (0..pieces).into_par_iter().map_init(rand::rng, |rng, piece| work(piece, rng)).collect()
+        // Each piece by itself: no thread keeps two while another waits.
+        let pieces = (0..pieces).into_par_iter().with_max_len(1);
+        pieces.map_init(rand::rng, |rng, piece| work(piece, rng)).collect()
+    }
+
+    fn join<A: Send, B: Send>(
+        &mut self,
+        beside: impl FnOnce() -> A + Send,
+        work: impl FnOnce(&mut Self) -> B + Send,
+    ) -> (A, B) {
+        rayon::join(beside, || work(&mut Self))
     }
 }
 
@@ -114,23 +130,19 @@ impl<S: Store> Driver<S> {
 
     /// Makes every move there is; `watch` sees the published view after each.
     pub fn drive(&mut self, mut watch: impl FnMut(&View)) -> Outcome<()> {
+        // Blocks whose signatures are away, in order.
+        let mut out = VecDeque::new();
         loop {
             let now_ms = self.now_ms();
             match self.ledger.next_move(now_ms)? {
-                Move::Idle => return Ok(()),
-                Move::Progress => {}
                 Move::Verify(mut walked) => {
-                    let (checks, terms) = (walked.take_checks(), walked.terms());
-                    let trust = self.trust;
-                    let verified = self.pool.install(|| {
-                        let known: BTreeSet<_> = match trust {
-                            Trust::Nothing => BTreeSet::new(),
-                            Trust::Mempool => checks.iter().map(|check| check.wtxid).collect(),
-                        };
-                        verify_block(&checks, &known, &terms, &mut Cores)
-                    });
-                    drop(terms);
-                    let completed = self.ledger.complete(walked, verified, self.now_ms())?;
+                    let result = self.verify(&mut walked);
+                    out.push_back((walked, result));
+                }
+                Move::Progress => {}
+                Move::Idle => {
+                    let Some((walked, result)) = out.pop_front() else { return Ok(()) };
+                    let completed = self.ledger.complete(walked, result.recv()?, self.now_ms())?;
                     if completed != Completed::Connected {
                         return Err(format!("a block of the workload: {completed:?}").into());
                     }
@@ -139,6 +151,23 @@ impl<S: Store> Driver<S> {
             drop(self.ledger.take_published());
             watch(&self.ledger.view());
         }
+    }
+
+    /// Starts the job of a walked block.
+    fn verify(&self, walked: &mut WalkedBlock) -> Receiver<Result<Verified, Place>> {
+        let (checks, terms, trust) = (walked.take_checks(), walked.terms(), self.trust);
+        let (done, result) = mpsc::channel();
+        self.pool.spawn(move || {
+            let known: BTreeSet<_> = match trust {
+                Trust::Nothing => BTreeSet::new(),
+                Trust::Mempool => checks.iter().map(|check| check.wtxid).collect(),
+            };
+            let verified = verify_block(&checks, &known, &terms, &mut Cores);
+            drop(terms);
+            // Nobody waits for it where the driver has failed.
+            drop(done.send(verified));
+        });
+        result
     }
 
     /// Connects blocks whose headers are not known yet, in windows, as when a chain is copied; the

@@ -105,7 +105,7 @@ impl Maker {
         let state = check_header(&self.state.header, self.params(), &header).expect("a child");
         let block = open_body(self.params(), &header, self.next_height(), bytes);
         let block = block.expect("a good body");
-        let inputs = block.external_inputs().into_iter();
+        let inputs = block.external_inputs().iter().copied();
         let coins = inputs.filter_map(|outpoint| Some((outpoint, coins(&outpoint)?))).collect();
         let made = self.walked(block, state, &SpentCoins { coins });
         self.follow(made)
@@ -114,7 +114,8 @@ impl Maker {
     fn walked(&self, block: CheckedBlock, state: HeaderState, coins: &SpentCoins) -> Made {
         let walked = walk(&self.state, state, self.params(), &block, coins);
         let pending = walked.outcome.expect("a good block");
-        let transition = pending.seal(Signatures::AssumedValid).expect("the block's own walk");
+        let transition =
+            pending.seal(&self.state, Signatures::AssumedValid).expect("the block's own walk");
         let (next, diff) = transition.into_parts();
         Made { block: Arc::new(block), diff, checks: walked.checks, next }
     }

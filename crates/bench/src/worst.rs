@@ -92,12 +92,12 @@ fn rules(case: &Case, block: &CheckedBlock) -> Outcome<Taken> {
     let watch = Watch::start();
     let next = check_header(&case.parent.header, params, &header)?;
     let block = open_body(params, &header, next.height, &bytes)?;
-    let external = block.external_inputs().into_iter();
+    let external = block.external_inputs().iter().copied();
     let coins = external.filter_map(|at| Some((at, *case.coins.get(&at)?))).collect();
     let walked = walk(&case.parent, next, params, &block, &SpentCoins { coins });
     let verified = verify_signatures(&walked.checks, &BTreeSet::new(), &mut rand::rng());
     let verified = verified.map_err(|place| format!("a bad signature at {place:?}"))?;
-    let transition = walked.outcome?.seal(Signatures::Verified(verified))?;
+    let transition = walked.outcome?.seal(&case.parent, Signatures::Verified(verified))?;
     let taken = watch.taken();
     drop((transition, block));
     Ok(taken)

@@ -33,6 +33,7 @@ pub struct CheckedBlock {
     coinbase: Coinbase,
     coinbase_id: CoinbaseId,
     transactions: Vec<Arc<CheckedTransaction>>,
+    external_inputs: Vec<OutPoint>,
     size_bytes: u32,
 }
 
@@ -93,17 +94,8 @@ impl CheckedBlock {
     }
 
     /// The outpoints spent from outside the block, sorted and without repeats: what to prefetch.
-    pub fn external_inputs(&self) -> Vec<OutPoint> {
-        let mut earlier = HashSet::new();
-        let mut external = Vec::new();
-        for checked in &self.transactions {
-            let inputs = &checked.transaction().inputs;
-            external.extend(inputs.iter().filter(|input| !earlier.contains(&input.txid)));
-            earlier.insert(checked.txid());
-        }
-        external.sort_unstable();
-        external.dedup();
-        external
+    pub fn external_inputs(&self) -> &[OutPoint] {
+        &self.external_inputs
     }
 
     /// The coins that the coinbase makes (§6): none of value 0, the others keep their index.
@@ -182,9 +174,23 @@ pub fn open_parts(
         id: header.id(),
         coinbase,
         coinbase_id,
+        external_inputs: external_inputs(&transactions),
         transactions,
         size_bytes,
     })
+}
+
+fn external_inputs(transactions: &[Arc<CheckedTransaction>]) -> Vec<OutPoint> {
+    let mut earlier = HashSet::with_capacity(transactions.len());
+    let mut external = Vec::with_capacity(transactions.len());
+    for checked in transactions {
+        let inputs = &checked.transaction().inputs;
+        external.extend(inputs.iter().filter(|input| !earlier.contains(&input.txid)));
+        earlier.insert(checked.txid());
+    }
+    external.sort_unstable();
+    external.dedup();
+    external
 }
 
 /// `bad-coinbase`: the rules of §4.

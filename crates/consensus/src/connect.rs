@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use ashlar_primitives::{Amount, Coin, OutPoint};
+use ashlar_primitives::{Amount, Coin, Commitment, OutPoint};
 use thiserror::Error;
 
 use crate::{
@@ -70,8 +70,8 @@ impl UtxoDiff {
 #[derive(Debug)]
 pub struct Pending {
     header: HeaderState,
-    /// Before the block.
-    utxo: UtxoAccumulator,
+    /// To the state before the block.
+    committed: Commitment,
     diff: Arc<UtxoDiff>,
     summed: Option<Summed>,
     claimed: Amount,
@@ -91,7 +91,12 @@ pub struct Walked {
 impl Walked {
     /// What may be summed wherever the signatures are verified.
     pub fn terms(&self) -> Terms {
-        Terms::of(self.outcome.as_ref().ok().map(|pending| &pending.diff))
+        Terms::of(self.diff())
+    }
+
+    /// What the block does to the set of coins, where it breaks no rule.
+    pub fn diff(&self) -> Option<&Arc<UtxoDiff>> {
+        self.outcome.as_ref().ok().map(|pending| &pending.diff)
     }
 }
 
@@ -104,10 +109,10 @@ pub enum Signatures {
     AssumedValid,
 }
 
-/// The proof handed to [`Pending::seal`] is of another walk: a mistake of the caller that says
-/// nothing about the block.
+/// The proof handed to [`Pending::seal`] is of another walk, or the state of another parent: a
+/// mistake of the caller that says nothing about the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("these signatures were verified for another block")]
+#[error("these signatures were verified for another block, or the parent is another's")]
 pub struct ForeignProof;
 
 /// What connecting a block did. Private fields: to hold one is the proof that the block is valid.
@@ -146,11 +151,9 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// The rules in order; returns what the coinbase claims.
-    fn connect(&mut self, parent: &UtxoAccumulator) -> Result<Amount, BlockError> {
+    fn connect(&mut self, parent: Option<&State>) -> Result<Amount, BlockError> {
+        parent.map_or(Ok(()), |parent| check_commitment(parent, self.block))?;
         let coinbase = self.block.coinbase();
-        // PROTOCOL.md §6: bad-utxo-commitment
-        let is_sealed = coinbase.utxo_commitment == parent.commitment();
-        require(is_sealed, BlockError::BadUtxoCommitment)?;
         // PROTOCOL.md §3: the contextual rules of each transaction, in order
         for (index, transaction) in (0..=u32::MAX).zip(self.block.transactions()) {
             self.connect_transaction(index, transaction)
@@ -202,25 +205,36 @@ impl Walk<'_> {
     }
 }
 
+/// Whether a block commits to the state that its parent left: the first rule of group 3.
+pub fn check_commitment(parent: &State, block: &CheckedBlock) -> Result<(), BlockError> {
+    // PROTOCOL.md §6: bad-utxo-commitment
+    let is_sealed = block.coinbase().utxo_commitment == parent.utxo.commitment();
+    require(is_sealed, BlockError::BadUtxoCommitment)
+}
+
 /// Group 3 of §8, all but the signatures. `next_header` is what `check_header` returned for the
 /// block; `coins` has at least what of [`CheckedBlock::external_inputs`] exists.
-pub fn walk(
-    parent: &State,
+///
+/// `None` for a parent whose own signatures are out, so that its state is not known but for the
+/// coins: [`check_commitment`], which stands before all that is found here, is then the caller's.
+pub fn walk<'a>(
+    parent: impl Into<Option<&'a State>>,
     next_header: HeaderState,
     params: &Params,
     block: &CheckedBlock,
     coins: &SpentCoins,
 ) -> Walked {
-    let (spent, created) = (HashMap::new(), HashMap::new());
+    let count = block.transactions().len();
+    let (spent, created) = (HashMap::with_capacity(count), HashMap::with_capacity(count));
     let (fees, checks) = (Amount::ZERO, Vec::new());
     let mut walk = Walk { params, block, fetched: coins, spent, created, fees, checks };
-    let outcome = walk.connect(&parent.utxo);
+    let outcome = walk.connect(parent.into());
     let Walk { spent, created, checks, .. } = walk;
     let diff =
         UtxoDiff { spent: spent.into_iter().collect(), created: created.into_iter().collect() };
     let outcome = outcome.map(|claimed| Pending {
         header: next_header,
-        utxo: parent.utxo.clone(),
+        committed: block.coinbase().utxo_commitment,
         diff: Arc::new(diff),
         summed: None,
         claimed,
@@ -239,29 +253,29 @@ impl Pending {
     /// Takes over the sum of the accumulator's terms, where `verified` brings that of this very
     /// walk: what is not taken over is summed by [`Pending::seal`].
     pub fn take_sum(&mut self, verified: &mut Verified) {
-        let is_own = |summed: &mut Summed| Arc::ptr_eq(&summed.diff, &self.diff);
-        if let Some(summed) = verified.summed.take_if(is_own) {
-            self.summed = Some(summed);
-        }
+        let own = verified.summed.take_if(|summed| Arc::ptr_eq(&summed.diff, &self.diff));
+        self.summed = own.or(self.summed.take());
     }
 
-    /// Finishes with the signatures of this very walk.
-    pub fn seal(mut self, signatures: Signatures) -> Result<Transition, ForeignProof> {
-        let is_proven = match signatures {
+    /// Finishes with the signatures of this very walk, from the state that the parent left.
+    pub fn seal(mut self, parent: &State, by: Signatures) -> Result<Transition, ForeignProof> {
+        let is_proven = match by {
             Signatures::Verified(mut proof) => {
                 self.take_sum(&mut proof);
                 proof.fingerprint == self.fingerprint
             }
             Signatures::AssumedValid => true,
         };
-        require(is_proven, ForeignProof)?;
-        Ok(self.finish())
+        require(is_proven && self.committed == parent.utxo.commitment(), ForeignProof)?;
+        Ok(self.finish(&parent.utxo))
     }
 
-    fn finish(self) -> Transition {
-        let Self { header, mut utxo, diff, summed, claimed, .. } = self;
+    fn finish(self, parent: &UtxoAccumulator) -> Transition {
+        let Self { header, diff, summed, claimed, .. } = self;
+        let mut utxo = parent.clone();
         match summed {
-            Some(Summed { sum, .. }) => utxo.merge(&sum),
+            // Gives up its share of the diff, which then moves on instead of being copied.
+            Some(Summed { sum, diff: _shared }) => utxo.merge(&sum),
             None => utxo = diff.applied_to(&utxo),
         }
         Transition { next: State { header, utxo }, diff: Arc::unwrap_or_clone(diff), claimed }
@@ -284,7 +298,7 @@ pub fn connect_block(
         .map_err(signature_error)?;
     let mut pending = walked.outcome?;
     pending.take_sum(&mut verified);
-    Ok(pending.finish())
+    Ok(pending.finish(&parent.utxo))
 }
 
 /// The diff that undoes a connected block: can't fail on what was stored. `undo` is the `spent` of

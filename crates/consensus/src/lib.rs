@@ -44,7 +44,7 @@ pub use accumulator::UtxoAccumulator;
 pub use body::{CheckedBlock, open_block, open_body, open_parts};
 pub use connect::{
     ForeignProof, Pending, Signatures, SpentCoins, State, Transition, UtxoDiff, Walked,
-    connect_block, disconnect, walk,
+    check_commitment, connect_block, disconnect, walk,
 };
 pub use error::{BlockError, BodyError, HeaderError, OpenError, TxError};
 pub use genesis::Genesis;

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use ashlar_primitives::Wtxid;
+use ashlar_primitives::{Coin, OutPoint, Wtxid};
 use rand::CryptoRng;
 
 use crate::{
@@ -26,6 +26,9 @@ pub struct Verified {
     pub(crate) summed: Option<Summed>,
 }
 
+/// How much is hashed in one call, about.
+const HASHED_AT_ONCE_BYTES: usize = 32_768;
+
 /// A hash over checks, so that the proof of one walk can't seal another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint([u8; 32]);
@@ -33,11 +36,14 @@ pub(crate) struct Fingerprint([u8; 32]);
 impl Fingerprint {
     pub(crate) fn of(checks: &[SignatureCheck]) -> Self {
         let mut hasher = blake3::Hasher::new();
-        let mut fields = Vec::new();
+        let mut fields = Vec::with_capacity(HASHED_AT_ONCE_BYTES);
         for check in checks {
+            // Large pieces: only those are hashed many blocks at a time.
+            if fields.len() >= HASHED_AT_ONCE_BYTES {
+                hasher.update(&fields);
+                fields.clear();
+            }
             let Place { transaction, witness, signature } = check.place;
-            // One piece for each: small ones cost more than the hashing.
-            fields.clear();
             fields.extend_from_slice(&transaction.to_le_bytes());
             fields.extend_from_slice(&witness.to_le_bytes());
             fields.extend_from_slice(&signature.to_le_bytes());
@@ -45,8 +51,8 @@ impl Fingerprint {
             fields.extend_from_slice(check.key.as_bytes());
             fields.extend_from_slice(check.signature.as_bytes());
             fields.extend_from_slice(check.digest.as_bytes());
-            hasher.update(&fields);
         }
+        hasher.update(&fields);
         Self(hasher.finalize().into())
     }
 }
@@ -69,6 +75,15 @@ pub trait Workers {
         pieces: usize,
         work: impl Fn(usize, &mut dyn CryptoRng) -> R + Sync,
     ) -> Vec<R>;
+
+    /// Does both, at the same time where there is more than one thread.
+    fn join<A: Send, B: Send>(
+        &mut self,
+        beside: impl FnOnce() -> A + Send,
+        work: impl FnOnce(&mut Self) -> B + Send,
+    ) -> (A, B) {
+        (beside(), work(self))
+    }
 }
 
 impl<G: CryptoRng> Workers for G {
@@ -107,6 +122,25 @@ impl Piece {
     }
 }
 
+/// What happened to a coin.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Spent,
+    Created,
+}
+
+/// The sum of some terms.
+fn sum(terms: &[(Change, &OutPoint, &Coin)]) -> UtxoAccumulator {
+    let mut sum = UtxoAccumulator::empty();
+    for (change, outpoint, coin) in terms {
+        match change {
+            Change::Spent => sum.remove(outpoint, coin),
+            Change::Created => sum.add(outpoint, coin),
+        }
+    }
+    sum
+}
+
 /// How many coins one worker takes at a time.
 const TERMS_PER_PIECE: usize = 512;
 
@@ -129,26 +163,12 @@ impl Terms {
         Self(diff.cloned())
     }
 
-    /// How many pieces of work they are.
-    pub(crate) fn pieces(&self) -> usize {
-        let len = |diff: &Arc<UtxoDiff>| diff.spent.len().saturating_add(diff.created.len());
-        self.0.as_ref().map_or(0, len).div_ceil(TERMS_PER_PIECE)
-    }
-
-    /// One of the pieces.
-    pub(crate) fn piece(&self, number: usize) -> UtxoAccumulator {
-        let mut sum = UtxoAccumulator::empty();
-        let Some(diff) = &self.0 else { return sum };
-        let skipped = number.saturating_mul(TERMS_PER_PIECE);
-        for (outpoint, coin) in diff.spent.iter().skip(skipped).take(TERMS_PER_PIECE) {
-            sum.remove(outpoint, coin);
-        }
-        let end = skipped.saturating_add(TERMS_PER_PIECE).saturating_sub(diff.spent.len());
-        let skipped = skipped.saturating_sub(diff.spent.len());
-        for (outpoint, coin) in diff.created.iter().take(end).skip(skipped) {
-            sum.add(outpoint, coin);
-        }
-        sum
+    /// Each of them: into the set or out of it.
+    fn all(&self) -> Vec<(Change, &OutPoint, &Coin)> {
+        let Some(diff) = &self.0 else { return Vec::new() };
+        let spent = diff.spent.iter().map(|(outpoint, coin)| (Change::Spent, outpoint, coin));
+        let created = diff.created.iter().map(|(outpoint, coin)| (Change::Created, outpoint, coin));
+        spent.chain(created).collect()
     }
 
     /// All of them, from what was made of each piece.
@@ -177,9 +197,12 @@ pub fn verify_block(
     let batches: Vec<_> = unknown.chunks(batch_size(unknown.len(), workers.count())).collect();
     // What stands behind a failure is not looked at: it decides nothing.
     let lowest = AtomicUsize::new(usize::MAX);
-    let pieces = workers.share(batches.len().saturating_add(terms.pieces()), |number, rng| {
+    let changes = terms.all();
+    let parts: Vec<_> = changes.chunks(TERMS_PER_PIECE).collect();
+    let pieces = workers.share(batches.len().saturating_add(parts.len()), |number, rng| {
         let Some(batch) = batches.get(number) else {
-            return Piece::Terms(terms.piece(number.saturating_sub(batches.len())));
+            let part = parts.get(number.saturating_sub(batches.len()));
+            return Piece::Terms(sum(part.copied().unwrap_or_default()));
         };
         if number >= lowest.load(Ordering::Relaxed) {
             return Piece::Signatures(None);

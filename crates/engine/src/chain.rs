@@ -1,7 +1,10 @@
 //! Driving the ledger: one move at a time, the signatures of a block away while everything else
 //! goes on; and what follows when the published tip moved.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use ashlar_consensus::{BlockError, CheckedBlock, Verified, signature::Place};
 use ashlar_ledger::{Completed, Move, MovedBlock, Published, Store, StoreError, WalkedBlock};
@@ -22,13 +25,20 @@ use crate::{
 pub(crate) struct Chain {
     /// `next_move` may have something to do.
     pub(crate) more: bool,
-    /// Its signatures are out.
-    verifying: Option<WalkedBlock>,
+    /// Their signatures are out, each the parent of the next. Bounded by what the ledger gives out.
+    verifying: VecDeque<Verifying>,
     /// Of the block connected last: while a step is open, above the published tip.
     pub(crate) connected_height: u32,
     /// The best header or the tip moved since `syncing` was found.
     moved: bool,
     syncing: bool,
+}
+
+/// A walked block, and what became of its signatures.
+#[derive(Debug)]
+struct Verifying {
+    walked: WalkedBlock,
+    verified: Option<Result<Verified, Place>>,
 }
 
 impl Chain {
@@ -44,8 +54,24 @@ impl Chain {
     }
 
     /// Whether the live state stands still because a block's signatures are out.
-    pub(crate) const fn is_verifying(&self) -> bool {
-        self.verifying.is_some()
+    pub(crate) fn is_verifying(&self) -> bool {
+        !self.verifying.is_empty()
+    }
+
+    /// Whether the ledger can go on now.
+    pub(crate) fn may_move(&self) -> bool {
+        self.more || self.is_verified()
+    }
+
+    /// Whether the signatures of the next block are in.
+    fn is_verified(&self) -> bool {
+        self.verifying.front().is_some_and(|next| next.verified.is_some())
+    }
+
+    fn take_verified(&mut self) -> Option<(WalkedBlock, Result<Verified, Place>)> {
+        let Verifying { walked, verified } =
+            self.verifying.pop_front_if(|next| next.verified.is_some())?;
+        Some((walked, verified?))
     }
 }
 
@@ -62,11 +88,12 @@ impl<S: Store> Engine<S> {
     /// At most one move of the ledger.
     pub(crate) fn drive(&mut self) -> Result<(), StoreError> {
         let now_ms = self.now.monotonic_ms;
-        // An open step wants to be written.
-        self.chain.more |= self.ledger.next_wakeup().is_some_and(|due_ms| due_ms <= now_ms);
-        if self.chain.is_verifying() {
-            return Ok(());
+        if self.chain.is_verified() {
+            return self.complete_block();
         }
+        // An open step wants to be written.
+        let is_due = || self.ledger.next_wakeup().is_some_and(|due_ms| due_ms <= now_ms);
+        self.chain.more |= !self.chain.is_verifying() && is_due();
         if self.chain.more {
             match self.aside(|ledger| ledger.next_move(now_ms))? {
                 Move::Idle => self.chain.more = false,
@@ -77,7 +104,7 @@ impl<S: Store> Engine<S> {
             self.follow_pruning();
             self.follow_hold()?;
         }
-        if !self.chain.more {
+        if !self.chain.more && !self.chain.is_verifying() {
             self.on_standstill()?;
         }
         Ok(())
@@ -109,19 +136,36 @@ impl<S: Store> Engine<S> {
             .map(|check| check.wtxid)
             .filter(|wtxid| self.mempool.get_by_wtxid(wtxid).is_some())
             .collect();
-        self.chain.verifying = Some(walked);
-        self.start_job(JobPurpose::VerifyBlock, Job::VerifyBlock { checks, known, terms });
+        let id = walked.id();
+        self.chain.verifying.push_back(Verifying { walked, verified: None });
+        self.start_job(JobPurpose::VerifyBlock { id }, Job::VerifyBlock { checks, known, terms });
     }
 
     pub(crate) fn on_block_verified(
         &mut self,
+        id: BlockId,
         result: Result<Verified, Place>,
     ) -> Result<(), StoreError> {
-        let Some(walked) = self.chain.verifying.take() else { return Ok(()) };
+        // It is not there any more where one before it broke a rule.
+        let waiting = self.chain.verifying.iter_mut().find(|it| it.walked.id() == id);
+        if let Some(waiting) = waiting {
+            waiting.verified = Some(result);
+        }
+        self.complete_block()
+    }
+
+    /// The next block becomes the live tip, or breaks a rule.
+    fn complete_block(&mut self) -> Result<(), StoreError> {
+        let Some((walked, result)) = self.chain.take_verified() else { return Ok(()) };
         let (id, height) = (walked.id(), walked.height());
         self.chain.more = true;
         let now_ms = self.now.monotonic_ms;
-        match self.aside(|ledger| ledger.complete(walked, result, now_ms))? {
+        let completed = self.aside(|ledger| ledger.complete(walked, result, now_ms))?;
+        if completed != Completed::Connected {
+            // What was walked after it was walked for nothing.
+            self.chain.verifying.clear();
+        }
+        match completed {
             Completed::Connected => {
                 self.chain.connected_height = height;
                 self.download.dirty |= self.download.is_waiting();

@@ -31,15 +31,17 @@ pub(crate) enum JobPurpose {
         id: BlockId,
         call: CallId,
     },
-    /// The block that the ledger is connecting.
-    VerifyBlock,
+    /// A block that the ledger is connecting.
+    VerifyBlock {
+        id: BlockId,
+    },
     CheckBatch(BatchId),
     VerifyBatch(BatchId),
     CheckTemplate,
 }
 
 /// All jobs that are out. Bounded by what starts them: bodies in flight, pending blocks,
-/// submissions, batches, one template, one block.
+/// submissions, batches, one template, two blocks.
 #[derive(Debug, Default)]
 pub(crate) struct Jobs {
     last: u64,
@@ -66,8 +68,8 @@ impl<S: Store> Engine<S> {
             (JobPurpose::OpenSubmitted { id, call }, JobResult::OpenBlock(result)) => {
                 self.on_submitted_opened(id, call, result)
             }
-            (JobPurpose::VerifyBlock, JobResult::VerifyBlock(result)) => {
-                self.on_block_verified(result)
+            (JobPurpose::VerifyBlock { id }, JobResult::VerifyBlock(result)) => {
+                self.on_block_verified(id, result)
             }
             (JobPurpose::CheckBatch(batch), JobResult::CheckTransactions(results)) => {
                 self.on_batch_checked(batch, results);

@@ -314,8 +314,7 @@ impl<S: Store> Engine<S> {
     /// When to send `Tick`, on the monotonic clock; `None`: not until something else happens.
     pub fn next_wakeup(&self) -> Option<u64> {
         let now_ms = self.now.monotonic_ms;
-        let drives = self.chain.more && !self.chain.is_verifying();
-        if !self.started || drives || self.batches_are_ready() {
+        if !self.started || self.chain.may_move() || self.batches_are_ready() {
             return Some(now_ms);
         }
         let step_ms = self.ledger.next_wakeup().filter(|_| !self.chain.is_verifying());

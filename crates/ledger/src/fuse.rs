@@ -93,6 +93,10 @@ impl<S: Store> Store for Fuse<S> {
         self.blown.guard(|| self.store.commit(batch, durability))
     }
 
+    fn writes_slowly(&self) -> bool {
+        self.store.writes_slowly()
+    }
+
     fn sync(&self) -> Result<(), StoreError> {
         self.blown.guard(|| self.store.sync())
     }

@@ -7,7 +7,7 @@
 use core::ops::{Bound, ControlFlow};
 use std::collections::{BTreeMap, HashMap};
 
-use ashlar_consensus::{CheckedBlock, Genesis, SpentCoins, UtxoDiff};
+use ashlar_consensus::{CheckedBlock, Genesis, SpentCoins};
 use ashlar_primitives::{Amount, Block, BlockId, Coin, Decode as _, Lock, OutPoint, Output, Txid};
 
 use crate::{
@@ -139,13 +139,14 @@ fn history<'a>(
     Ok(())
 }
 
-/// The changes of `lock_coins` that a diff makes.
-pub(crate) fn coin_rows(
-    diff: &UtxoDiff,
-) -> impl Iterator<Item = (Family, Vec<u8>, Option<Vec<u8>>)> + '_ {
+/// The changes of `lock_coins` where coins go and come.
+pub(crate) fn coin_rows<'a>(
+    spent: &'a BTreeMap<OutPoint, Coin>,
+    created: &'a BTreeMap<OutPoint, Coin>,
+) -> impl Iterator<Item = (Family, Vec<u8>, Option<Vec<u8>>)> + 'a {
     let key = |(outpoint, coin): (&OutPoint, &Coin)| keys::lock_coin(&coin.output.lock, outpoint);
-    let spent = diff.spent.iter().map(move |entry| (Family::LockCoins, key(entry), None));
-    let made = diff.created.iter().map(move |entry| (Family::LockCoins, key(entry), Some(vec![])));
+    let spent = spent.iter().map(move |entry| (Family::LockCoins, key(entry), None));
+    let made = created.iter().map(move |entry| (Family::LockCoins, key(entry), Some(vec![])));
     spent.chain(made)
 }
 

@@ -6,16 +6,19 @@
 //!                                         └─ Verify(WalkedBlock) → signatures → complete → next_move …
 //! ```
 //!
+//! While a block is out, `next_move` may walk the one after it, so that no core waits. They are
+//! completed in the order in which they were given out.
+//!
 //! Three tips: the *live* one, up to which coins and counters stand; the *stored* one, where the
 //! last step was committed; the *published* one, of which readers, peers and miners are told.
 //! At rest all three are the best chain's. The moves are in `moves.rs`, opening a store in
 //! `open.rs`, the road for drivers without jobs in `offer.rs`, what operators decide in `orders.rs`.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use ashlar_consensus::{
     BlockError, CheckedBlock, HeaderError, HeaderState, JudgeError, Params, SignatureCheck, State,
-    Terms, Walked, Work, header::check_version, judge_header, open_body,
+    Terms, UtxoDiff, Walked, Work, header::check_version, judge_header, open_body,
 };
 use ashlar_primitives::{BlockId, Header};
 use thiserror::Error;
@@ -24,6 +27,7 @@ use crate::{
     ahead::Ahead,
     assumed::Assumed,
     bodies::BodyCache,
+    frozen::Frozen,
     fuse::Fuse,
     headers::Headers,
     keys,
@@ -239,11 +243,11 @@ pub enum Move {
     Idle,
     /// Something was done; call again.
     Progress,
-    /// Verify its signatures, then call [`Ledger::complete`].
+    /// Verify its signatures, then call [`Ledger::complete`]; after those given out before it.
     Verify(WalkedBlock),
 }
 
-/// A block that was walked, its signatures to verify. While one is out, the live state stands still.
+/// A block that was walked, its signatures to verify. While any is out, the live state stands still.
 #[derive(Debug)]
 pub struct WalkedBlock {
     pub(crate) block: Arc<CheckedBlock>,
@@ -274,6 +278,14 @@ impl WalkedBlock {
     pub fn take_checks(&mut self) -> Vec<SignatureCheck> {
         std::mem::take(&mut self.walked.checks)
     }
+}
+
+/// A walked block that is not completed.
+#[derive(Debug)]
+pub(crate) struct Out {
+    pub(crate) id: BlockId,
+    /// `None` where it breaks a rule: nothing is walked after it.
+    pub(crate) diff: Option<Arc<UtxoDiff>>,
 }
 
 /// What `complete` made of a walked block.
@@ -309,14 +321,16 @@ pub struct Ledger<S: Store> {
     pub(crate) totals: Totals,
     /// What leads from the stored state to the live one.
     pub(crate) step: Step,
+    /// The step before, on its way to the disk.
+    pub(crate) frozen: Option<Frozen>,
     pub(crate) bodies: BodyCache,
     pub(crate) assumed: Option<Assumed>,
     /// From where the best whole branch leaves the live chain to its tip.
     pub(crate) route: Route,
     /// From the first block that is not whole towards the best header.
     pub(crate) ahead: Ahead,
-    /// The block whose signatures are away.
-    pub(crate) out: Option<BlockId>,
+    /// The blocks whose signatures are away, each the parent of the next.
+    pub(crate) out: VecDeque<Out>,
     pub(crate) published: Arc<View>,
     /// From the published tip to the live one.
     pub(crate) moved: Moved,
@@ -557,6 +571,15 @@ impl<S: Store> Ledger<S> {
 
     /// Keeps a body whose header is in the tree.
     pub fn store_body(&mut self, block: Arc<CheckedBlock>) -> Result<BodyStored, StoreError> {
+        self.keep_body(block, CheckedBlock::to_bytes)
+    }
+
+    /// [`Ledger::store_body`] of a block whose encoding may be at hand.
+    pub(crate) fn keep_body(
+        &mut self,
+        block: Arc<CheckedBlock>,
+        encoding: impl FnOnce(&CheckedBlock) -> Vec<u8>,
+    ) -> Result<BodyStored, StoreError> {
         let id = block.id();
         match self.headers.node(&id)? {
             None => return Ok(BodyStored::Unwanted),
@@ -566,7 +589,7 @@ impl<S: Store> Ledger<S> {
         }
         self.headers.receive_body(&id)?;
         let mut batch = Batch::default();
-        let bytes = block.to_bytes();
+        let bytes = encoding(&block);
         self.history.body_bytes = self.history.body_bytes.saturating_add(length(&bytes));
         let total = records::size_value(self.history.body_bytes);
         batch.put(Family::Meta, keys::meta::BODY_BYTES.to_vec(), total);

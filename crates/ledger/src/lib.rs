@@ -15,6 +15,7 @@ mod bodies;
 pub mod canary;
 pub mod care;
 pub mod chain_file;
+mod frozen;
 mod fuse;
 mod headers;
 mod index;

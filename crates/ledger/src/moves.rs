@@ -1,24 +1,27 @@
 //! How the live tip moves: connect, disconnect, reorganise, commit, publish.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use ashlar_consensus::{
-    BlockError, CheckedBlock, Signatures, SpentCoins, State, UtxoDiff, Verified,
+    BlockError, CheckedBlock, Signatures, SpentCoins, State, UtxoDiff, Verified, Walked,
+    check_commitment,
     connect::{Transition, signature_error},
     disconnect,
     signature::Place,
     walk,
 };
-use ashlar_primitives::{Amount, BlockId};
+use ashlar_primitives::{Amount, BlockId, Coin, OutPoint};
 
 use crate::{
     ahead::Ahead,
-    index, keys,
-    ledger::{Completed, Ledger, Move, WalkedBlock},
+    frozen::{Frozen, Standing},
+    keys,
+    ledger::{Completed, Ledger, Move, Out, WalkedBlock},
     moved::{Moved, MovedBlock, Published},
     prune::length,
-    records::{self, StateRecord, Totals},
+    records::{self, IndexRecord, StateRecord, Totals},
     route::Aimed,
+    step::Indexed,
     store::{Announced, Batch, Durability, Family, Store, StoreError},
     tree::Node,
     view::View,
@@ -28,6 +31,12 @@ use crate::{
 /// it each is a step of its own (docs/architecture.md). Nobody is told of a step that is not
 /// synced.
 pub const CATCHING_UP_BLOCKS: u32 = 24;
+
+/// How many walked blocks are out at most: one whose signatures are verified, and one that is next.
+const MAX_OUT: usize = 2;
+
+/// The part of a full step that is worth a thread's while.
+const WORTH_WRITING: usize = 4;
 
 /// Memory is tidied each time the chain has grown by this part of what it holds.
 const PRUNE_FRACTION: u32 = 16;
@@ -42,15 +51,17 @@ pub(crate) enum Way {
 impl<S: Store> Ledger<S> {
     /// The next thing to do towards the best chain. `now_ms` never goes back, and only bounds how
     /// long a step stays open. One call disconnects at most one block, walks at most one, writes
-    /// one step, or deletes one bounded batch of what is pruned.
+    /// one step, or deletes one bounded batch of what is pruned. While a block is out it walks the
+    /// next one or answers [`Move::Idle`].
     ///
     /// # Errors
     /// [`StoreError::BelowHistory`] where the best chain can't be reached from here any more.
     pub fn next_move(&mut self, now_ms: u64) -> Result<Move, StoreError> {
-        if self.out.is_some() {
-            return Ok(Move::Idle);
+        if !self.out.is_empty() {
+            return self.move_ahead();
         }
-        if self.step.is_empty() && self.prune_step()? {
+        let is_between = self.step.is_empty() && self.frozen.is_none();
+        if is_between && self.prune_step()? {
             return Ok(Move::Progress);
         }
         loop {
@@ -63,12 +74,7 @@ impl<S: Store> Ledger<S> {
                 return Ok(if settled { Move::Progress } else { Move::Idle });
             }
             let target_height = target.state.height;
-            let mut route = std::mem::take(&mut self.route);
-            let is_live =
-                |node: &Node| Ok(self.live_id_at(node.state.height)? == Some(node.state.id));
-            let aimed = route.aim(target, is_live, |id| self.headers.node(id))?;
-            self.route = route;
-            match aimed {
+            match self.aim(target)? {
                 Aimed::Clear => {}
                 Aimed::Blocked { above, code } => {
                     self.headers.inherit(&above, code)?;
@@ -92,6 +98,10 @@ impl<S: Store> Ledger<S> {
             {
                 return Ok(Move::Verify(self.walk(&next.state.id)?));
             }
+            // Down again: from where readers stand, and from the store alone.
+            if self.publish_frozen()? {
+                return Ok(Move::Progress);
+            }
             let fork_height =
                 next.map_or(target_height, |next| next.state.height.saturating_sub(1));
             if self.hold_back(fork_height)? {
@@ -104,18 +114,72 @@ impl<S: Store> Ledger<S> {
         }
     }
 
+    /// Makes the route lead from the live chain to `target`.
+    fn aim(&mut self, target: Node) -> Result<Aimed, StoreError> {
+        let mut route = std::mem::take(&mut self.route);
+        let is_live = |node: &Node| Ok(self.live_id_at(node.state.height)? == Some(node.state.id));
+        let aimed = route.aim(target, is_live, |id| self.headers.node(id));
+        self.route = route;
+        aimed
+    }
+
+    /// Walks the block after those that are out, where the way goes on over them.
+    fn move_ahead(&mut self) -> Result<Move, StoreError> {
+        let is_good = self.out.back().is_some_and(|last| last.diff.is_some());
+        // A node that prunes does so between two blocks.
+        if !is_good || self.out.len() >= MAX_OUT || self.settings.prune_bytes.is_some() {
+            return Ok(Move::Idle);
+        }
+        let Some(target) = self.headers.tree.best_ready().cloned() else { return Ok(Move::Idle) };
+        if self.aim(target)? != Aimed::Clear {
+            return Ok(Move::Idle);
+        }
+        let way = self.route.iter().zip(&self.out);
+        let is_way = way.filter(|(id, out)| **id == out.id).count() == self.out.len();
+        match self.route.get(self.out.len()).filter(|_| is_way) {
+            Some(next) => Ok(Move::Verify(self.walk(&next)?)),
+            None => Ok(Move::Idle),
+        }
+    }
+
+    /// Walks a child of the live tip, or of the last block that is out.
     fn walk(&mut self, id: &BlockId) -> Result<WalkedBlock, StoreError> {
         let lost = || StoreError::corrupt(format_args!("the block {id} is missing"));
         let node = self.headers.node(id)?.ok_or_else(lost)?;
         let block = self.block(id)?.ok_or_else(lost)?;
-        let coins = self.step.coins(&*self.store, &block.external_inputs())?;
         let is_assumed = self.is_assumed(id, node.state.height)?;
-        let mut walked = walk(&self.live, node.state, &self.params, &block, &SpentCoins { coins });
+        let coins = SpentCoins { coins: self.coins(block.external_inputs())? };
+        let (params, next) = (&self.params, node.state);
+        // The state that a block leaves is not known while it is out.
+        let parent = self.out.is_empty().then_some(&self.live);
+        let mut walked = walk(parent, next, params, &block, &coins);
         if is_assumed {
             walked.checks.clear();
         }
-        self.out = Some(*id);
+        self.out.push_back(Out { id: *id, diff: walked.diff().cloned() });
         Ok(WalkedBlock { block, walked: Box::new(walked), is_assumed })
+    }
+
+    /// Those of `outpoints` (sorted) that name unspent coins after the blocks that are out.
+    fn coins(&self, outpoints: &[OutPoint]) -> Result<BTreeMap<OutPoint, Coin>, StoreError> {
+        if self.out.is_empty() {
+            return self.step.coins(&*self.store, outpoints);
+        }
+        let (mut made, mut older) = (Vec::new(), Vec::with_capacity(outpoints.len()));
+        for outpoint in outpoints {
+            let mut diffs = self.out.iter().rev().filter_map(|out| out.diff.as_ref());
+            let touched = diffs.find_map(|diff| match diff.created.get(outpoint) {
+                Some(coin) => Some(Some(*coin)),
+                None => diff.spent.contains_key(outpoint).then_some(None),
+            });
+            match touched {
+                Some(coin) => made.extend(coin.map(|coin| (*outpoint, coin))),
+                None => older.push(*outpoint),
+            }
+        }
+        let mut coins = self.step.coins(&*self.store, &older)?;
+        coins.extend(made);
+        Ok(coins)
     }
 
     fn is_assumed(&mut self, id: &BlockId, height: u32) -> Result<bool, StoreError> {
@@ -125,7 +189,8 @@ impl<S: Store> Ledger<S> {
         }
     }
 
-    /// The signatures of a walked block came back. `signatures`: what became of its checks.
+    /// The signatures of a walked block came back. `signatures`: what became of its checks. Where
+    /// it does not become the live tip, those walked after it are [`Completed::Dropped`].
     pub fn complete(
         &mut self,
         walked: WalkedBlock,
@@ -133,31 +198,25 @@ impl<S: Store> Ledger<S> {
         now_ms: u64,
     ) -> Result<Completed, StoreError> {
         let id = walked.id();
-        let was_out = self.out.take() == Some(id);
-        if !was_out || self.failed_code(&id)?.is_some() {
+        if self.out.iter().all(|out| out.id != id) {
+            return Ok(Completed::Dropped);
+        }
+        let mut after = std::mem::take(&mut self.out);
+        let is_first = after.pop_front_if(|out| out.id == id).is_some();
+        let is_child = walked.block.header().parent == self.live.header.id;
+        if !is_first || !is_child || self.failed_code(&id)?.is_some() {
             return Ok(Completed::Dropped);
         }
         let WalkedBlock { block, walked, is_assumed } = walked;
-        // The lowest fault wins: signatures that were to verify stand before the walk's own fault.
-        let transition = match signatures {
-            Err(place) => Err(signature_error(place)),
-            Ok(mut verified) => match walked.outcome {
-                Err(fault) => Err(fault),
-                Ok(mut pending) => {
-                    pending.take_sum(&mut verified);
-                    let signatures = match is_assumed {
-                        true => Signatures::AssumedValid,
-                        false => Signatures::Verified(verified),
-                    };
-                    match pending.seal(signatures) {
-                        Ok(transition) => Ok(transition),
-                        Err(_) => return Ok(Completed::Dropped),
-                    }
-                }
-            },
+        // Before everything else that was found where the block was walked ahead.
+        let sealed = match check_commitment(&self.live, &block) {
+            Ok(()) => sealed(&self.live, *walked, signatures, is_assumed),
+            Err(fault) => Err(fault),
         };
-        match transition {
-            Ok(transition) => {
+        match sealed {
+            Ok(None) => Ok(Completed::Dropped),
+            Ok(Some(transition)) => {
+                self.out = after;
                 self.connect(block, transition, now_ms)?;
                 self.settle(now_ms)?;
                 Ok(Completed::Connected)
@@ -188,7 +247,8 @@ impl<S: Store> Ledger<S> {
 
         self.step.open(now_ms);
         self.step.apply(&diff);
-        let undo = SpentCoins { coins: diff.spent.clone() };
+        let UtxoDiff { spent, created } = diff;
+        let undo = SpentCoins { coins: spent };
         #[cfg(feature = "canaries")]
         let undo = crate::canary::forgetful(undo);
         // A block that was here before left its undo record, which is the same again.
@@ -199,7 +259,7 @@ impl<S: Store> Ledger<S> {
             self.step.write(Family::Undo, key, Some(value));
         }
         self.step.write(Family::Heights, keys::height(height), Some(keys::block(&id)));
-        self.write_indexes(&block, &undo, &diff, Way::Connect)?;
+        self.index(Indexed { block: Arc::clone(&block), undo, created, way: Way::Connect });
 
         if self.route.first() == Some(id) {
             self.route.pop_first();
@@ -235,29 +295,17 @@ impl<S: Store> Ledger<S> {
         self.step.open(now_ms);
         self.step.apply(&diff);
         self.step.write(Family::Heights, keys::height(height), None);
-        self.write_indexes(&block, &undo, &diff, Way::Disconnect)?;
+        let created = diff.spent;
+        self.index(Indexed { block: Arc::clone(&block), undo, created, way: Way::Disconnect });
 
         self.moved.disconnect(MovedBlock { id, height, body: Some(block) });
         Ok(())
     }
 
-    fn write_indexes(
-        &mut self,
-        block: &CheckedBlock,
-        undo: &SpentCoins,
-        diff: &UtxoDiff,
-        way: Way,
-    ) -> Result<(), StoreError> {
-        let indexes = self.settings.indexes();
-        for (family, key, value) in index::rows(block, block.height(), undo, indexes)? {
-            self.step.write_row(family, key, (way == Way::Connect).then_some(value));
+    fn index(&mut self, block: Indexed) {
+        if self.settings.indexes() != IndexRecord::default() {
+            self.step.index(block);
         }
-        if indexes.locks {
-            for (family, key, value) in index::coin_rows(diff) {
-                self.step.write_row(family, key, value);
-            }
-        }
-        Ok(())
     }
 
     /// Commits and publishes what is due; `false` where nothing was.
@@ -266,11 +314,20 @@ impl<S: Store> Ledger<S> {
         if self.is_resting() && (self.is_withheld || ahead <= CATCHING_UP_BLOCKS) {
             return self.finish();
         }
-        let is_due = self.next_wakeup().is_some_and(|due_ms| now_ms >= due_ms);
+        let is_told = self.settle_frozen(now_ms)?;
+        let is_due = self.step_due().is_some_and(|due_ms| now_ms >= due_ms);
         // A step of nothing is never full, or there would be no end of them.
-        let is_full = self.step.size_bytes() >= self.settings.step_bytes.max(1);
-        if !is_due && !is_full {
-            return Ok(false);
+        let is_filled = |bytes: usize| self.step.size_bytes() >= bytes.max(1);
+        let is_full = is_filled(self.settings.step_bytes);
+        // A thread that has nothing to write may as well begin.
+        let is_idle = self.may_freeze() && self.frozen.is_none();
+        let is_worth = is_idle && is_filled(self.settings.step_bytes / WORTH_WRITING);
+        if !is_due && !is_full && !is_worth {
+            return Ok(is_told);
+        }
+        if self.may_freeze() {
+            self.freeze(now_ms)?;
+            return Ok(true);
         }
         self.commit()?;
         self.publish()?;
@@ -298,9 +355,10 @@ impl<S: Store> Ledger<S> {
     /// when this returns: at the tip that is a sync for each block, before anybody is told; while
     /// catching up one for each step, so that a cut loses one step at most.
     pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
+        self.thaw()?;
         let mut batch = Batch::default();
         if !self.step.is_empty() {
-            self.step.drain(&mut batch);
+            batch = self.step.end().into_batch(self.settings.indexes())?;
             batch.put(Family::Meta, keys::meta::STATE.to_vec(), self.state_record().to_value());
             self.history.write_sizes(&mut batch);
         }
@@ -316,7 +374,7 @@ impl<S: Store> Ledger<S> {
         StateRecord { tip: self.live.header.id, utxo: self.live.utxo.clone(), totals: self.totals }
     }
 
-    fn prune(&mut self) {
+    pub(crate) fn prune(&mut self) {
         let held = self.settings.headers_in_memory;
         let height = self.live.header.height;
         if height.saturating_sub(self.pruned_at) > held / PRUNE_FRACTION {
@@ -346,42 +404,76 @@ impl<S: Store> Ledger<S> {
     /// Tells readers of what was just committed, where it is the end of a reorganisation or has
     /// more work than what they, or those before a crash, were told: they never see the way down.
     fn publish(&mut self) -> Result<(), StoreError> {
-        let (live, published) = (&self.live.header, &self.published.tip);
-        let is_better = live.work > self.told || self.is_resting();
-        if live.id == published.id || !is_better {
-            return Ok(());
-        }
-        self.store.announce(Announced { height: live.height, id: live.id })?;
-        self.told = live.work;
-        let sequence = self.published.sequence.saturating_add(1);
-        self.published = Arc::new(self.make_view(sequence));
         let nothing = Moved::new(self.settings.moved_body_bytes);
         let moved = std::mem::replace(&mut self.moved, nothing);
+        if let Some(kept) = self.publish_as(self.standing(), moved)? {
+            self.moved = kept;
+        }
+        Ok(())
+    }
+
+    /// [`Ledger::publish`] of a tip that the store stands at; gives `moved` back where nobody is
+    /// to be told.
+    pub(crate) fn publish_as(
+        &mut self,
+        standing: Standing,
+        moved: Moved,
+    ) -> Result<Option<Moved>, StoreError> {
+        let (tip, published) = (&standing.tip, &self.published.tip);
+        let is_end = tip.id == self.live.header.id && self.is_resting();
+        let is_better = tip.work > self.told || is_end;
+        if tip.id == published.id || !is_better {
+            return Ok(Some(moved));
+        }
+        self.store.announce(Announced { height: tip.height, id: tip.id })?;
+        self.told = tip.work;
+        let sequence = self.published.sequence.saturating_add(1);
+        self.published = Arc::new(self.view_of(standing, sequence));
         self.news = Some(match self.news.take() {
             Some(news) => news.then(moved),
             None => moved,
         });
-        Ok(())
+        Ok(None)
+    }
+
+    /// Of the live tip.
+    pub(crate) fn standing(&self) -> Standing {
+        Standing {
+            tip: self.live.header.clone(),
+            utxo_commitment: self.live.utxo.commitment(),
+            totals: self.totals,
+            history: self.history,
+        }
     }
 
     /// Only right after a commit: the snapshot must be of the live tip.
     pub(crate) fn make_view(&self, sequence: u64) -> View {
+        self.view_of(self.standing(), sequence)
+    }
+
+    fn view_of(&self, standing: Standing, sequence: u64) -> View {
+        let Standing { tip, utxo_commitment, totals, history } = standing;
         View {
             params: Arc::clone(&self.params),
             snapshot: self.store.snapshot(),
-            tip: self.live.header.clone(),
+            tip,
             sequence,
-            utxo_commitment: self.live.utxo.commitment(),
-            totals: self.totals,
+            utxo_commitment,
+            totals,
             indexes: self.settings.indexes(),
-            history: self.history,
+            history,
             prune_bytes: self.settings.prune_bytes,
         }
     }
 
     /// When `next_move` must be called again though nothing happened, on the clock of `now_ms`:
-    /// a step is open that is to be written by then.
+    /// a step is open that is to be written by then, or one was written that nobody was told of.
     pub fn next_wakeup(&self) -> Option<u64> {
+        let frozen_ms = self.frozen.as_ref().map(Frozen::due_ms);
+        self.step_due().into_iter().chain(frozen_ms).min()
+    }
+
+    fn step_due(&self) -> Option<u64> {
         let opened_ms = self.step.opened_ms()?;
         Some(opened_ms.saturating_add(self.settings.step_ms))
     }
@@ -400,6 +492,24 @@ impl<S: Store> Ledger<S> {
     }
 }
 
+/// The verdict on a walked block; `None` where the signatures are another's.
+fn sealed(
+    parent: &State,
+    walked: Walked,
+    signatures: Result<Verified, Place>,
+    is_assumed: bool,
+) -> Result<Option<Transition>, BlockError> {
+    // The lowest fault wins: signatures that were to verify stand before the walk's own fault.
+    let mut verified = signatures.map_err(signature_error)?;
+    let mut pending = walked.outcome?;
+    pending.take_sum(&mut verified);
+    let signatures = match is_assumed {
+        true => Signatures::AssumedValid,
+        false => Signatures::Verified(verified),
+    };
+    Ok(pending.seal(parent, signatures).ok())
+}
+
 /// The counters after `diff`. None of this can fail on a valid chain: it is what was stored that
 /// is wrong then.
 pub(crate) fn totals_after(
@@ -409,7 +519,7 @@ pub(crate) fn totals_after(
     way: Way,
 ) -> Result<Totals, StoreError> {
     let count = |coins: usize| u64::try_from(coins).ok();
-    let sum = |amounts: &std::collections::BTreeMap<_, ashlar_primitives::Coin>| {
+    let sum = |amounts: &BTreeMap<_, Coin>| {
         Amount::checked_sum(amounts.values().map(|coin| coin.output.value))
     };
     let after = || {

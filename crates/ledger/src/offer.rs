@@ -4,11 +4,13 @@ use core::ops::ControlFlow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ashlar_consensus::{CheckedBlock, OpenError, Workers, open_body, verify_block};
+use ashlar_consensus::{
+    CheckedBlock, OpenError, Verified, Workers, open_body, signature::Place, verify_block,
+};
 use ashlar_primitives::{BlockId, Decode as _, Header};
 
 use crate::{
-    ledger::{Judged, Ledger, Move},
+    ledger::{Judged, Ledger, Move, WalkedBlock},
     store::{Store, StoreError},
 };
 
@@ -35,7 +37,7 @@ pub(crate) enum TakenIn {
     /// Not taken, with a code of PROTOCOL.md §8.
     Refused { code: &'static str },
     /// Header and body are kept.
-    Stored(BlockId),
+    Stored { id: BlockId, height: u32 },
 }
 
 /// What [`open_body`] said of the same bytes, for a block of this height.
@@ -60,7 +62,7 @@ impl<S: Store> Ledger<S> {
         let id = match self.take_in(bytes, now_seconds, None)? {
             TakenIn::Known => return Ok(Offered::Known),
             TakenIn::Refused { code } => return Ok(Offered::Refused { code }),
-            TakenIn::Stored(id) => id,
+            TakenIn::Stored { id, .. } => id,
         };
         self.settle_down(workers)?;
         if let Some(code) = self.failed_code(&id)? {
@@ -92,10 +94,10 @@ impl<S: Store> Ledger<S> {
                 return refused(refusal.code());
             }
         };
-        let id = state.id;
-        let opened = match ahead.filter(|ahead| ahead.height == state.height) {
+        let (id, height) = (state.id, state.height);
+        let opened = match ahead.filter(|ahead| ahead.height == height) {
             Some(ahead) => ahead.opened,
-            None => open_body(&self.params, &header, state.height, bytes),
+            None => open_body(&self.params, &header, height, bytes),
         };
         if is_new && !matches!(opened, Err(OpenError::Body(_))) {
             self.insert_header(header, state, None)?;
@@ -107,10 +109,10 @@ impl<S: Store> Ledger<S> {
                 return refused(error.code());
             }
             Ok(block) => {
-                self.store_body(Arc::new(block))?;
+                self.keep_body(Arc::new(block), |_| bytes.to_vec())?;
             }
         }
-        Ok(TakenIn::Stored(id))
+        Ok(TakenIn::Stored { id, height })
     }
 
     /// Makes every move there is, verifying signatures here and now. What is connected is on disk
@@ -143,31 +145,84 @@ impl<S: Store> Ledger<S> {
         self.move_until(workers, is_there).map(drop)
     }
 
-    /// Asks `watch` after each move whether to go on.
     fn move_until(
         &mut self,
         workers: &mut impl Workers,
-        mut watch: impl FnMut(&Self) -> ControlFlow<()>,
+        watch: impl FnMut(&Self) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, StoreError> {
+        let mut underway = Underway::default();
+        let flow = underway.go(self, workers, watch);
+        underway.abandon(self);
+        flow
+    }
+
+    /// Completes a block, and makes the next move.
+    fn advance(&mut self, verified: Option<Verdict>) -> Result<Move, StoreError> {
         // Steps end by size alone: time does not pass here.
         const NOW_MS: u64 = 0;
+        if let Some(Verdict { walked, signatures }) = verified {
+            self.complete(walked, signatures, NOW_MS)?;
+        }
+        self.next_move(NOW_MS)
+    }
+}
+
+/// A walked block, and what became of its signatures.
+struct Verdict {
+    walked: WalkedBlock,
+    signatures: Result<Verified, Place>,
+}
+
+/// Where a driver without jobs is among the moves.
+pub(crate) struct Underway {
+    verified: Option<Verdict>,
+    next: Move,
+}
+
+impl Default for Underway {
+    fn default() -> Self {
+        Self { verified: None, next: Move::Progress }
+    }
+}
+
+impl Underway {
+    /// Makes every move there is, asking `watch` after each whether to go on: `Continue` where none
+    /// is left, and all is on disk and published. While the signatures of a block are verified, the
+    /// one before it is completed and the one after it walked.
+    pub(crate) fn go<S: Store>(
+        &mut self,
+        ledger: &mut Ledger<S>,
+        workers: &mut impl Workers,
+        mut watch: impl FnMut(&Ledger<S>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, StoreError> {
         loop {
-            match self.next_move(NOW_MS)? {
-                Move::Idle => {
-                    self.finish()?;
+            self.next = match std::mem::replace(&mut self.next, Move::Progress) {
+                Move::Idle if self.verified.is_none() => {
+                    ledger.finish()?;
                     return Ok(ControlFlow::Continue(()));
                 }
-                Move::Progress => {}
+                Move::Idle | Move::Progress => ledger.advance(self.verified.take())?,
                 Move::Verify(walked) => {
                     let (checks, terms) = (walked.checks(), walked.terms());
-                    let verified = verify_block(checks, &BTreeSet::new(), &terms, workers);
+                    let before = self.verified.take();
+                    let (advanced, signatures) = workers.join(
+                        || ledger.advance(before),
+                        |workers| verify_block(checks, &BTreeSet::new(), &terms, workers),
+                    );
                     drop(terms);
-                    self.complete(walked, verified, NOW_MS)?;
+                    self.verified = Some(Verdict { walked, signatures });
+                    advanced?
                 }
-            }
-            if watch(self).is_break() {
+            };
+            if watch(ledger).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
+    }
+
+    /// What is out is walked again when somebody goes on.
+    pub(crate) fn abandon<S: Store>(&mut self, ledger: &mut Ledger<S>) {
+        *self = Self::default();
+        ledger.out.clear();
     }
 }

@@ -1,7 +1,7 @@
 //! Opening a store: a new one begins with the genesis block, an old one goes on where it stood.
 
 use core::ops::{Bound, ControlFlow};
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use ashlar_consensus::{Genesis, HeaderState, State, Work};
 use ashlar_primitives::{Amount, BlockId, Encode as _};
@@ -125,9 +125,10 @@ impl<S: Store> Ledger<S> {
             live: State { header, utxo },
             totals,
             step: Step::default(),
+            frozen: None,
             route: Route::default(),
             ahead: Ahead::default(),
-            out: None,
+            out: VecDeque::new(),
             published,
             news: None,
             told,

@@ -100,6 +100,9 @@ const INFO_LOG_BYTES: usize = 1 << 20;
 /// nothing that a program can rely on.
 const LOCK_FILE: &str = "ashlar.lock";
 
+/// What a batch has for an entry beside its key and value, at most: tag, family, two lengths.
+const ENTRY_BYTES: usize = 12;
+
 /// Greater than every key.
 const AFTER_ALL_KEYS: [u8; 128] = [0xff; 128];
 
@@ -455,9 +458,12 @@ impl Store for RocksStore {
 
     fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {
         let db = &self.open.db;
-        let mut writes = WriteBatch::default();
+        let handles = Family::ALL.map(|family| handle(db, family));
+        let room = ENTRY_BYTES.saturating_mul(batch.writes.len());
+        let mut writes = WriteBatch::with_capacity_bytes(batch.size_bytes().saturating_add(room));
         for (family, key, value) in &batch.writes {
-            let handle = handle(db, *family)?;
+            // `Family::ALL` lists the variants in order of declaration.
+            let handle = *handles[*family as usize].as_ref().map_err(Clone::clone)?;
             match value {
                 Some(value) => writes.put_cf(handle, key, value),
                 None => writes.delete_cf(handle, key),
@@ -466,6 +472,10 @@ impl Store for RocksStore {
         let mut options = WriteOptions::default();
         options.set_sync(durability == Durability::Synced);
         db.write_opt(writes, &options).map_err(doing("writing"))
+    }
+
+    fn writes_slowly(&self) -> bool {
+        true
     }
 
     fn sync(&self) -> Result<(), StoreError> {

@@ -72,6 +72,11 @@ impl Route {
         self.ids.front().copied()
     }
 
+    /// The one so far above the lowest.
+    pub(crate) fn get(&self, number: usize) -> Option<BlockId> {
+        self.ids.get(number).copied()
+    }
+
     /// The lowest one was reached.
     pub(crate) fn pop_first(&mut self) {
         self.ids.pop_front();

@@ -1,22 +1,31 @@
 //! A step: what connecting and disconnecting blocks has changed since the last commit.
 //!
 //! Reads go to the step first and to the store behind it. A commit empties it in one atomic
-//! batch. There is room here for a second, frozen step that a writer thread commits while the
-//! next one fills: reads would then go step, frozen, store; nothing outside this module and the
-//! ledger's `commit` would know.
+//! batch. While a step before it is *frozen*, on its way to the disk (`frozen.rs`), reads go step,
+//! frozen, store.
 
-use std::collections::{BTreeMap, HashMap, hash_map::Entry};
+use std::{
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
-use ashlar_consensus::UtxoDiff;
+use ashlar_consensus::{CheckedBlock, SpentCoins, UtxoDiff};
 use ashlar_primitives::{Coin, Encode as _, OutPoint};
 
 use crate::{
-    keys, records,
+    index, keys,
+    moves::Way,
+    records::{self, IndexRecord},
     store::{Batch, Family, Read, Store, StoreError},
 };
 
 /// What a changed coin is taken to weigh in memory and in the batch, in bytes.
 const COIN_CHANGE_BYTES: usize = 160;
+
+/// What the rows of the indexes are taken to weigh: those of a coin that comes or goes, and that of
+/// a transaction, in bytes.
+const COIN_ROWS_BYTES: usize = 160;
+const ROW_BYTES: usize = 48;
 
 /// A coin that differs from the store.
 #[derive(Clone, Copy, Debug)]
@@ -30,24 +39,104 @@ struct Change {
 /// Changes that are not yet on disk.
 #[derive(Debug, Default)]
 pub(crate) struct Step {
-    /// Looked up thousands of times a block; [`Step::drain`] puts them in order.
-    coins: HashMap<OutPoint, Change>,
-    writes: BTreeMap<(Family, Vec<u8>), Option<Vec<u8>>>,
-    /// Rows that nobody reads back from a step, in the order in which they were made.
-    rows: Vec<(Family, Vec<u8>, Option<Vec<u8>>)>,
+    changes: Changes,
+    /// Blocks of which the indexes are to be told, in order.
+    indexed: Vec<Indexed>,
+    /// The changes of the step before, while they are being written.
+    frozen: Option<Arc<Changes>>,
     write_bytes: usize,
     opened_ms: Option<u64>,
+}
+
+/// A block of which the indexes are to be told. Nobody reads their rows back from a step, so that
+/// they are made where the batch is put together.
+#[derive(Debug)]
+pub(crate) struct Indexed {
+    pub(crate) block: Arc<CheckedBlock>,
+    /// What it spent from outside itself.
+    pub(crate) undo: SpentCoins,
+    /// What it made and did not spend.
+    pub(crate) created: BTreeMap<OutPoint, Coin>,
+    pub(crate) way: Way,
+}
+
+impl Indexed {
+    /// About the bytes of its rows.
+    fn size_bytes(&self) -> usize {
+        let coins = self.undo.coins.len().saturating_add(self.created.len());
+        let transactions = self.block.transactions().len();
+        coins.saturating_mul(COIN_ROWS_BYTES).saturating_add(transactions.saturating_mul(ROW_BYTES))
+    }
+
+    fn write(&self, indexes: IndexRecord, batch: &mut Batch) -> Result<(), StoreError> {
+        let Self { block, undo, created, way } = self;
+        for (family, key, value) in index::rows(block, block.height(), undo, indexes)? {
+            batch.writes.push((family, key, (*way == Way::Connect).then_some(value)));
+        }
+        if indexes.locks {
+            let (spent, created) = match way {
+                Way::Connect => (&undo.coins, created),
+                Way::Disconnect => (created, &undo.coins),
+            };
+            batch.writes.extend(index::coin_rows(spent, created));
+        }
+        Ok(())
+    }
+}
+
+/// A step that ended.
+#[derive(Debug)]
+pub(crate) struct Full {
+    changes: Arc<Changes>,
+    indexed: Vec<Indexed>,
+}
+
+impl Full {
+    /// All of it, in the order of keys.
+    pub(crate) fn into_batch(self, indexes: IndexRecord) -> Result<Batch, StoreError> {
+        let mut batch = Batch::default();
+        for block in &self.indexed {
+            block.write(indexes, &mut batch)?;
+        }
+        batch.sort();
+        self.changes.write(&mut batch);
+        Ok(batch)
+    }
+}
+
+/// What a step is asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Looked up thousands of times a block; a batch has them in order.
+    coins: HashMap<OutPoint, Change>,
+    writes: BTreeMap<(Family, Vec<u8>), Option<Vec<u8>>>,
+}
+
+impl Changes {
+    fn write(&self, batch: &mut Batch) {
+        let mut coins: Vec<_> = self.coins.iter().collect();
+        coins.sort_unstable_by_key(|(outpoint, _)| **outpoint);
+        batch.writes.reserve(coins.len().saturating_add(self.writes.len()));
+        for (outpoint, change) in coins {
+            let value = change.coin.map(|coin| coin.to_bytes());
+            batch.writes.push((Family::Coins, keys::coin(outpoint), value));
+        }
+        for ((family, key), value) in &self.writes {
+            batch.writes.push((*family, key.clone(), value.clone()));
+        }
+    }
 }
 
 impl Step {
     /// Whether nothing waits to be written.
     pub(crate) fn is_empty(&self) -> bool {
-        self.coins.is_empty() && self.writes.is_empty() && self.rows.is_empty()
+        let Changes { coins, writes } = &self.changes;
+        coins.is_empty() && writes.is_empty() && self.indexed.is_empty()
     }
 
     /// About how much memory the changes take.
     pub(crate) fn size_bytes(&self) -> usize {
-        self.coins.len().saturating_mul(COIN_CHANGE_BYTES).saturating_add(self.write_bytes)
+        self.changes.coins.len().saturating_mul(COIN_CHANGE_BYTES).saturating_add(self.write_bytes)
     }
 
     /// When its first change was made; `None` while it is empty.
@@ -65,7 +154,7 @@ impl Step {
         let len = |value: &Option<Vec<u8>>| value.as_ref().map_or(0, Vec::len);
         let key_len = key.len();
         let added = len(&value);
-        let removed = match self.writes.insert((family, key), value) {
+        let removed = match self.changes.writes.insert((family, key), value) {
             Some(before) => len(&before),
             None => {
                 self.write_bytes = self.write_bytes.saturating_add(key_len);
@@ -75,18 +164,18 @@ impl Step {
         self.write_bytes = self.write_bytes.saturating_add(added).saturating_sub(removed);
     }
 
-    /// A row of an index: as [`Step::write`], but [`Step::get`] does not see it.
-    pub(crate) fn write_row(&mut self, family: Family, key: Vec<u8>, value: Option<Vec<u8>>) {
-        let added = key.len().saturating_add(value.as_ref().map_or(0, Vec::len));
-        self.write_bytes = self.write_bytes.saturating_add(added);
-        self.rows.push((family, key, value));
+    /// The indexes are to be told of a block.
+    pub(crate) fn index(&mut self, block: Indexed) {
+        self.write_bytes = self.write_bytes.saturating_add(block.size_bytes());
+        self.indexed.push(block);
     }
 
     /// Coins made and spent.
     pub(crate) fn apply(&mut self, diff: &UtxoDiff) {
-        self.coins.reserve(diff.spent.len().saturating_add(diff.created.len()));
+        let coins = &mut self.changes.coins;
+        coins.reserve(diff.spent.len().saturating_add(diff.created.len()));
         for outpoint in diff.spent.keys() {
-            match self.coins.entry(*outpoint) {
+            match coins.entry(*outpoint) {
                 // Made since the last commit: the store never hears of it.
                 Entry::Occupied(change) if !change.get().is_stored => {
                     change.remove();
@@ -101,7 +190,7 @@ impl Step {
             // What comes back after it was spent need not be the same: the same transaction may
             // stand at another height on another branch.
             let fresh = Change { coin: None, is_stored: false };
-            self.coins.entry(*outpoint).or_insert(fresh).coin = Some(*coin);
+            coins.entry(*outpoint).or_insert(fresh).coin = Some(*coin);
         }
     }
 
@@ -113,7 +202,8 @@ impl Step {
         key: Vec<u8>,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         let entry = (family, key);
-        match self.writes.get(&entry) {
+        let frozen = || self.frozen.as_ref().and_then(|frozen| frozen.writes.get(&entry));
+        match self.changes.writes.get(&entry).or_else(frozen) {
             Some(value) => Ok(value.clone()),
             None => store.get(family, &entry.1),
         }
@@ -128,7 +218,8 @@ impl Step {
         let mut found = Vec::with_capacity(outpoints.len());
         let mut asked = Vec::new();
         for outpoint in outpoints {
-            match self.coins.get(outpoint) {
+            let frozen = || self.frozen.as_ref().and_then(|frozen| frozen.coins.get(outpoint));
+            match self.changes.coins.get(outpoint).or_else(frozen) {
                 Some(change) => found.extend(change.coin.map(|coin| (*outpoint, coin))),
                 None => asked.push(*outpoint),
             }
@@ -143,20 +234,24 @@ impl Step {
         Ok(found.into_iter().collect())
     }
 
-    /// Moves all changes to a batch.
-    pub(crate) fn drain(&mut self, batch: &mut Batch) {
-        let step = std::mem::take(self);
-        let mut coins: Vec<_> = step.coins.into_iter().collect();
-        coins.sort_unstable_by_key(|(outpoint, _)| *outpoint);
-        batch.writes.reserve(coins.len().saturating_add(step.rows.len()));
-        for (outpoint, change) in coins {
-            let value = change.coin.map(|coin| coin.to_bytes());
-            batch.writes.push((Family::Coins, keys::coin(&outpoint), value));
-        }
-        for ((family, key), value) in step.writes {
-            batch.writes.push((family, key, value));
-        }
-        batch.writes.extend(step.rows);
+    /// Ends here, and begins anew above all changes so far, which are read until [`Step::thaw`].
+    /// Nothing is frozen yet.
+    pub(crate) fn freeze(&mut self) -> Full {
+        let Self { changes, indexed, .. } = std::mem::take(self);
+        let changes = Arc::new(changes);
+        self.frozen = Some(Arc::clone(&changes));
+        Full { changes, indexed }
+    }
+
+    /// Ends here, nothing being read from it any more. Nothing is frozen.
+    pub(crate) fn end(&mut self) -> Full {
+        let Self { changes, indexed, .. } = std::mem::take(self);
+        Full { changes: Arc::new(changes), indexed }
+    }
+
+    /// What was frozen is in the store.
+    pub(crate) fn thaw(&mut self) {
+        self.frozen = None;
     }
 }
 
@@ -203,10 +298,31 @@ mod tests {
         step.apply(&create(1, 7));
         assert_eq!(step.coins(&store, &[outpoint(1)]).unwrap(), [(outpoint(1), coin(7))].into());
         step.apply(&spend(1, 7));
-        let mut batch = Batch::default();
-        step.drain(&mut batch);
+        let batch = step.end().into_batch(IndexRecord::default()).unwrap();
         assert_eq!(batch.writes, [(Family::Coins, keys::coin(&outpoint(1)), None)]);
         assert!(step.is_empty() && step.opened_ms().is_none());
+    }
+
+    #[test]
+    fn a_frozen_step_is_read_until_it_is_stored() {
+        let store = MemoryStore::new();
+        let mut step = Step::default();
+        step.apply(&create(1, 5));
+        step.write(Family::Undo, vec![1], Some(vec![2]));
+        let full = step.freeze();
+        assert!(step.is_empty() && step.size_bytes() == 0);
+        assert_eq!(step.coins(&store, &[outpoint(1)]).unwrap(), [(outpoint(1), coin(5))].into());
+        assert_eq!(step.get(&store, Family::Undo, vec![1]).unwrap(), Some(vec![2]));
+
+        // What the next step spends is deleted after it was stored.
+        step.apply(&spend(1, 5));
+        assert!(step.coins(&store, &[outpoint(1)]).unwrap().is_empty());
+        let batch = full.into_batch(IndexRecord::default()).unwrap();
+        store.commit(batch, Durability::Synced).unwrap();
+        step.thaw();
+        assert_eq!(step.get(&store, Family::Undo, vec![1]).unwrap(), Some(vec![2]));
+        let batch = step.end().into_batch(IndexRecord::default()).unwrap();
+        assert_eq!(batch.writes, [(Family::Coins, keys::coin(&outpoint(1)), None)]);
     }
 
     #[test]

@@ -190,6 +190,17 @@ impl Batch {
     pub fn delete(&mut self, family: Family, key: Vec<u8>) {
         self.writes.push((family, key, None));
     }
+    /// Puts the writes in the order of their keys, or nearly: a database takes neighbours several
+    /// times as fast as what lies scattered. Those of one key stay in their order.
+    pub(crate) fn sort(&mut self) {
+        // By the beginning alone: hashes differ there.
+        let beginning = |key: &[u8]| {
+            let mut bytes = [0; size_of::<u128>()];
+            bytes.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
+            u128::from_be_bytes(bytes)
+        };
+        self.writes.sort_by_cached_key(|(family, key, _)| (*family, beginning(key)));
+    }
     /// Bytes of keys and values written.
     pub fn size_bytes(&self) -> usize {
         self.writes
@@ -233,6 +244,11 @@ pub trait Store: Read + 'static {
     /// Writes all of `batch` or nothing. Batches survive in the order of their commits: what a
     /// power cut loses is a tail.
     fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StoreError>;
+    /// Whether a commit may take so long that a thread of its own should wait for it. Simulated
+    /// time knows no threads: only what really writes to a disk says so.
+    fn writes_slowly(&self) -> bool {
+        false
+    }
     /// Makes all earlier commits survive a power cut.
     fn sync(&self) -> Result<(), StoreError>;
     /// A copy of the present state as a directory of its own, which must not exist yet.

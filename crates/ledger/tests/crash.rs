@@ -4,7 +4,11 @@
 
 mod common;
 
-use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use ashlar_consensus::verify_signatures;
 use ashlar_ledger::{
@@ -222,19 +226,22 @@ impl Play {
         self.chain.branch(tip).into_iter().try_for_each(|b| ledger.store_body(b).map(drop))
     }
 
-    /// Every move there is, noting what is published.
+    /// Every move there is, noting what is published; as a driver makes them, with all that may be
+    /// out at once.
     fn settle<S: Store>(
         &self,
         ledger: &mut Ledger<S>,
         told: &mut Option<BlockId>,
     ) -> Result<(), StoreError> {
+        let mut out = VecDeque::new();
         loop {
             let next = ledger.next_move(0);
             *told = Some(ledger.view().tip().id);
             match next? {
-                Move::Idle => return Ok(()),
                 Move::Progress => {}
-                Move::Verify(walked) => {
+                Move::Verify(walked) => out.push_back(walked),
+                Move::Idle => {
+                    let Some(walked) = out.pop_front() else { return Ok(()) };
                     let verified =
                         verify_signatures(walked.checks(), &Default::default(), &mut rand::rng());
                     ledger.complete(walked, verified, 0)?;
@@ -332,6 +339,34 @@ fn every_write_may_fail_or_be_the_last() {
         writes += count;
     }
     assert!(writes > 150 && cuts > 500, "{writes} writes, {cuts} cuts");
+}
+
+/// Where steps are written by a thread, the order of calls is not the same each time, nor their
+/// number: whichever call is the last, what it leaves must do.
+#[test]
+fn every_write_beside_a_thread_may_be_the_last() {
+    let mut kills = 0;
+    for scene in [Scene::CatchingUp, Scene::Reorganisation, Scene::InvalidBranch, Scene::Flush] {
+        let play = Play::new(scene);
+        for moment in [Moment::Before, Moment::After] {
+            for number in 1.. {
+                let fault = Fault { call: Call::Write, number, moment, effect: Effect::Kill };
+                let store = Arc::new(FaultyStore::new(play.stage(), Some(fault)).slow());
+                let mut told = None;
+                let played = play.play(&store, &mut told);
+                assert_eq!(played.is_err(), store.has_struck(), "{scene:?} {fault:?}");
+                if !store.has_struck() {
+                    break;
+                }
+                let left = Arc::into_inner(store).unwrap().into_inner();
+                for lost in [0, left.unsynced()] {
+                    play.check(left.after_power_cut(lost), told, &(scene, fault, lost));
+                }
+                kills += 1;
+            }
+        }
+    }
+    assert!(kills > 60, "{kills} kills");
 }
 
 #[test]

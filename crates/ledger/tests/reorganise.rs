@@ -319,15 +319,18 @@ fn the_operator_takes_away_and_gives_back() {
 #[test]
 fn a_block_taken_away_while_its_signatures_are_out_is_dropped() {
     let mut chain = rich_chain();
-    let tip = start(&mut chain, 2, 1);
+    let tip = start(&mut chain, 3, 1);
     let mut ledger = open(&Arc::new(MemoryStore::new()), &chain, &Settings::default());
     store_branch(&mut ledger, &chain, &tip);
     let Move::Verify(mut walked) = ledger.next_move(0).unwrap() else { panic!("one to verify") };
-    assert!(matches!(ledger.next_move(0).unwrap(), Move::Idle), "one at a time");
+    let Move::Verify(next) = ledger.next_move(0).unwrap() else { panic!("one ahead") };
+    assert!(matches!(ledger.next_move(0).unwrap(), Move::Idle), "two at a time");
     let verified = verify(&walked);
     assert!(!walked.take_checks().is_empty() && walked.checks().is_empty());
     ledger.invalidate(&walked.id()).unwrap();
     assert_eq!(ledger.complete(walked, verified, 0).unwrap(), Completed::Dropped);
+    let verified = verify(&next);
+    assert_eq!(ledger.complete(next, verified, 0).unwrap(), Completed::Dropped);
     settle(&mut ledger);
     assert_view(&ledger, &chain, &chain.genesis_id());
 }

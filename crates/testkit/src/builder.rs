@@ -350,7 +350,7 @@ impl Chain {
         let header = block.header;
         let checked =
             open_block(params, &header, next.height, block).map_err(|error| error.to_string())?;
-        let fetched = checked.external_inputs().into_iter();
+        let fetched = checked.external_inputs().iter().copied();
         let fetched = fetched.filter_map(|at| Some((at, *parent.coins.get(&at)?))).collect();
         let spent = SpentCoins { coins: fetched };
         let transition =

@@ -62,6 +62,7 @@ pub struct Fault {
 pub struct FaultyStore<S: ?Sized> {
     store: Arc<S>,
     progress: Arc<Progress>,
+    is_slow: bool,
 }
 
 #[derive(Debug)]
@@ -131,7 +132,14 @@ impl<S> FaultyStore<S> {
             has_struck: AtomicBool::new(false),
             writes_after: AtomicUsize::new(0),
         };
-        Self { store: Arc::new(store), progress: Arc::new(progress) }
+        Self { store: Arc::new(store), progress: Arc::new(progress), is_slow: false }
+    }
+
+    /// The same, saying that it writes slowly, as a disk does: a ledger that catches up writes to
+    /// it on a thread of its own.
+    #[must_use]
+    pub fn slow(self) -> Self {
+        Self { is_slow: true, ..self }
     }
 
     /// Calls of a kind so far.
@@ -190,11 +198,15 @@ impl<S: Read + ?Sized> Read for FaultyStore<S> {
 impl<S: Store> Store for FaultyStore<S> {
     fn snapshot(&self) -> Arc<dyn Read> {
         let store = self.store.snapshot();
-        Arc::new(FaultyStore { store, progress: Arc::clone(&self.progress) })
+        Arc::new(FaultyStore { store, progress: Arc::clone(&self.progress), is_slow: false })
     }
 
     fn commit(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {
         self.progress.write(|| self.store.commit(batch, durability))
+    }
+
+    fn writes_slowly(&self) -> bool {
+        self.is_slow
     }
 
     fn sync(&self) -> Result<(), StoreError> {

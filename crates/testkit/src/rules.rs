@@ -318,8 +318,8 @@ impl Attempt {
             let coin = self.imagined.get(&at).or_else(|| coins.get(&at))?;
             Some((at, *coin))
         };
-        let coins =
-            SpentCoins { coins: block.external_inputs().into_iter().filter_map(coin).collect() };
+        let inputs = block.external_inputs().iter().copied();
+        let coins = SpentCoins { coins: inputs.filter_map(coin).collect() };
         let transition =
             connect_block(parent, next, &self.params, &block, &coins, rng).map_err(Fault::Block)?;
         Ok((block, transition))

@@ -131,9 +131,9 @@ impl Chain {
 
     /// The coins that a block spends from outside itself, as a ledger fetches them.
     pub(crate) fn fetch(&self, block: &CheckedBlock) -> SpentCoins {
-        let inputs = block.external_inputs();
+        let inputs = block.external_inputs().iter().copied();
         let found = |outpoint| Some((outpoint, *self.coins.get(&outpoint)?));
-        SpentCoins { coins: inputs.into_iter().filter_map(found).collect() }
+        SpentCoins { coins: inputs.filter_map(found).collect() }
     }
 
     pub(crate) fn checked(&self, block: Block) -> (HeaderState, Arc<CheckedBlock>) {

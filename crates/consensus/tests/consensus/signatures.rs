@@ -216,13 +216,19 @@ fn a_proof_seals_its_own_walk_only() {
     let proof = |checks: &[SignatureCheck]| {
         Signatures::Verified(verify_signatures(checks, &BTreeSet::new(), &mut rng()).unwrap())
     };
-    let foreign = one.outcome.unwrap().seal(proof(&other.checks));
+    let foreign = one.outcome.unwrap().seal(&chain.state, proof(&other.checks));
     assert_eq!(foreign.map(drop), Err(ForeignProof));
-    assert_eq!(other.outcome.unwrap().seal(proof(&one.checks)).map(drop), Err(ForeignProof));
-    assert_eq!(walked(0).outcome.unwrap().seal(proof(&[])).map(drop), Err(ForeignProof));
+    assert_eq!(
+        other.outcome.unwrap().seal(&chain.state, proof(&one.checks)).map(drop),
+        Err(ForeignProof)
+    );
+    assert_eq!(
+        walked(0).outcome.unwrap().seal(&chain.state, proof(&[])).map(drop),
+        Err(ForeignProof)
+    );
 
     let walked = walked(0);
-    let sealed = walked.outcome.unwrap().seal(proof(&walked.checks)).unwrap();
+    let sealed = walked.outcome.unwrap().seal(&chain.state, proof(&walked.checks)).unwrap();
     assert_eq!(sealed.claimed().grains(), 1_000);
     let (_, diff) = sealed.into_parts();
     assert_eq!(diff.created.len(), 2);
@@ -247,7 +253,7 @@ fn signatures_may_be_assumed_but_nothing_else() {
     assert_eq!(verify(&theft.checks), Err(place(0)));
     let error = signature::Place { transaction: 0, witness: 0, signature: 0 };
     assert_eq!(ashlar_consensus::connect::signature_error(error).code(), "tx-bad-signature");
-    let sealed = theft.outcome.unwrap().seal(Signatures::AssumedValid).unwrap();
+    let sealed = theft.outcome.unwrap().seal(&chain.state, Signatures::AssumedValid).unwrap();
     let (next, _) = sealed.into_parts();
     assert_eq!(next.header.height, 4);
     assert_eq!(walked(1_001).outcome.map(drop).unwrap_err().code(), "tx-overspends");

@@ -9,7 +9,7 @@ use ashlar_testkit::builder::{Chain, Plan, genesis, genesis_with, lock};
 use serde_json::json;
 
 use super::world::{World, chain_of, honest_answer, is_bodies, is_headers, status_at};
-use crate::{Notice, Offence, RequestFailure, call::SyncProgress};
+use crate::{Job, Notice, Offence, RequestFailure, call::SyncProgress};
 
 fn has_header(world: &World, node: usize, id: &BlockId) -> bool {
     let state: Option<HeaderState> = world.nodes[node].engine.ledger().header_state(id).unwrap();
@@ -38,6 +38,29 @@ fn a_fresh_node_copies_the_chain() {
     assert!(world.offences(fresh).is_empty() && world.offences(full).is_empty());
     let status = world.sync_status(fresh);
     assert!(!status.syncing && status.blocks_in_flight == 0 && status.peers == 1);
+}
+
+#[test]
+fn signatures_that_come_back_out_of_order_connect_blocks_in_order() {
+    let (chain, tip) = chain_of(60);
+    let mut world = World::new();
+    let full = world.add(chain.genesis());
+    world.feed(full, &chain.branch(&tip));
+    let fresh = world.add(chain.genesis());
+    world.held = Some(Vec::new());
+    world.connect(fresh, full);
+    let mut most = 0;
+    // The job that came last is done first.
+    while let Some((node, id, job)) = world.held.as_mut().and_then(Vec::pop) {
+        let others = world.held.iter().flatten().map(|(_, _, job)| job);
+        let verifies = |job: &Job| matches!(job, Job::VerifyBlock { .. });
+        most = most.max(others.chain([&job]).filter(|job| verifies(job)).count());
+        let result = job.run(&mut rand::rng());
+        world.done(node, id, result);
+    }
+    assert_eq!(most, 2, "blocks verified at once");
+    assert_eq!(world.tip(fresh), tip);
+    assert!(world.offences(fresh).is_empty());
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! A chain file into the ledger, each block judged as if a peer had sent it.
 
 use core::ops::ControlFlow;
-use std::io;
+use std::{collections::VecDeque, io, sync::Arc};
 
-use ashlar_consensus::{open_body, signature::Workers};
+use ashlar_consensus::{Params, open_body, signature::Workers};
 use ashlar_primitives::{BlockId, Decode as _, Header};
 use thiserror::Error;
 
@@ -11,17 +11,14 @@ use super::{CareError, Progress, Stage, Watch, go_on};
 use crate::{
     chain_file::{ChainFileError, Reader},
     ledger::Ledger,
-    offer::{OpenedAhead, TakenIn},
+    offer::{OpenedAhead, TakenIn, Underway},
     store::{Store, StoreError},
 };
 
-/// Blocks and bytes that are taken in before the tip moves: what is synced at once.
-const WINDOW_BLOCKS: usize = 512;
-const WINDOW_BYTES: usize = 16 << 20;
-
-/// Blocks and bytes that are read and opened at once, before they are taken in.
-const AHEAD_BLOCKS: usize = 64;
-const AHEAD_BYTES: usize = 8 << 20;
+/// Blocks and bytes that are read and opened at once. Three times as many are on their way: those
+/// that become the chain, those above them, and those that are opened meanwhile.
+const CHUNK_BLOCKS: usize = 128;
+const CHUNK_BYTES: usize = 8 << 20;
 
 /// What an import did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,6 +90,8 @@ pub fn import_headers<S: Store, R: io::Read>(
 
 /// Reads a whole chain file. What is known already is passed over, so that an interrupted import
 /// goes on. `total_blocks` is for progress alone; `workers` are `verify_signatures`'.
+///
+/// While blocks become the chain, the next ones of the file are opened.
 pub fn import<S: Store, R: io::Read>(
     ledger: &mut Ledger<S>,
     file: &mut Reader<R>,
@@ -101,37 +100,123 @@ pub fn import<S: Store, R: io::Read>(
     workers: &mut impl Workers,
     watch: &mut Watch<'_>,
 ) -> Result<Imported, ImportError> {
-    let mut imported = Imported::default();
-    let mut window = Window::default();
-    // What an interrupted import took in and did not connect.
-    window.settle(ledger, &mut imported, total_blocks, workers, watch)?;
-    loop {
-        let (chunk, end) = read_ahead(file);
-        let opened = open_ahead(ledger, &chunk, workers)?;
-        for (Raw { number, bytes }, ahead) in chunk.into_iter().zip(opened) {
-            match ledger.take_in(&bytes, now_seconds, ahead)? {
-                TakenIn::Known => imported.known = imported.known.saturating_add(1),
-                TakenIn::Stored(id) => window.push(number, id, bytes.len()),
-                TakenIn::Refused { code } => {
-                    // A block below it may be the cause, and connects or fails first.
-                    window.settle(ledger, &mut imported, total_blocks, workers, watch)?;
-                    let id = header_of(&bytes).map_or(BlockId::ZERO, |header| header.id());
-                    return Err(ImportError::Refused { number, id, code });
-                }
+    let mut import = Import {
+        ledger,
+        workers,
+        watch,
+        total_blocks,
+        underway: Underway::default(),
+        imported: Imported::default(),
+        taken: VecDeque::new(),
+    };
+    let read = import.read(file, now_seconds);
+    import.underway.abandon(import.ledger);
+    if let Err(ImportError::Care(CareError::Interrupted)) = read {
+        import.ledger.flush()?;
+    }
+    read.map(|()| import.imported)
+}
+
+/// An import that goes on.
+struct Import<'a, 'w, S: Store, W> {
+    ledger: &'a mut Ledger<S>,
+    workers: &'a mut W,
+    watch: &'a mut Watch<'w>,
+    total_blocks: u32,
+    underway: Underway,
+    imported: Imported,
+    /// Blocks taken in of which is not yet known what became of them, as the file has them.
+    taken: VecDeque<Taken>,
+}
+
+/// A block whose header and body are kept.
+struct Taken {
+    number: u32,
+    id: BlockId,
+    height: u32,
+}
+
+impl<S: Store, W: Workers> Import<'_, '_, S, W> {
+    fn read<R: io::Read>(
+        &mut self,
+        file: &mut Reader<R>,
+        now_seconds: u64,
+    ) -> Result<(), ImportError> {
+        let params = Arc::clone(self.ledger.params());
+        let mut chunk = Chunk::read(self.ledger, file)?;
+        let mut opened = chunk.open(&params);
+        loop {
+            // Up to what was taken in before, and no further: while more is known to come, steps
+            // end where they are full.
+            let live_height = self.ledger.live.header.height;
+            let before = self.taken.back().map_or(live_height, |taken| taken.height);
+            for (raw, ahead) in chunk.blocks.iter().zip(opened) {
+                self.take_in(raw, ahead, now_seconds)?;
             }
-            if window.is_full() {
-                window.settle(ledger, &mut imported, total_blocks, workers, watch)?;
-            } else if window.blocks.is_empty() {
-                let (done, total) = (number.into(), total_blocks.into());
-                go_on(watch(Progress { stage: Stage::ImportBlocks, done, total }))?;
+            let is_last = chunk.end?.is_break();
+            chunk = match is_last {
+                true => Chunk::default(),
+                false => Chunk::read(self.ledger, file)?,
+            };
+            opened = self.settle((!is_last).then_some(before), || chunk.open(&params))?;
+            if is_last {
+                return Ok(());
             }
-        }
-        if end?.is_break() {
-            break;
         }
     }
-    window.settle(ledger, &mut imported, total_blocks, workers, watch)?;
-    Ok(imported)
+
+    fn take_in(
+        &mut self,
+        raw: &Raw,
+        ahead: Option<OpenedAhead>,
+        now_seconds: u64,
+    ) -> Result<(), ImportError> {
+        match self.ledger.take_in(&raw.bytes, now_seconds, ahead)? {
+            TakenIn::Known => self.imported.known = self.imported.known.saturating_add(1),
+            TakenIn::Stored { id, height } => {
+                self.taken.push_back(Taken { number: raw.number, id, height });
+            }
+            TakenIn::Refused { code } => {
+                // A block below it may be the cause, and connects or fails first.
+                self.settle(None, || ())?;
+                let id = raw.header().map_or(BlockId::ZERO, |header| header.id());
+                return Err(ImportError::Refused { number: raw.number, id, code });
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the tip up to a height, or as far as it goes, and asks what became of the blocks up
+    /// to there; does something else meanwhile.
+    fn settle<T: Send>(
+        &mut self,
+        reach: Option<u32>,
+        beside: impl FnOnce() -> T + Send,
+    ) -> Result<T, ImportError> {
+        let Self { ledger, workers, watch, underway, .. } = self;
+        let (total, mut stop) = (self.total_blocks.into(), ControlFlow::Continue(()));
+        let is_there = |ledger: &Ledger<S>| {
+            let height = ledger.live.header.height;
+            stop = watch(Progress { stage: Stage::ImportBlocks, done: height.into(), total });
+            match stop.is_break() || reach.is_some_and(|reach| height >= reach) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        };
+        let (beside, settled) =
+            workers.join(beside, |workers| underway.go(ledger, workers, is_there));
+        let is_all = settled?.is_continue();
+        go_on(stop)?;
+        while let Some(Taken { number, id, .. }) =
+            self.taken.pop_front_if(|taken| is_all || reach.is_some_and(|it| taken.height <= it))
+        {
+            if let Some(code) = self.ledger.failed_code(&id)? {
+                return Err(ImportError::Refused { number, id, code });
+            }
+            self.imported.new = self.imported.new.saturating_add(1);
+        }
+        Ok(beside)
+    }
 }
 
 /// A block as the file has it.
@@ -139,103 +224,83 @@ struct Raw {
     /// From 1.
     number: u32,
     bytes: Vec<u8>,
+    /// At which it is to be opened; `None` where that is not known, or the body is.
+    height: Option<u32>,
 }
 
-/// The next blocks of a file, and what comes after them: more, the end, or a fault.
-fn read_ahead<R: io::Read>(
-    file: &mut Reader<R>,
-) -> (Vec<Raw>, Result<ControlFlow<()>, ChainFileError>) {
-    let (mut chunk, mut size_bytes) = (Vec::new(), 0_usize);
-    while chunk.len() < AHEAD_BLOCKS && size_bytes < AHEAD_BYTES {
-        match file.next_block() {
-            Ok(Some(bytes)) => {
-                size_bytes = size_bytes.saturating_add(bytes.len());
-                chunk.push(Raw { number: file.blocks(), bytes });
-            }
-            Ok(None) => return (chunk, Ok(ControlFlow::Break(()))),
-            Err(error) => return (chunk, Err(error)),
-        }
-    }
-    (chunk, Ok(ControlFlow::Continue(())))
-}
-
-fn header_of(bytes: &[u8]) -> Option<Header> {
-    bytes.get(..Header::LEN).and_then(|bytes| Header::from_bytes(bytes).ok())
-}
-
-/// Opens bodies before their headers are judged, all workers at once, each at the height that the
-/// chain gives it; `None` where that is not known, or the body is.
-fn open_ahead<S: Store>(
-    ledger: &Ledger<S>,
-    chunk: &[Raw],
-    workers: &mut impl Workers,
-) -> Result<Vec<Option<OpenedAhead>>, StoreError> {
-    let mut places: Vec<Option<(Header, u32)>> = Vec::with_capacity(chunk.len());
-    let mut last = None;
-    for raw in chunk {
-        let Some(header) = header_of(&raw.bytes) else {
-            places.push(None);
-            continue;
-        };
-        let parent_height = match last {
+impl Raw {
+    /// Finds its height by its parent's, which is that of the block before it in the file, or known.
+    fn place<S: Store>(
+        &mut self,
+        ledger: &Ledger<S>,
+        last: &mut Option<(BlockId, u32)>,
+    ) -> Result<(), StoreError> {
+        let Some(header) = self.header() else { return Ok(()) };
+        let parent_height = match *last {
             Some((id, height)) if id == header.parent => Some(height),
             _ => ledger.header_state(&header.parent)?.map(|state| state.height),
         };
         let id = header.id();
         let height = parent_height.map(|height| height.saturating_add(1));
-        last = height.map(|height| (id, height));
-        let is_known = ledger.knows_body(&id)?;
-        places.push(height.filter(|_| !is_known).map(|height| (header, height)));
-    }
-    let params = ledger.params();
-    Ok(workers.share(chunk.len(), |number, _| {
-        let (header, height) = (*places.get(number)?)?;
-        let opened = open_body(params, &header, height, &chunk.get(number)?.bytes);
-        Some(OpenedAhead { height, opened })
-    }))
-}
-
-/// Blocks that were taken in since the tip moved last.
-#[derive(Default)]
-struct Window {
-    blocks: Vec<(u32, BlockId)>,
-    bytes: usize,
-}
-
-impl Window {
-    fn push(&mut self, number: u32, id: BlockId, bytes: usize) {
-        self.blocks.push((number, id));
-        self.bytes = self.bytes.saturating_add(bytes);
-    }
-
-    const fn is_full(&self) -> bool {
-        self.blocks.len() >= WINDOW_BLOCKS || self.bytes >= WINDOW_BYTES
-    }
-
-    /// Moves the tip as far as it goes and asks what became of the blocks.
-    fn settle<S: Store>(
-        &mut self,
-        ledger: &mut Ledger<S>,
-        imported: &mut Imported,
-        total_blocks: u32,
-        workers: &mut impl Workers,
-        watch: &mut Watch<'_>,
-    ) -> Result<(), ImportError> {
-        let flow = ledger.settle_watched(workers, &mut |height| {
-            let (done, total) = (height.into(), total_blocks.into());
-            watch(Progress { stage: Stage::ImportBlocks, done, total })
-        })?;
-        if flow.is_break() {
-            ledger.flush()?;
+        *last = height.map(|height| (id, height));
+        if !ledger.knows_body(&id)? {
+            self.height = height;
         }
-        go_on(flow)?;
-        for (number, id) in std::mem::take(&mut self.blocks) {
-            if let Some(code) = ledger.failed_code(&id)? {
-                return Err(ImportError::Refused { number, id, code });
-            }
-            imported.new = imported.new.saturating_add(1);
-        }
-        self.bytes = 0;
         Ok(())
+    }
+
+    fn header(&self) -> Option<Header> {
+        self.bytes.get(..Header::LEN).and_then(|bytes| Header::from_bytes(bytes).ok())
+    }
+}
+
+/// Some blocks of a file, and what comes after them: more, the end, or a fault.
+struct Chunk {
+    blocks: Vec<Raw>,
+    end: Result<ControlFlow<()>, ChainFileError>,
+}
+
+impl Default for Chunk {
+    /// The end.
+    fn default() -> Self {
+        Self { blocks: Vec::new(), end: Ok(ControlFlow::Break(())) }
+    }
+}
+
+impl Chunk {
+    fn read<S: Store, R: io::Read>(
+        ledger: &Ledger<S>,
+        file: &mut Reader<R>,
+    ) -> Result<Self, StoreError> {
+        let mut chunk = Self { blocks: Vec::new(), end: Ok(ControlFlow::Continue(())) };
+        let (mut size_bytes, mut last) = (0_usize, None);
+        while chunk.blocks.len() < CHUNK_BLOCKS && size_bytes < CHUNK_BYTES {
+            match file.next_block() {
+                Ok(Some(bytes)) => {
+                    size_bytes = size_bytes.saturating_add(bytes.len());
+                    let mut raw = Raw { number: file.blocks(), bytes, height: None };
+                    raw.place(ledger, &mut last)?;
+                    chunk.blocks.push(raw);
+                }
+                Ok(None) => {
+                    chunk.end = Ok(ControlFlow::Break(()));
+                    break;
+                }
+                Err(error) => {
+                    chunk.end = Err(error);
+                    break;
+                }
+            }
+        }
+        Ok(chunk)
+    }
+
+    /// Opens the bodies before their headers are judged.
+    fn open(&self, params: &Params) -> Vec<Option<OpenedAhead>> {
+        let open = |raw: &Raw| {
+            let (header, height) = (raw.header()?, raw.height?);
+            Some(OpenedAhead { height, opened: open_body(params, &header, height, &raw.bytes) })
+        };
+        self.blocks.iter().map(open).collect()
     }
 }

@@ -105,7 +105,7 @@ pub struct Progress {
 }
 
 /// Told of progress often; `Break` interrupts, and what was done so far is kept.
-pub type Watch<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
+pub type Watch<'a> = dyn FnMut(Progress) -> ControlFlow<()> + Send + 'a;
 
 /// Why care ends before its end.
 #[derive(Debug, Error)]

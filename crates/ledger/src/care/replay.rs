@@ -49,7 +49,7 @@ pub(super) fn undo<R: Read>(
     for height in (lowest..check.at.height).rev() {
         let (id, block) = block_at(check.store, params, height)?;
         let spent = read_undo(check.store, &id, height)?;
-        if !spent.coins.keys().copied().eq(block.external_inputs()) {
+        if !spent.coins.keys().eq(block.external_inputs()) {
             check.found(format_args!(
                 "the undo record of block {id} at height {height} is another's"
             ));
@@ -173,7 +173,7 @@ fn connect<R: Read>(
         .map_err(|place| broken(signature_error(place).code()))?;
     let pending = walked.outcome.map_err(|error| broken(error.code()))?;
     let transition = pending
-        .seal(Signatures::Verified(verified))
+        .seal(&parent, Signatures::Verified(verified))
         .map_err(|_| broken("the signatures of another block"))?;
     let claimed = transition.claimed();
     let (next, diff) = transition.into_parts();
