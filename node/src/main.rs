@@ -44,6 +44,11 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+/// The C library keeps much of what a synchronisation freed in arenas for each thread; this one
+/// gives it back after some seconds, and serves RocksDB's C++ too (docs/performance.md).
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// A full node of a private Ashlar chain.
 #[derive(Debug, Parser)]
 #[command(name = "ashlar-node", version, about, max_term_width = 100)]
