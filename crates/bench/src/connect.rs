@@ -1,97 +1,22 @@
 //! How fast blocks of payments become the chain: connected from memory, imported from a chain file,
 //! with and without signatures and indexes, beside what the cryptography and the disk allow.
 
-use std::{
-    collections::BTreeMap,
-    fs::{self, File},
-    io::{BufReader, BufWriter},
-    ops::ControlFlow,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs::File, io::BufReader, ops::ControlFlow, sync::Arc, time::Duration};
 
-use ashlar_consensus::{CheckedBlock, Genesis};
 use ashlar_ledger::{Batch, Durability, Ledger, Settings, care, chain_file};
 use ashlar_testkit::recorder::{Recorder, Written};
 
 use crate::{
     Outcome, bounds,
     drive::{self, Cores, Driver, Trust},
-    maker::{Made, Maker},
     parts::Bench,
-    payments::Payments,
     report::{Figure, Row},
     timing::{Taken, Watch, median_of},
+    workload::Workload,
 };
 
 const PART: &str = "connect";
 const UNIT: &str = "payments/s";
-
-/// The chain that everything here is measured on.
-#[derive(Debug)]
-pub(crate) struct Workload {
-    pub(crate) genesis: Genesis,
-    /// All its blocks, as `ashlar-node export` writes them.
-    file: PathBuf,
-    /// The blocks that make the first coins, never timed.
-    pub(crate) lead: Vec<Arc<CheckedBlock>>,
-    /// The blocks of payments.
-    made: Vec<Made>,
-    pub(crate) blocks: Vec<Arc<CheckedBlock>>,
-    pub(crate) payments: usize,
-}
-
-impl Workload {
-    /// From its file in the benchmark's directory, which is made by the first run that needs it.
-    pub(crate) fn new(bench: &Bench<'_>) -> Outcome<Self> {
-        let (blocks, per_block) = (bench.scale.blocks, bench.scale.payments_per_block);
-        let name = format!("ashlar-workload-{}-{blocks}x{per_block}.chain", bench.seed);
-        let file = bench.directory.join(name);
-        if !file.exists() {
-            eprintln!("{PART}: making {}", file.display());
-            make(bench, &file)?;
-        }
-        let text = Payments::genesis_text(per_block);
-        let genesis = Genesis::parse(&text)?;
-        let params = genesis.params();
-        let from = BufReader::new(File::open(&file)?);
-        let mut reader = chain_file::Reader::new(from, &params.chain_id, params.max_block_bytes)?;
-        let mut maker = Maker::new(genesis.clone());
-        let mut coins: BTreeMap<_, _> = genesis.diff().created.clone();
-        let mut made = Vec::new();
-        while let Some(bytes) = reader.next_block()? {
-            let block = maker.adopt(&bytes, |outpoint| coins.get(outpoint).copied());
-            for outpoint in block.diff.spent.keys() {
-                coins.remove(outpoint);
-            }
-            coins.extend(block.diff.created.iter().map(|(outpoint, coin)| (*outpoint, *coin)));
-            made.push(block);
-        }
-        let lead = made.len().checked_sub(blocks).ok_or("the workload's file is another's")?;
-        let lead = made.drain(..lead).map(|made| made.block).collect();
-        let blocks = made.iter().map(|made: &Made| Arc::clone(&made.block)).collect();
-        let payments = made.len() * per_block;
-        Ok(Self { genesis, file, lead, blocks, payments, made })
-    }
-}
-
-/// Makes the file of a workload: whole, or not at all.
-fn make(bench: &Bench<'_>, file: &Path) -> Outcome<()> {
-    let per_block = bench.scale.payments_per_block;
-    let (mut payments, lead) = Payments::new(bench.seed, per_block);
-    let unfinished = file.with_extension("unfinished");
-    let out = BufWriter::new(File::create(&unfinished)?);
-    let mut writer = chain_file::Writer::new(out, &payments.genesis().params().chain_id)?;
-    for made in lead {
-        writer.push(&made.block.to_bytes())?;
-    }
-    for _ in 0..bench.scale.blocks {
-        writer.push(&payments.block(per_block).block.to_bytes())?;
-    }
-    writer.finish()?;
-    Ok(fs::rename(unfinished, file)?)
-}
 
 /// The times of one round: each path beside its bounds, so that a machine that others use too
 /// slows down all of them alike.
@@ -109,12 +34,18 @@ struct Paths {
     write: Taken,
     connect_all: Taken,
     connect_known: Taken,
-    import_all: Taken,
+    /// In the first round alone: nothing is asked of it.
+    import_all: Option<Taken>,
     import_assumed: Taken,
 }
 
 impl Round {
-    fn measure(bench: &Bench<'_>, workload: &Workload, commits: &[Commits; 2]) -> Outcome<Self> {
+    fn measure(
+        bench: &Bench<'_>,
+        workload: &Workload,
+        commits: &[Commits; 2],
+        is_first: bool,
+    ) -> Outcome<Self> {
         let checks: Vec<_> = workload.made.iter().flat_map(|made| made.checks.clone()).collect();
         let paths = |indexes: bool| {
             let commits = commits[usize::from(indexes)].clone();
@@ -122,7 +53,9 @@ impl Round {
                 write: bounds::write(bench.scratch()?.path(), commits)?,
                 connect_all: connected(bench, workload, indexes, Trust::Nothing)?,
                 connect_known: connected(bench, workload, indexes, Trust::Mempool)?,
-                import_all: imported(bench, workload, indexes, false)?,
+                import_all: is_first
+                    .then(|| imported(bench, workload, indexes, false))
+                    .transpose()?,
                 import_assumed: imported(bench, workload, indexes, true)?,
             })
         };
@@ -135,40 +68,46 @@ impl Round {
     }
 }
 
-/// A time of a round.
-type Pick = fn(&Round, usize) -> Taken;
+/// A time of a round, where that has it.
+type Pick = fn(&Round, usize) -> Option<Taken>;
 
 /// All paths: name, time, name of the bound, its time.
 const PATHS: [(&str, Pick, &str, Pick); 4] = [
-    ("connect, all signatures", |r, i| r.paths[i].connect_all, "signatures alone", |r, _| r.verify),
-    ("connect, signatures known", |r, i| r.paths[i].connect_known, NO_SIGNATURES, no_signatures),
-    ("import, all signatures", |r, i| r.paths[i].import_all, "signatures alone", |r, _| r.verify),
-    ("import, assumed valid", |r, i| r.paths[i].import_assumed, NO_SIGNATURES, no_signatures),
+    ("connect, all signatures", |r, i| Some(r.paths[i].connect_all), ALL_SIGNATURES, verify),
+    ("connect, signatures known", |r, i| Some(r.paths[i].connect_known), NO_SIGNATURES, others),
+    ("import, all signatures", |r, i| r.paths[i].import_all, ALL_SIGNATURES, verify),
+    ("import, assumed valid", |r, i| Some(r.paths[i].import_assumed), NO_SIGNATURES, others),
 ];
 
 /// What each of [`PATHS`] is to reach, with no index and with both.
 const TARGETS: [[Option<f64>; 2]; 4] =
     [[Some(0.40), Some(0.30)], [Some(0.6), None], [None, None], [Some(0.7), None]];
 
+const ALL_SIGNATURES: &str = "signatures alone";
 const NO_SIGNATURES: &str = "hashes + accumulator + writes";
 
-fn no_signatures(round: &Round, indexes: usize) -> Taken {
-    round.hash + round.accumulate + round.paths[indexes].write
+const fn verify(round: &Round, _: usize) -> Option<Taken> {
+    Some(round.verify)
+}
+
+fn others(round: &Round, indexes: usize) -> Option<Taken> {
+    Some(round.hash + round.accumulate + round.paths[indexes].write)
 }
 
 /// Measures this part.
 pub fn run(bench: &mut Bench<'_>) -> Outcome<()> {
-    let workload = Workload::new(bench)?;
+    let workload = Workload::of_payments(bench)?;
     let commits = [recorded(bench, &workload, false)?, recorded(bench, &workload, true)?];
     let rounds = (1..=bench.scale.repeats)
         .map(|round| {
             eprintln!("{PART}: round {round} of {}", bench.scale.repeats);
-            Round::measure(bench, &workload, &commits)
+            Round::measure(bench, &workload, &commits, round == 1)
         })
         .collect::<Outcome<Vec<_>>>()?;
 
     let by = |clock: fn(Taken) -> Duration, pick: Pick, indexes| {
-        median_of(rounds.iter().map(|round| clock(pick(round, indexes)).as_secs_f64()))
+        let times = rounds.iter().filter_map(|round| pick(round, indexes));
+        median_of(times.map(|taken| clock(taken).as_secs_f64()))
     };
     let time = |pick, indexes| by(|taken| taken.wall, pick, indexes);
     let per_second = |seconds: f64| Figure::new(workload.payments as f64 / seconds, UNIT);
@@ -178,20 +117,20 @@ pub fn run(bench: &mut Bench<'_>) -> Outcome<()> {
         Row::new(PART, what, figure).note(format!("{micros:.2} µs of processor each"))
     };
     let alone: [(&str, Pick); 3] = [
-        ("bound: signatures in batches of 1,024, all cores", |r, _| r.verify),
-        ("bound: txids, wtxids, merkle roots, all cores", |r, _| r.hash),
-        ("bound: accumulator, all cores", |r, _| r.accumulate),
+        ("bound: signatures in batches of 1,024, all cores", verify),
+        ("bound: txids, wtxids, merkle roots, all cores", |r, _| Some(r.hash)),
+        ("bound: accumulator, all cores", |r, _| Some(r.accumulate)),
     ];
     for (what, pick) in alone {
         bench.report.push(row(what.to_owned(), pick, 0));
     }
     for (indexes, with) in ["no indexes", "both indexes"].into_iter().enumerate() {
-        let write: Pick = |round, indexes| round.paths[indexes].write;
+        let write: Pick = |round, indexes| Some(round.paths[indexes].write);
         bench.report.push(row(format!("bound: database writes alone, {with}"), write, indexes));
         for ((what, pick, peer, bound), targets) in PATHS.into_iter().zip(TARGETS) {
-            let ratios = rounds.iter().map(|round| {
-                let wall = |pick: Pick| pick(round, indexes).wall.as_secs_f64();
-                wall(bound) / wall(pick)
+            let ratios = rounds.iter().filter_map(|round| {
+                let wall = |pick: Pick| Some(pick(round, indexes)?.wall.as_secs_f64());
+                Some(wall(bound)? / wall(pick)?)
             });
             let row = row(format!("{what}, {with}"), pick, indexes);
             let bound = per_second(time(bound, indexes));
@@ -221,10 +160,10 @@ pub(crate) fn connected(
 }
 
 /// What was committed, in order.
-type Commits = Vec<(Batch, Durability)>;
+pub(crate) type Commits = Vec<(Batch, Durability)>;
 
 /// What [`connected`] commits.
-fn recorded(bench: &Bench<'_>, workload: &Workload, indexes: bool) -> Outcome<Commits> {
+pub(crate) fn recorded(bench: &Bench<'_>, workload: &Workload, indexes: bool) -> Outcome<Commits> {
     let scratch = bench.scratch()?;
     let recorder = Arc::new(Recorder::new(drive::store(scratch.path())?));
     let settings = drive::settings(indexes);

@@ -3,7 +3,7 @@
 
 use crate::{
     Outcome,
-    connect::{Workload, connected},
+    connect::connected,
     drive::{self, Driver, Trust},
     nodes::Net,
     parts::Bench,
@@ -11,6 +11,7 @@ use crate::{
     report::{Figure, Row},
     sync::copied,
     timing::median_of,
+    workload::Workload,
 };
 
 const PART: &str = "copy";
@@ -20,7 +21,7 @@ const TARGET: f64 = 0.6;
 
 /// Measures this part.
 pub fn run(bench: &mut Bench<'_>) -> Outcome<()> {
-    let workload = Workload::new(bench)?;
+    let workload = Workload::of_payments(bench)?;
     let genesis_text = Payments::genesis_text(bench.scale.payments_per_block);
     let net = Net::new(bench.scratch()?, &genesis_text)?;
     let source = bench.scratch()?;

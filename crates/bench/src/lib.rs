@@ -7,7 +7,7 @@
 //!
 //! Reading order: [`report`] is the table; [`maker`] and [`payments`] make chains from a seed;
 //! [`drive`] moves a ledger along them. Each part of the table is one module, listed in
-//! [`parts::PARTS`]: [`connect`], [`reorganise`], [`worst`] (its blocks are made in [`shapes`]);
+//! [`parts::PARTS`]: [`connect`], [`kinds`], [`reorganise`], [`worst`] (its blocks are made in [`shapes`]);
 //! [`bounds`] is what they are measured against. [`accept`], [`sustained`], [`sync`], [`relay`],
 //! [`partition`], [`calls`], [`mod@rpc`] and [`memory`] measure real nodes, started by [`nodes`] and
 //! called over [`http`] where the caller's own time would count; [`purse`] is what they are paid
@@ -25,6 +25,7 @@ pub mod count;
 pub mod drive;
 pub mod growth;
 pub mod http;
+pub mod kinds;
 pub mod maker;
 pub mod memory;
 pub mod mine;
@@ -43,6 +44,7 @@ pub mod start;
 pub mod sustained;
 pub mod sync;
 pub mod timing;
+mod workload;
 pub mod worst;
 
 /// Why a benchmark can't go on: always for the person who runs it.

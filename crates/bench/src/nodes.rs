@@ -74,15 +74,9 @@ impl Node {
         processor_time(self.process.id())
     }
 
-    /// Resident memory, in bytes: now, and the most it ever was.
+    /// [`memory`].
     pub fn memory(&self) -> Outcome<(u64, u64)> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let of = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-            kibibytes.map(|kibibytes: u64| kibibytes * 1024).ok_or("no such line in /proc")
-        };
-        Ok((of("VmRSS:")?, of("VmHWM:")?))
+        memory(self.process.id())
     }
 
     /// Waits until it has so many peers.
@@ -102,6 +96,17 @@ pub fn processor_time(pid: u32) -> Outcome<Duration> {
         sum += ticks.parse::<u64>()?;
     }
     Ok(Duration::from_secs_f64(sum as f64 / rustix::param::clock_ticks_per_second() as f64))
+}
+
+/// Resident memory of a process, in bytes: now, and the most it ever was.
+pub fn memory(pid: u32) -> Outcome<(u64, u64)> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let of = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        kibibytes.map(|kibibytes: u64| kibibytes * 1024).ok_or("no such line in /proc")
+    };
+    Ok((of("VmRSS:")?, of("VmHWM:")?))
 }
 
 /// The flag once for each node's address.

@@ -8,7 +8,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
-    Outcome, accept, calls, connect, copy, growth, memory, mine, partition,
+    Outcome, accept, calls, connect, copy, growth, kinds, memory, mine, partition,
     payments::PAYMENT_BYTES, relay, reorganise, report::Report, rpc, start, sustained, sync, worst,
 };
 
@@ -19,6 +19,8 @@ pub struct Scale {
     pub blocks: usize,
     /// Payments in each.
     pub payments_per_block: usize,
+    /// Blocks of transactions of each other kind.
+    pub kind_blocks: usize,
     /// Runs whose median counts.
     pub repeats: usize,
     /// How deep the reorganisation goes.
@@ -78,8 +80,9 @@ impl Scale {
     /// The benchmark itself: ten minutes, or an hour with all parts.
     pub fn full() -> Self {
         Self {
-            blocks: 50,
+            blocks: 200,
             payments_per_block: 2_000,
+            kind_blocks: 20,
             repeats: 3,
             reorganise_blocks: 5_000,
             worst_block_bytes: 4_000_000,
@@ -113,6 +116,7 @@ impl Scale {
         Self {
             blocks: 3,
             payments_per_block: 200,
+            kind_blocks: 2,
             repeats: 1,
             reorganise_blocks: 60,
             worst_block_bytes: 420_000,
@@ -189,6 +193,7 @@ const fn further(name: &'static str, run: fn(&mut Bench<'_>) -> Outcome<()>) -> 
 /// All parts, in the order of the table.
 pub const PARTS: &[Part] = &[
     usual("connect", connect::run),
+    usual("kinds", kinds::run),
     usual("copy", copy::run),
     usual("accept", accept::run),
     usual("sustained", sustained::run),

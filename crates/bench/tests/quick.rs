@@ -26,6 +26,7 @@ fn the_small_form_measures_everything() {
     }
     let least = [
         ("connect", 13),
+        ("kinds", 2),
         ("reorganise", 2),
         ("worst", 36),
         ("sync", 1),
@@ -44,14 +45,19 @@ fn the_small_form_measures_everything() {
         let count = rows.iter().filter(|row| row["part"] == part).count();
         assert!(count >= least, "{part}: {count} rows");
     }
-    // The databases are gone; the workload stays for the next run.
+    // The databases are gone; the workloads and their chains' beginnings stay for the next run.
     let mut left: Vec<_> = std::fs::read_dir(directory.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     left.sort();
-    assert_eq!(left.len(), 2, "{left:?}");
-    assert!(left[0].starts_with("ashlar-workload-") && left[1] == "table.json", "{left:?}");
+    assert_eq!(left.pop().as_deref(), Some("table.json"));
+    assert_eq!(left.len(), 6, "{left:?}");
+    for (files, kind) in left.chunks(2).zip(["one-owner", "payments", "policies"]) {
+        let stem = format!("ashlar-workload-1-{kind}-");
+        assert!(files.iter().all(|file| file.starts_with(&stem)), "{left:?}");
+        assert!(files[0].ends_with(".chain") && files[1].ends_with(".genesis.json"), "{left:?}");
+    }
 }
 
 #[test]

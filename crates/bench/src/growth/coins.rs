@@ -14,8 +14,10 @@ use crate::{
     Outcome,
     drive::{self, Driver, Trust},
     maker::{Made, Maker, fund, genesis_text},
+    nodes,
     parts::Bench,
     plot::{Curve, Plot},
+    report::{Figure, Row},
     timing::median_of,
 };
 
@@ -114,6 +116,10 @@ pub fn run(bench: &mut Bench<'_>) -> Outcome<()> {
     let (counts, blocks) = (bench.scale.growth_coins.clone(), bench.scale.growth_blocks);
     let per_block = bench.scale.payments_per_block;
     let most = counts.iter().copied().max().unwrap_or(1);
+    let spent = (blocks * per_block * bench.scale.repeats * counts.len()) as u64;
+    if counts.iter().any(|count| *count < 2 * spent) {
+        return Err(format!("{spent} coins are spent: there must be twice as many").into());
+    }
     let scratch = bench.scratch()?;
     let store = drive::store(scratch.path())?;
     let (mut field, lead) = Field::new(bench.seed, most)?;
@@ -137,6 +143,11 @@ pub fn run(bench: &mut Bench<'_>) -> Outcome<()> {
             rates.push((blocks * per_block) as f64 / time);
         }
         points.push((count as f64, median_of(rates.into_iter())));
+        // All else that this process holds is small beside the database's cache.
+        let (resident, _) = nodes::memory(std::process::id())?;
+        let what = format!("{count} coins: resident memory of the process that connects");
+        let figure = Figure::new(resident as f64 / f64::from(1 << 20), "MiB");
+        bench.report.push(Row::new(PART, what, figure));
     }
     let cache = RocksOptions::default().cache_bytes >> 20;
     let title = format!("Connecting, signatures known, {cache} MiB of cache for the database");
