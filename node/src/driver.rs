@@ -87,6 +87,9 @@ impl Running {
     fn run(mut self) -> Result<(), DriverError> {
         let mut outputs = Outputs::new();
         loop {
+            if self.driver.lanes.lengths() == (0, 0) {
+                self.driver.engine.rest();
+            }
             let input = match self.driver.lanes.take(Some(self.sleep())) {
                 None => Input::Tick,
                 Some(Item::Input(input)) => input,

@@ -6,7 +6,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use ashlar_primitives::{
     Amount, Block, BlockId, Coin, Coinbase, CoinbaseId, Decode, Encode, Header, OutPoint,
-    hash::double_sha256, merkle::merkle_root,
+    Transaction, hash::double_sha256, merkle::merkle_root,
 };
 
 use crate::{
@@ -131,20 +131,47 @@ pub fn open_block(
     block: Block,
 ) -> Result<CheckedBlock, OpenError> {
     require(block.header == *header, BodyError::BadMerkleRoot)?;
-    let transactions =
-        block.transactions.into_iter().map(CheckedTransaction::unchecked).map(Arc::new).collect();
-    open_parts(params, header, height, block.coinbase, transactions)
+    let parts = block.transactions.into_iter().map(Part::Plain).collect();
+    open_parts(params, header, height, block.coinbase, parts)
 }
 
-/// The same for a block put together from transactions that were checked before: a compact block
-/// rebuilt from the mempool, or a template. Their ids are not computed again.
+/// A transaction of a block that is put together: a compact block rebuilt from the mempool, or a
+/// template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Checked before: its ids are not computed again.
+    Checked(Arc<CheckedTransaction>),
+    /// As decoded.
+    Plain(Transaction),
+}
+
+impl From<Arc<CheckedTransaction>> for Part {
+    fn from(checked: Arc<CheckedTransaction>) -> Self {
+        Self::Checked(checked)
+    }
+}
+
+impl From<Transaction> for Part {
+    fn from(plain: Transaction) -> Self {
+        Self::Plain(plain)
+    }
+}
+
+/// [`open_block`] of a block in parts.
 pub fn open_parts(
     params: &Params,
     header: &Header,
     height: u32,
     coinbase: Coinbase,
-    transactions: Vec<Arc<CheckedTransaction>>,
+    parts: Vec<Part>,
 ) -> Result<CheckedBlock, OpenError> {
+    let transactions: Vec<_> = parts
+        .into_iter()
+        .map(|part| match part {
+            Part::Checked(checked) => checked,
+            Part::Plain(plain) => Arc::new(CheckedTransaction::unchecked(plain)),
+        })
+        .collect();
     let coinbase_bytes = coinbase.to_bytes();
     let coinbase_id = CoinbaseId(double_sha256(&coinbase_bytes));
     let coinbase_size = u32::try_from(coinbase_bytes.len()).unwrap_or(u32::MAX);

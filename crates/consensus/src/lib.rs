@@ -41,7 +41,7 @@ pub mod witness;
 pub mod workers;
 
 pub use accumulator::UtxoAccumulator;
-pub use body::{CheckedBlock, open_block, open_body, open_parts};
+pub use body::{CheckedBlock, Part, open_block, open_body, open_parts};
 pub use connect::{
     ForeignProof, Pending, Signatures, SpentCoins, State, Transition, UtxoDiff, Walked,
     check_commitment, connect_block, disconnect, walk,

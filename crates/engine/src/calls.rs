@@ -29,8 +29,6 @@ use crate::{
 pub(crate) struct Submission {
     /// Opened and kept; the chain decides now.
     block: Option<Arc<CheckedBlock>>,
-    /// Indexes of transactions that were not in our mempool.
-    unknown: Vec<u32>,
 }
 
 /// Calls whose answer takes time.
@@ -275,24 +273,27 @@ impl<S: Store> Engine<S> {
             .filter(|(_, transaction)| self.mempool.get_by_wtxid(&transaction.wtxid()).is_none())
             .map(|(index, _)| index)
             .collect();
-        self.keep_body(block.clone())?;
+        let is_new = self.keep_body(block.clone())?;
+        // As far as everybody who passes it on checks it, it is checked; what it costs to connect
+        // it costs all nodes at the same time.
+        if is_new && self.may_relay(&id)? {
+            self.announce(&block, &unknown);
+        }
         // Even where it came by another way meanwhile, the chain may still have to decide.
         self.chain.more = true;
         if let Some(submission) = self.calls.submissions.get_mut(&(id, call)) {
-            *submission = Submission { block: Some(block), unknown };
+            submission.block = Some(block);
         }
         Ok(())
     }
 
     /// The chain decided about a block. What is still being opened under its id may be no body of
-    /// it, and is answered when that is known. Returns one of those that were answered.
-    fn answer_submissions(&mut self, id: &BlockId, verdict: &BlockVerdict) -> Option<Submission> {
-        let mut last = None;
+    /// it, and is answered when that is known.
+    fn answer_submissions(&mut self, id: &BlockId, verdict: &BlockVerdict) {
         for call in self.decided_calls(id) {
             self.reply(call, AnswerBody::Block(verdict.clone()));
-            last = self.calls.submissions.remove(&(*id, call));
+            self.calls.submissions.remove(&(*id, call));
         }
-        last
     }
 
     fn decided_calls(&self, id: &BlockId) -> Vec<CallId> {
@@ -305,15 +306,9 @@ impl<S: Store> Engine<S> {
         self.answer_submissions(&id, &BlockVerdict::Refused { code, message });
     }
 
-    /// A block joined the published chain. If it entered the net here, the net is told.
+    /// A block joined the published chain.
     pub(crate) fn accept_submission(&mut self, id: &BlockId) {
-        let submission = self.answer_submissions(id, &BlockVerdict::Accepted(*id));
-        if let Some(Submission { block: Some(block), unknown }) = submission
-            && !self.chain.is_syncing()
-            && !self.recent.was_relayed(id)
-        {
-            self.announce(&block, &unknown);
-        }
+        self.answer_submissions(id, &BlockVerdict::Accepted(*id));
     }
 
     /// The ledger has nothing more to do: what was submitted and is not connected lies on a side

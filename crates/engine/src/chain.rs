@@ -25,6 +25,10 @@ use crate::{
 pub(crate) struct Chain {
     /// `next_move` may have something to do.
     pub(crate) more: bool,
+    /// What this call decided goes out before the next move, which may take long.
+    saying: bool,
+    /// The tip moved and was told; what here goes by it has yet to follow.
+    following: Vec<Moves>,
     /// Their signatures are out, each the parent of the next. Bounded by what the ledger gives out.
     verifying: VecDeque<Verifying>,
     /// Of the block connected last: while a step is open, above the published tip.
@@ -32,6 +36,13 @@ pub(crate) struct Chain {
     /// The best header or the tip moved since `syncing` was found.
     moved: bool,
     syncing: bool,
+}
+
+/// What the move of a tip disconnected, from the old tip down, and connected, lowest first.
+#[derive(Debug)]
+struct Moves {
+    disconnected: Vec<MovedBlock>,
+    connected: Vec<MovedBlock>,
 }
 
 /// A walked block, and what became of its signatures.
@@ -42,6 +53,11 @@ struct Verifying {
 }
 
 impl Chain {
+    /// Whether the mempool is still the old tip's.
+    pub(crate) const fn is_following(&self) -> bool {
+        !self.following.is_empty()
+    }
+
     /// Whether a known header chain leads the tip so far that nothing is relayed.
     pub(crate) const fn is_syncing(&self) -> bool {
         self.syncing
@@ -51,6 +67,11 @@ impl Chain {
     pub(crate) const fn note_moved(&mut self) {
         self.moved = true;
         self.more = true;
+    }
+
+    /// The ledger's next move is made in the next call: what this one says goes out before it.
+    pub(crate) const fn say_first(&mut self) {
+        self.saying = true;
     }
 
     /// Whether the live state stands still because a block's signatures are out.
@@ -88,6 +109,9 @@ impl<S: Store> Engine<S> {
     /// At most one move of the ledger.
     pub(crate) fn drive(&mut self) -> Result<(), StoreError> {
         let now_ms = self.now.monotonic_ms;
+        if self.chain.saying {
+            return Ok(());
+        }
         if self.chain.is_verified() {
             return self.complete_block();
         }
@@ -203,22 +227,39 @@ impl<S: Store> Engine<S> {
         let Published { view, disconnected, connected } = published;
         self.view = view;
         self.note_best_header();
-        self.follow_with_mempool(&disconnected, &connected)?;
         let is_deep = self.note_reorganised(&disconnected);
-        let connected: Vec<BlockId> = connected.iter().map(|block| block.id).collect();
+        let ids: Vec<BlockId> = connected.iter().map(|block| block.id).collect();
         self.out.push(Output::Event(Event::Tip {
             view: self.view.clone(),
             disconnected: disconnected.iter().map(|block| block.id).collect(),
-            connected: connected.clone(),
+            connected: ids.clone(),
             is_deep,
         }));
         self.update_syncing()?;
-        for id in &connected {
+        for id in &ids {
             self.accept_submission(id);
         }
-        if !connected.iter().any(|id| self.recent.was_relayed(id)) {
+        if !ids.iter().any(|id| self.recent.was_relayed(id)) {
             self.push_status();
         }
+        self.chain.following.push(Moves { disconnected, connected });
+        self.chain.say_first();
+        Ok(())
+    }
+
+    /// What the last call said is out. If it told of a tip, what here goes by the tip follows,
+    /// before anything else is done.
+    pub(crate) fn follow_tip(&mut self) -> Result<(), StoreError> {
+        self.chain.saying = false;
+        let following = core::mem::take(&mut self.chain.following);
+        if following.is_empty() {
+            return Ok(());
+        }
+        for Moves { disconnected, connected } in &following {
+            self.follow_with_mempool(disconnected, connected)?;
+        }
+        // The ledger may still have the step to write: who waits for a template does not.
+        self.chain.say_first();
         self.rebuild_template()
     }
 

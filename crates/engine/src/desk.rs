@@ -1,9 +1,11 @@
-//! What callers may look at while the engine is busy with a block.
+//! What callers may look at while the engine does not need it.
 //!
 //! To walk a block at the size limit, or to write it, takes the ledger, and nothing else, for up to
 //! a second. For so long the engine lays on the desk what callers ask about: its mempool (moved,
-//! not copied) and how things stood. A question that this answers is answered on the caller's own
-//! thread, by the same functions and to the same effect as if it had come just before.
+//! not copied) and how things stood. And while it waits for something to do its mempool lies there
+//! too, since to wake it takes longer than most questions. A question that this answers is answered
+//! on the caller's own thread, by the same functions and to the same effect as if it had come just
+//! before.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -31,6 +33,13 @@ struct Laid {
     now: Time,
     mempool: Mempool,
     orphans: usize,
+    /// `None`: the engine rests, and is asked itself about all but the mempool.
+    busy: Option<Busy>,
+}
+
+/// How the rest stood when a long move began.
+#[derive(Debug)]
+struct Busy {
     max_block_bytes: u32,
     fees: FeePicture,
     peers: Vec<PeerInfo>,
@@ -69,6 +78,14 @@ impl Laid {
                 AnswerBody::MempoolSpenders(waiting.spenders(outpoints))
             }
             Call::Priorities => AnswerBody::Priorities(self.mempool.priorities().clone()),
+            other => return self.busy.as_ref()?.answer(other, &waiting),
+        })
+    }
+}
+
+impl Busy {
+    fn answer(&self, call: &Call, waiting: &Waiting<'_>) -> Option<AnswerBody> {
+        Some(match call {
             Call::EstimateFee { target_blocks } => {
                 let floor = waiting.floor_per_kb();
                 AnswerBody::Fee(self.fees.estimate(*target_blocks, self.max_block_bytes, floor))
@@ -92,27 +109,49 @@ impl<S: Store> Engine<S> {
         &mut self,
         long: impl FnOnce(&mut Ledger<S>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let Some(desk) = self.desk.clone() else { return long(&mut self.ledger) };
+        if self.desk.is_none() {
+            return long(&mut self.ledger);
+        }
         self.refresh_fee_picture();
-        let (peers, sync) = (self.peer_infos()?, self.sync_status()?);
+        let busy = Busy {
+            max_block_bytes: self.params.max_block_bytes,
+            fees: self.fee_picture.clone(),
+            peers: self.peer_infos()?,
+            sync: self.sync_status()?,
+        };
+        self.lay(Some(busy));
+        let outcome = long(&mut self.ledger);
+        self.take_up();
+        outcome
+    }
+
+    /// For a driver that has carried out all outputs and will now wait for an input: until then
+    /// callers may look at the mempool without waking anybody.
+    pub fn rest(&mut self) {
+        if self.started && !self.chain.is_following() {
+            self.lay(None);
+        }
+    }
+
+    fn lay(&mut self, busy: Option<Busy>) {
+        let Some(desk) = self.desk.clone() else { return };
         let nothing = Mempool::new(self.params.clone(), self.settings.mempool.clone());
         let tip = self.view.tip();
-        let laid = Laid {
+        desk.put(Some(Laid {
             tip: tip.id,
             height: tip.height,
             now: self.now,
             orphans: self.orphans.len(),
-            max_block_bytes: self.params.max_block_bytes,
-            fees: self.fee_picture.clone(),
-            peers,
-            sync,
+            busy,
             mempool: core::mem::replace(&mut self.mempool, nothing),
-        };
-        desk.put(Some(laid));
-        let outcome = long(&mut self.ledger);
-        if let Some(laid) = desk.put(None) {
+        }));
+    }
+
+    /// What lies on the desk is the engine's again.
+    pub(crate) fn take_up(&mut self) {
+        let laid = self.desk.as_ref().and_then(|desk| desk.put(None));
+        if let Some(laid) = laid {
             self.mempool = laid.mempool;
         }
-        outcome
     }
 }

@@ -3,12 +3,12 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use ashlar_consensus::{
-    CheckedBlock, CheckedTransaction, OpenError, Params, SignatureCheck, SpentCoins, State, Terms,
-    TxError, Verified, Workers, check_transaction, open_block, open_body,
+    CheckedBlock, CheckedTransaction, OpenError, Params, Part, SignatureCheck, SpentCoins, State,
+    Terms, TxError, Verified, Workers, check_transaction, open_block, open_body, open_parts,
     signature::{Place, VerifiedTransaction, verify_transactions},
     verify_block, walk,
 };
-use ashlar_primitives::{Block, Header, Transaction, Wtxid};
+use ashlar_primitives::{Block, Coinbase, Header, Transaction, Wtxid};
 
 /// A job, numbered by the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +27,20 @@ pub enum Job {
         height: u32,
         /// As decoded from the wire.
         block: Block,
+    },
+    /// The same for a block put together from what was at hand: where the parts do not give the
+    /// header's root, the body is wrong and says nothing about the block.
+    OpenParts {
+        /// The chain's.
+        params: Arc<Params>,
+        /// Already judged.
+        header: Header,
+        /// The one that the coinbase must hold.
+        height: u32,
+        /// As it was announced.
+        coinbase: Coinbase,
+        /// In block order.
+        parts: Vec<Part>,
     },
     /// The same from bytes, for a block that a caller submits.
     OpenBody {
@@ -65,8 +79,12 @@ pub enum Job {
         params: Arc<Params>,
         /// The published tip's.
         parent: Box<State>,
-        /// The template.
-        block: Block,
+        /// The template's; its root is that of the parts.
+        header: Header,
+        /// The template's.
+        coinbase: Coinbase,
+        /// In block order.
+        parts: Vec<Part>,
         /// What it spends from outside itself.
         coins: SpentCoins,
     },
@@ -75,7 +93,7 @@ pub enum Job {
 /// What a job found: the variant of its name.
 #[derive(Debug)]
 pub enum JobResult {
-    /// Of `OpenBlock` and `OpenBody`.
+    /// Of `OpenBlock`, `OpenParts` and `OpenBody`.
     OpenBlock(Result<Arc<CheckedBlock>, OpenError>),
     /// The lowest place whose signature fails, or the proof that none does.
     VerifyBlock(Result<Verified, Place>),
@@ -95,6 +113,10 @@ impl Job {
             Self::OpenBlock { params, header, height, block } => {
                 JobResult::OpenBlock(open_block(&params, &header, height, block).map(Arc::new))
             }
+            Self::OpenParts { params, header, height, coinbase, parts } => {
+                let opened = open_parts(&params, &header, height, coinbase, parts);
+                JobResult::OpenBlock(opened.map(Arc::new))
+            }
             Self::OpenBody { params, header, height, bytes } => {
                 JobResult::OpenBlock(open_body(&params, &header, height, &bytes).map(Arc::new))
             }
@@ -108,8 +130,11 @@ impl Job {
             Self::CheckTransactions { transactions } => JobResult::CheckTransactions(
                 transactions.into_iter().map(check_transaction).collect(),
             ),
-            Self::CheckTemplate { params, parent, block, coins } => {
-                JobResult::CheckTemplate(check_template(&params, &parent, block, &coins))
+            Self::CheckTemplate { params, parent, header, coinbase, parts, coins } => {
+                let height = parent.header.height.saturating_add(1);
+                let checked = open_parts(&params, &header, height, coinbase, parts)
+                    .and_then(|block| check_template(&params, &parent, &block, &coins));
+                JobResult::CheckTemplate(checked)
             }
         }
     }
@@ -120,12 +145,10 @@ impl Job {
 fn check_template(
     params: &Params,
     parent: &State,
-    block: Block,
+    block: &CheckedBlock,
     coins: &SpentCoins,
 ) -> Result<(), OpenError> {
     let mut next = parent.header.clone();
-    next.height = next.height.saturating_add(1);
-    let header = block.header;
-    let block = open_block(params, &header, next.height, block)?;
-    walk(parent, next, params, &block, coins).outcome.map(drop).map_err(OpenError::from)
+    next.height = block.height();
+    walk(parent, next, params, block, coins).outcome.map(drop).map_err(OpenError::from)
 }

@@ -22,7 +22,11 @@ pub(crate) enum JobPurpose {
         id: BlockId,
         peer: Peer,
     },
-    /// A block that came by gossip.
+    /// A block that came by gossip, put together from its compact form.
+    OpenRebuilt {
+        id: BlockId,
+    },
+    /// A block that came by gossip, and then whole.
     OpenGossiped {
         id: BlockId,
     },
@@ -61,6 +65,9 @@ impl<S: Store> Engine<S> {
         match (purpose, result) {
             (JobPurpose::OpenDownloaded { id, peer }, JobResult::OpenBlock(result)) => {
                 self.on_downloaded_opened(id, peer, result)
+            }
+            (JobPurpose::OpenRebuilt { id }, JobResult::OpenBlock(result)) => {
+                self.on_rebuilt_opened(id, result)
             }
             (JobPurpose::OpenGossiped { id }, JobResult::OpenBlock(result)) => {
                 self.on_gossiped_opened(id, result)

@@ -214,6 +214,7 @@ impl<S: Store> Engine<S> {
     pub fn handle(&mut self, now: Time, input: Input, out: &mut Outputs) -> Result<(), StoreError> {
         // What a reader of a view could not read ends the node as well, also an idle one.
         self.ledger.check_store()?;
+        self.take_up();
         core::mem::swap(&mut self.out, out);
         let result = self.step(now, input);
         core::mem::swap(&mut self.out, out);
@@ -227,6 +228,7 @@ impl<S: Store> Engine<S> {
         if !core::mem::replace(&mut self.started, true) {
             self.start();
         }
+        self.follow_tip()?;
         match input {
             Input::Tick => self.on_tick()?,
             Input::PeerConnected(connected) => self.on_connected(connected),
@@ -238,7 +240,9 @@ impl<S: Store> Engine<S> {
             Input::Call(id, call) => self.on_call(id, call)?,
             Input::JobDone(id, result) => self.on_job(id, result)?,
         }
-        self.pump_batches()?;
+        if !self.chain.is_following() {
+            self.pump_batches()?;
+        }
         self.drive()?;
         self.update_syncing()?;
         self.schedule_headers()?;
@@ -314,7 +318,8 @@ impl<S: Store> Engine<S> {
     /// When to send `Tick`, on the monotonic clock; `None`: not until something else happens.
     pub fn next_wakeup(&self) -> Option<u64> {
         let now_ms = self.now.monotonic_ms;
-        if !self.started || self.chain.may_move() || self.batches_are_ready() {
+        let drives = self.chain.may_move() || self.chain.is_following();
+        if !self.started || drives || self.batches_are_ready() {
             return Some(now_ms);
         }
         let step_ms = self.ledger.next_wakeup().filter(|_| !self.chain.is_verifying());

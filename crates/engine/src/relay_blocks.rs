@@ -7,13 +7,18 @@
 //!                                  └─ fetch it whole (tag 2) ──────┘
 //! ```
 //!
+//! What was in the mempool is taken over with its ids. Whether the parts are the block is seen when
+//! they are opened, by their merkle root; where they are not, it is fetched whole.
+//!
 //! Every ticket gets one verdict: at the end of this road, where the road ends early, or at its
 //! deadline. A block whose ticket ran out still arrives; the download fetches what this road
 //! loses.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use ashlar_consensus::{CheckedBlock, CheckedTransaction, HeaderState, OpenError, check_header};
+use ashlar_consensus::{
+    CheckedBlock, CheckedTransaction, HeaderState, OpenError, Part, check_header,
+};
 use ashlar_ledger::{HeaderRefusal, Store, StoreError};
 use ashlar_primitives::{
     Block, BlockId, Header, Transaction,
@@ -48,7 +53,7 @@ pub(crate) struct PendingBlock {
 #[derive(Debug)]
 enum Stage {
     /// What is missing here, from the source.
-    Missing(Box<Partial>),
+    Missing(Box<Partial<Part>>),
     /// All of it, from the source.
     Whole,
     /// The job that opens it.
@@ -176,6 +181,14 @@ impl<S: Store> Engine<S> {
         Ok(if wanted { Ok(state) } else { IGNORED })
     }
 
+    /// Whether a block that is here, and passes groups 1 and 2 of §8, is for the net to know.
+    pub(crate) fn may_relay(&self, id: &BlockId) -> Result<bool, StoreError> {
+        match self.ledger.header_state(id)? {
+            Some(state) if !self.chain.is_syncing() => self.has_relay_work(&state),
+            _ => Ok(false),
+        }
+    }
+
     /// Whether a branch has at least the work of the best chain's sixth-last block.
     fn has_relay_work(&self, state: &HeaderState) -> Result<bool, StoreError> {
         let height = self.view.tip().height.saturating_sub(RELAY_DEPTH);
@@ -185,25 +198,43 @@ impl<S: Store> Engine<S> {
     }
 
     /// Finds a block's transactions among everything at hand. `None`: it must be fetched whole.
-    fn match_known(&self, compact: &CompactBlock) -> Option<Partial> {
-        let mut known: Vec<&CheckedTransaction> = Vec::new();
-        known.extend(self.mempool.iter().map(|entry| &*entry.transaction));
-        known.extend(self.orphans.iter().map(|orphan| &**orphan));
-        known.extend(self.recent.transactions().map(|recent| &**recent));
+    fn match_known(&self, compact: &CompactBlock) -> Option<Partial<Part>> {
+        let mut known: Vec<&Arc<CheckedTransaction>> = Vec::new();
+        known.extend(self.mempool.iter().map(|entry| &entry.transaction));
+        known.extend(self.orphans.iter());
+        known.extend(self.recent.transactions());
         known.extend(self.transactions.on_their_way());
         if compact.header.parent != self.view.tip().id {
             // A block beside the tip holds much of what recent blocks hold.
-            known.extend(self.recent.block_transactions().map(|recent| &**recent));
+            known.extend(self.recent.block_transactions());
         }
-        compact.match_known(known.into_iter().map(|known| (known.wtxid(), known.transaction())))
+        compact.match_known(known.into_iter().map(|known| (known.wtxid(), known)))
     }
 
-    /// All is there: to be opened, where the root is the header's.
-    fn complete(&mut self, id: BlockId, partial: Partial, received: &[Transaction]) {
-        match partial.complete(received.iter().cloned()) {
-            Some(block) => self.open_pending(id, block),
-            None => self.ask_whole(id),
+    /// All is there: to be opened.
+    fn complete(&mut self, id: BlockId, partial: Partial<Part>, received: &[Transaction]) {
+        let Some((coinbase, parts)) = partial.fill(received.iter().cloned()) else {
+            return self.ask_whole(id);
+        };
+        let Some(pending) = self.blocks.pending.get_mut(&id) else { return };
+        pending.stage = Stage::Opening;
+        let (header, height) = (pending.compact.header, pending.height);
+        let params = self.params.clone();
+        let job = Job::OpenParts { params, header, height, coinbase, parts };
+        self.start_job(JobPurpose::OpenRebuilt { id }, job);
+    }
+
+    /// What was put together was opened, or is not the block: then nobody is to blame yet.
+    pub(crate) fn on_rebuilt_opened(
+        &mut self,
+        id: BlockId,
+        result: Result<Arc<CheckedBlock>, OpenError>,
+    ) -> Result<(), StoreError> {
+        if let Err(OpenError::Body(_)) = result {
+            self.ask_whole(id);
+            return Ok(());
         }
+        self.on_gossiped_opened(id, result)
     }
 
     fn open_pending(&mut self, id: BlockId, block: Block) {
@@ -218,7 +249,7 @@ impl<S: Store> Engine<S> {
         self.start_job(JobPurpose::OpenGossiped { id }, job);
     }
 
-    fn ask_missing(&mut self, id: BlockId, partial: Partial) {
+    fn ask_missing(&mut self, id: BlockId, partial: Partial<Part>) {
         let Some(pending) = self.blocks.pending.get_mut(&id) else { return };
         let request = Request::BlockTransactions { id, indexes: partial.missing() };
         pending.stage = Stage::Missing(Box::new(partial));
@@ -292,13 +323,10 @@ impl<S: Store> Engine<S> {
         if is_new && let Some(pending) = self.blocks.pending.get(&id) {
             self.peers.note_block(pending.source, self.now.monotonic_ms);
         }
-        let relay = match self.ledger.header_state(&id)? {
-            Some(state) => is_new && !self.chain.is_syncing() && self.has_relay_work(&state)?,
-            None => false,
-        };
-        if relay {
+        if is_new && self.may_relay(&id)? {
             self.recent.note_relayed(id);
             self.peers.block_gossip_ms = self.now.monotonic_ms;
+            self.chain.say_first();
             self.end_pending(id, Judgement { verdict: Verdict::Accept, offence: None });
         } else {
             self.end_pending(id, Judgement::IGNORE);
@@ -357,13 +385,16 @@ impl<S: Store> Engine<S> {
             })
             .collect();
         let salt = self.rng.next_u64();
-        let whole = block.to_block();
-        let mut compact = CompactBlock::build(&whole, salt, &prefill);
+        let bare = CompactBlock::bare(*block.header(), block.coinbase().clone(), salt);
+        let transactions = block.transactions().iter();
+        let transactions = transactions.map(|checked| (checked.wtxid(), checked.transaction()));
+        let mut compact = bare.clone().with(transactions, &prefill);
         if wire::encode_announcement(&compact).len() > wire::MAX_COMPACT_BYTES {
-            compact = CompactBlock::announcement(&whole, salt);
+            compact = bare;
         }
         self.recent.note_relayed(id);
         self.peers.block_gossip_ms = self.now.monotonic_ms;
         self.out.push(Output::Publish(GossipData::Block(Arc::new(compact))));
+        self.chain.say_first();
     }
 }

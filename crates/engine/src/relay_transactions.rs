@@ -57,8 +57,8 @@ enum Returning {
 
 impl TransactionRelay {
     /// What keeps the stateless rules and is not in the mempool yet: a block may hold it already.
-    pub(crate) fn on_their_way(&self) -> impl Iterator<Item = &CheckedTransaction> {
-        self.batches.values().flat_map(|batch| &batch.items).map(|item| &*item.transaction)
+    pub(crate) fn on_their_way(&self) -> impl Iterator<Item = &Arc<CheckedTransaction>> {
+        self.batches.values().flat_map(|batch| &batch.items).map(|item| &item.transaction)
     }
 }
 

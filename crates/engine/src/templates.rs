@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use ashlar_consensus::{
-    BlockError, CheckedTransaction, OpenError, SpentCoins, header::latest_time,
+    BlockError, CheckedTransaction, OpenError, Part, SpentCoins, header::latest_time,
 };
 use ashlar_ledger::{Store, StoreError};
 use ashlar_primitives::{
@@ -40,6 +40,12 @@ struct Choice {
     made_ms: u64,
     transactions: Vec<Arc<CheckedTransaction>>,
     fees: Vec<Amount>,
+}
+
+impl Choice {
+    fn sum_of_fees(&self) -> Amount {
+        Amount::checked_sum(self.fees.iter().copied()).unwrap_or(Amount::ZERO)
+    }
 }
 
 /// A call that waits for a template.
@@ -122,12 +128,11 @@ impl<S: Store> Engine<S> {
             transactions: selected.iter().map(|entry| entry.transaction.clone()).collect(),
             fees: selected.iter().map(|entry| entry.fee).collect(),
         };
-        let template = self.make_template(&waiter, &choice);
-        let outpoints: Vec<OutPoint> = template
-            .block
+        let (header, coinbase) = self.template_head(&waiter, &choice);
+        let outpoints: Vec<OutPoint> = choice
             .transactions
             .iter()
-            .flat_map(|transaction| transaction.inputs.iter().copied())
+            .flat_map(|checked| checked.transaction().inputs.iter().copied())
             .collect();
         let coins = self.view.coins(&outpoints)?;
         let found = outpoints.into_iter().zip(coins);
@@ -135,7 +140,9 @@ impl<S: Store> Engine<S> {
         let job = Job::CheckTemplate {
             params: self.params.clone(),
             parent: Box::new(self.view.state()?),
-            block: template.block,
+            header,
+            coinbase,
+            parts: choice.transactions.iter().cloned().map(Part::Checked).collect(),
             coins: SpentCoins { coins },
         };
         self.templates.checking = Some(choice);
@@ -232,11 +239,27 @@ impl<S: Store> Engine<S> {
     }
 
     fn make_template(&self, waiter: &Waiter, choice: &Choice) -> Template {
+        let (header, coinbase) = self.template_head(waiter, choice);
         let parent = self.view.tip();
-        let height = parent.height.saturating_add(1);
+        let transactions =
+            choice.transactions.iter().map(|checked| checked.transaction().clone()).collect();
+        Template {
+            height: coinbase.height,
+            min_time: u32::try_from(parent.min_time()).unwrap_or(u32::MAX),
+            max_time: parent.max_time(&self.params, header.time).unwrap_or(u32::MAX),
+            fees: choice.sum_of_fees(),
+            subsidy: self.params.subsidy(coinbase.height),
+            mempool_sequence: choice.mempool_sequence,
+            transaction_fees: choice.fees.clone(),
+            block: Block { header, coinbase, transactions },
+        }
+    }
+
+    /// All of a template but its transactions.
+    fn template_head(&self, waiter: &Waiter, choice: &Choice) -> (Header, Coinbase) {
+        let height = self.view.tip().height.saturating_add(1);
         let subsidy = self.params.subsidy(height);
-        let fees = Amount::checked_sum(choice.fees.iter().copied()).unwrap_or(Amount::ZERO);
-        let value = subsidy.checked_add(fees).unwrap_or(subsidy);
+        let value = subsidy.checked_add(choice.sum_of_fees()).unwrap_or(subsidy);
         let coinbase = Coinbase {
             version: Coinbase::VERSION,
             height,
@@ -247,17 +270,6 @@ impl<S: Store> Engine<S> {
         let mut leaves = vec![coinbase.id().0];
         leaves.extend(choice.transactions.iter().map(|transaction| transaction.wtxid().0));
         let header = Header { merkle_root: merkle_root(&leaves), ..self.template_header() };
-        let transactions =
-            choice.transactions.iter().map(|checked| checked.transaction().clone()).collect();
-        Template {
-            block: Block { header, coinbase, transactions },
-            height,
-            min_time: u32::try_from(parent.min_time()).unwrap_or(u32::MAX),
-            max_time: parent.max_time(&self.params, header.time).unwrap_or(u32::MAX),
-            fees,
-            subsidy,
-            mempool_sequence: choice.mempool_sequence,
-            transaction_fees: choice.fees.clone(),
-        }
+        (header, coinbase)
     }
 }

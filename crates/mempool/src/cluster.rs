@@ -85,6 +85,12 @@ impl Cluster {
 
 /// Splits transactions into those that hang together, each group in order of entry.
 pub(crate) fn components(members: Vec<Member<'_>>) -> Vec<Vec<Member<'_>>> {
+    // Most hang together with no other.
+    match members.len() {
+        0 => return Vec::new(),
+        1 => return vec![members],
+        _ => {}
+    }
     let mut unplaced: BTreeMap<Txid, Member<'_>> =
         members.into_iter().map(|member| (member.txid, member)).collect();
     let mut neighbours: BTreeMap<Txid, BTreeSet<Txid>> = BTreeMap::new();
@@ -128,6 +134,12 @@ struct Node {
 /// Puts the members of one component, at most 64, in order.
 pub(crate) fn order(members: &[Member<'_>]) -> Ordered {
     debug_assert!(members.len() <= MAX_CLUSTER_TRANSACTIONS, "the policy bounds clusters");
+    if let [only] = members {
+        let kin = Kin { txid: only.txid, ancestor_count: 1, descendant_count: 1 };
+        let chunk = Chunk { rate: only.rate, txids: vec![only.txid] };
+        let cluster = Cluster { chunks: vec![chunk] };
+        return Ordered { id: only.sequence, cluster, kin: vec![kin] };
+    }
     let nodes = nodes(members);
     let kin = nodes
         .iter()

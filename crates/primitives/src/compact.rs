@@ -107,29 +107,38 @@ impl CompactBlock {
     /// Tells `block` with these transactions (ascending indexes) prefilled. Indexes that the
     /// block doesn't have are passed over, as are those after [`Self::MAX_PREFILLED`].
     pub fn build(block: &Block, salt: u64, prefill: &[u32]) -> Self {
-        let key = ShortIdKey::new(&block.header, salt);
-        let mut prefill = prefill.iter().take(Self::MAX_PREFILLED).peekable();
-        let mut compact = Self::announcement(block, salt);
-        for (index, transaction) in (0..).zip(&block.transactions) {
-            if prefill.next_if_eq(&&index).is_some() {
-                compact.prefilled.push((index, transaction.clone()));
-            } else {
-                compact.short_ids.push(key.short_id(&transaction.wtxid()));
-            }
-        }
-        compact
+        let transactions = block.transactions.iter().map(|one| (one.wtxid(), one));
+        Self::announcement(block, salt).with(transactions, prefill)
     }
 
     /// The form for a block whose compact form is over the gossip limit: header and coinbase
     /// alone; the receiver fetches it whole (§12).
     pub fn announcement(block: &Block, salt: u64) -> Self {
-        Self {
-            header: block.header,
-            coinbase: block.coinbase.clone(),
-            salt,
-            short_ids: Vec::new(),
-            prefilled: Vec::new(),
+        Self::bare(block.header, block.coinbase.clone(), salt)
+    }
+
+    /// [`Self::announcement`] of a block in parts.
+    pub const fn bare(header: Header, coinbase: Coinbase, salt: u64) -> Self {
+        Self { header, coinbase, salt, short_ids: Vec::new(), prefilled: Vec::new() }
+    }
+
+    /// A bare one with the block's transactions, as [`Self::build`] tells them.
+    #[must_use]
+    pub fn with<'a>(
+        mut self,
+        transactions: impl IntoIterator<Item = (Wtxid, &'a Transaction)>,
+        prefill: &[u32],
+    ) -> Self {
+        let key = ShortIdKey::new(&self.header, self.salt);
+        let mut prefill = prefill.iter().take(Self::MAX_PREFILLED).peekable();
+        for (index, (wtxid, transaction)) in (0..).zip(transactions) {
+            if prefill.next_if_eq(&&index).is_some() {
+                self.prefilled.push((index, transaction.clone()));
+            } else {
+                self.short_ids.push(key.short_id(&wtxid));
+            }
         }
+        self
     }
 
     /// How many transactions the block has.
@@ -152,10 +161,14 @@ impl CompactBlock {
     ///
     /// `None` where the whole block must be fetched: short ids collide, or more than
     /// [`MAX_BLOCK_TRANSACTION_INDEXES`] transactions are missing.
-    pub fn match_known<'a>(
+    pub fn match_known<'a, K, T>(
         &self,
-        known: impl IntoIterator<Item = (Wtxid, &'a Transaction)>,
-    ) -> Option<Partial> {
+        known: impl IntoIterator<Item = (Wtxid, &'a K)>,
+    ) -> Option<Partial<T>>
+    where
+        K: Clone + 'a,
+        T: From<K> + From<Transaction>,
+    {
         // Only ever looked up, never walked: its order decides nothing.
         let mut listed = HashMap::with_capacity(self.short_ids.len());
         let mut prefilled = self.prefilled.iter().peekable();
@@ -163,7 +176,7 @@ impl CompactBlock {
         let mut slots = Vec::with_capacity(self.transaction_count());
         for index in 0..u32::try_from(self.transaction_count()).ok()? {
             if let Some((_, transaction)) = prefilled.next_if(|(at, _)| *at == index) {
-                slots.push(Some(transaction.clone()));
+                slots.push(Some(transaction.clone().into()));
             } else {
                 let found = Found { slot: slots.len(), wtxid: None };
                 if listed.insert(*short_ids.next()?, found).is_some() {
@@ -182,7 +195,7 @@ impl CompactBlock {
             if found.wtxid.replace(wtxid).is_none()
                 && let Some(slot) = slots.get_mut(found.slot)
             {
-                *slot = Some(transaction.clone());
+                *slot = Some(transaction.clone().into());
             }
         }
 
@@ -197,16 +210,16 @@ struct Found {
     wtxid: Option<Wtxid>,
 }
 
-/// A block of which some transactions may be missing still. Owns what it has, so that it can
-/// wait for an answer while the mempool moves on.
+/// A block of which some transactions may be missing still. Owns what it has, in whatever form the
+/// receiver keeps transactions, so that it can wait for an answer while the mempool moves on.
 #[derive(Clone, Debug)]
-pub struct Partial {
+pub struct Partial<T = Transaction> {
     header: Header,
     coinbase: Coinbase,
-    slots: Vec<Option<Transaction>>,
+    slots: Vec<Option<T>>,
 }
 
-impl Partial {
+impl<T: From<Transaction>> Partial<T> {
     fn missing_count(&self) -> usize {
         self.slots.iter().filter(|slot| slot.is_none()).count()
     }
@@ -216,22 +229,32 @@ impl Partial {
         (0..).zip(&self.slots).filter(|(_, slot)| slot.is_none()).map(|(index, _)| index).collect()
     }
 
-    /// Puts the `received` transactions into the gaps, in order, and checks the merkle root.
+    /// Puts the `received` transactions into the gaps, in order: the coinbase, and all transactions
+    /// of what is the block where its merkle root is the header's.
     ///
-    /// `None` where another number came than is missing, or where the root is not the header's:
-    /// the whole block must be fetched, and nobody is to blame yet.
-    pub fn complete(self, received: impl IntoIterator<Item = Transaction>) -> Option<Block> {
-        let mut received = received.into_iter();
+    /// `None` where another number came than is missing: the whole block must be fetched, and
+    /// nobody is to blame yet.
+    pub fn fill(
+        self,
+        received: impl IntoIterator<Item = Transaction>,
+    ) -> Option<(Coinbase, Vec<T>)> {
+        let mut received = received.into_iter().map(T::from);
         let transactions = self
             .slots
             .into_iter()
             .map(|slot| slot.or_else(|| received.next()))
             .collect::<Option<_>>()?;
-        if received.next().is_some() {
-            return None;
-        }
-        let block = Block { header: self.header, coinbase: self.coinbase, transactions };
-        (block_merkle_root(&block) == Some(block.header.merkle_root)).then_some(block)
+        received.next().is_none().then_some((self.coinbase, transactions))
+    }
+}
+
+impl Partial {
+    /// [`Partial::fill`], and checks the merkle root: `None` also where it is not the header's.
+    pub fn complete(self, received: impl IntoIterator<Item = Transaction>) -> Option<Block> {
+        let header = self.header;
+        let (coinbase, transactions) = self.fill(received)?;
+        let block = Block { header, coinbase, transactions };
+        (block_merkle_root(&block) == Some(header.merkle_root)).then_some(block)
     }
 }
 

@@ -404,8 +404,9 @@ fn virtual_cost(job: &Job) -> Duration {
     let times = |cost: Duration, count: usize| cost * u32::try_from(count).unwrap_or(u32::MAX);
     OVERHEAD
         + match job {
-            Job::OpenBlock { block, .. } | Job::CheckTemplate { block, .. } => {
-                times(PER_TRANSACTION, block.transactions.len())
+            Job::OpenBlock { block, .. } => times(PER_TRANSACTION, block.transactions.len()),
+            Job::OpenParts { parts, .. } | Job::CheckTemplate { parts, .. } => {
+                times(PER_TRANSACTION, parts.len())
             }
             Job::OpenBody { bytes, .. } => times(PER_TRANSACTION, bytes.len() / TRANSACTION_BYTES),
             Job::VerifyBlock { checks, .. } => times(PER_SIGNATURE, checks.len()),

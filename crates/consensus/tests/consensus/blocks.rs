@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use ashlar_consensus::{
-    BlockError, BodyError, TxError, UtxoAccumulator, error::CoinbaseFault, open_body, open_parts,
+    BlockError, BodyError, Part, TxError, UtxoAccumulator, error::CoinbaseFault, open_body,
+    open_parts,
 };
 use ashlar_primitives::{Amount, BlockId, Encode, Header, Lock, OutPoint, Transaction, Witness};
 use ashlar_testkit::{
@@ -274,12 +275,14 @@ fn a_fault_counts_after_the_signatures_before_it() {
 fn parts_that_were_checked_before_make_the_same_block() {
     let valid = Attempt::new();
     let (whole, _) = valid.judge(&mut rng()).unwrap();
-    let parts = || whole.transactions().to_vec();
+    let checked = || whole.transactions().iter().cloned().map(Part::Checked);
+    let plain = || whole.to_block().transactions.into_iter().map(Part::Plain);
     let open = |parts| {
         let coinbase = whole.coinbase().clone();
         open_parts(&valid.params, whole.header(), whole.height(), coinbase, parts)
     };
-    assert_eq!(open(parts()).as_ref(), Ok(&whole));
+    assert_eq!(open(checked().collect()).as_ref(), Ok(&whole));
+    assert_eq!(open(checked().take(1).chain(plain().skip(1)).collect()).as_ref(), Ok(&whole));
     assert_eq!(open(vec![]), Err(BodyError::BadMerkleRoot.into()));
 }
 

@@ -1,6 +1,6 @@
 //! Calls: templates, submitted blocks, orders, the mempool's pages.
 
-use std::sync::Arc;
+use std::{collections::VecDeque, sync::Arc};
 
 use ashlar_primitives::{
     Amount, Block, BlockId, Encode, Header, Lock, OutPoint, compact::CompactBlock,
@@ -9,7 +9,7 @@ use ashlar_testkit::builder::{Chain, Plan, genesis, lock, output, seal, solve};
 
 use super::world::{World, checked};
 use crate::{
-    Call, GossipData,
+    Call, CallId, Event, GossipData, Input, Output, Outputs,
     call::{
         AnswerBody, BlockVerdict, CallError, InFlight, MAX_CALL_ENTRIES, MAX_CALL_TRANSACTIONS,
         Restored, Template,
@@ -337,6 +337,68 @@ fn a_busy_engine_leaves_what_callers_ask_about_on_its_desk() {
     let lost = || ashlar_ledger::StoreError::Unsupported { what: "a test" };
     assert!(engine.aside(|_| Err::<(), _>(lost())).is_err());
     assert!(world.waits(node, &payment));
+}
+
+#[test]
+fn a_resting_engine_leaves_its_mempool_on_the_desk() {
+    let (mut world, chain, tip, node) = scene(1);
+    let payment = chain.pay(&tip, 1, lock(2), 100, 1_000);
+    assert_eq!(world.submit(node, std::slice::from_ref(&payment)), ["ok"]);
+    let engine = &mut world.nodes[node].engine;
+    let desk = engine.desk();
+    engine.rest();
+    let question = Call::MempoolTransaction(payment.txid());
+    let answer = desk.answer(&question).unwrap();
+    assert_eq!((answer.tip, answer.height), (tip, 1));
+    let others = [Call::Peers, Call::SyncStatus, Call::EstimateFee { target_blocks: 1 }];
+    assert!(others.iter().all(|call| desk.answer(call).is_none()), "these the engine answers");
+    let free = world.call(node, question.clone()).unwrap();
+    assert_eq!(format!("{:?}", answer.body), format!("{free:?}"));
+    assert!(desk.answer(&question).is_none(), "it was taken up again");
+}
+
+/// What nobody waits for comes after what others wait for, and nobody sees the state between.
+#[test]
+fn a_submitted_block_goes_out_then_its_tip_and_then_the_mempool_follows() {
+    let (mut world, mut chain, tip, node) = scene(1);
+    let payment = chain.pay(&tip, 1, lock(2), 100, 1_000);
+    assert_eq!(world.submit(node, std::slice::from_ref(&payment)), ["ok"]);
+    let bytes = chain.extend(&tip, Plan::of(vec![payment])).to_bytes();
+    let now = world.now;
+    let engine = &mut world.nodes[node].engine;
+    let desk = engine.desk();
+    let mut inputs = VecDeque::from([Input::Call(CallId(u64::MAX), Call::SubmitBlock(bytes))]);
+    let mut seen = Vec::new();
+    while let Some(input) = inputs.pop_front() {
+        let mut outputs = Outputs::new();
+        engine.handle(now, input, &mut outputs).unwrap();
+        engine.rest();
+        for output in outputs {
+            match output {
+                Output::Job(id, job) => {
+                    inputs.push_back(Input::JobDone(id, job.run(&mut rand::rng())));
+                }
+                Output::Publish(_) => seen.push("block"),
+                Output::Event(Event::Tip { .. }) => {
+                    seen.push("tip");
+                    assert!(desk.answer(&Call::MempoolInfo).is_none(), "the old mempool is hidden");
+                }
+                Output::Reply(..) => seen.push("reply"),
+                Output::Event(Event::TransactionsLeft(_)) => seen.push("mempool"),
+                _ => {}
+            }
+        }
+        let is_due = engine.next_wakeup().is_some_and(|at_ms| at_ms <= now.monotonic_ms);
+        if inputs.is_empty() && is_due {
+            inputs.push_back(Input::Tick);
+        }
+    }
+    assert_eq!(seen, ["block", "tip", "reply", "mempool"]);
+    let Some(AnswerBody::MempoolInfo(info)) = desk.answer(&Call::MempoolInfo).map(|it| it.body)
+    else {
+        panic!("a question that the desk answers");
+    };
+    assert_eq!(info.count, 0);
 }
 
 #[test]

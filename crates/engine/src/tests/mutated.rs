@@ -184,8 +184,8 @@ fn each_rule_in_gossip() {
         let bad = attempt.block();
         let peer = scene.world.hand_at(scene.node, &valid.chain, &valid.tip);
         scene.tell(peer, &bad, 7);
-        if fault.code() == "bad-merkle-root" {
-            // It can't be rebuilt. Whole it is no better.
+        if matches!(fault, Fault::Body(_)) {
+            // It can't be rebuilt, for all that is known here. Whole it is no better.
             scene.serve_one(bad.header, Some(&bad));
         }
         let (verdict, offence) = match fault {

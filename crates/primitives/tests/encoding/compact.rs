@@ -58,7 +58,7 @@ proptest! {
             prop_assert_eq!(rebuild(&compact, known(), Some(&received[1..])), Rebuild::Whole);
         }
         // The same in two steps, with the mempool gone in between.
-        let partial = compact.match_known(known()).unwrap();
+        let partial: ashlar_primitives::compact::Partial = compact.match_known(known()).unwrap();
         prop_assert_eq!(partial.missing(), missing);
         prop_assert_eq!(partial.complete(received), Some(block));
     }

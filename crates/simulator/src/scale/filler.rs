@@ -84,8 +84,9 @@ impl Weight {
             cost * u32::try_from(count).unwrap_or(u32::MAX)
         };
         JOB + match job {
-            Job::OpenBlock { block, .. } | Job::CheckTemplate { block, .. } => {
-                times(PER_TRANSACTION, block.transactions.len())
+            Job::OpenBlock { block, .. } => times(PER_TRANSACTION, block.transactions.len()),
+            Job::OpenParts { parts, .. } | Job::CheckTemplate { parts, .. } => {
+                times(PER_TRANSACTION, parts.len())
             }
             // The finder has it all before it finds it.
             Job::OpenBody { .. } => Duration::ZERO,

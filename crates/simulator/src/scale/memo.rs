@@ -10,11 +10,11 @@ use std::{
 };
 
 use ashlar_consensus::{
-    CheckedBlock,
+    CheckedBlock, CheckedTransaction, Part,
     signature::{Place, SignatureCheck, VerifiedTransaction},
 };
 use ashlar_engine::{Job, JobResult};
-use ashlar_primitives::{Block, BlockId, Wtxid};
+use ashlar_primitives::{Block, BlockId, Coinbase, Wtxid};
 use thiserror::Error;
 
 use crate::random::Random;
@@ -59,25 +59,15 @@ impl Memo {
         random: &mut Random,
     ) -> Result<JobResult, Disagreement> {
         match job {
-            Job::OpenBlock { params, header, height, block } => {
-                let id = header.id();
-                let known = self.blocks.get(&id).filter(|known| is_body(known, &block)).cloned();
-                if let Some(known) = &known {
-                    self.count(is_witness);
-                    if !is_witness {
-                        return Ok(JobResult::OpenBlock(Ok(Arc::clone(known))));
-                    }
-                }
-                let result = Job::OpenBlock { params, header, height, block }.run(random);
-                match (&result, known) {
-                    (JobResult::OpenBlock(Ok(opened)), None) => {
-                        self.blocks.insert(id, Arc::clone(opened));
-                    }
-                    (JobResult::OpenBlock(Ok(opened)), Some(known)) if *opened == known => {}
-                    (_, Some(_)) => return Err(Disagreement::Block { id }),
-                    (_, None) => {}
-                }
-                Ok(result)
+            Job::OpenBlock { header, ref block, .. } => {
+                let known = self.blocks.get(&header.id()).filter(|known| is_body(known, block));
+                let known = known.cloned();
+                self.open(header.id(), known, job, is_witness, random)
+            }
+            Job::OpenParts { header, ref coinbase, ref parts, .. } => {
+                let known = self.blocks.get(&header.id());
+                let known = known.filter(|known| is_made_of(known, coinbase, parts)).cloned();
+                self.open(header.id(), known, job, is_witness, random)
             }
             Job::VerifyTransactions { checks } => {
                 let ids: Vec<Wtxid> = checks.iter().map(|(wtxid, _)| *wtxid).collect();
@@ -131,6 +121,33 @@ impl Memo {
         }
     }
 
+    /// A job that opens a body; `known` is what this very body opened as before.
+    fn open(
+        &mut self,
+        id: BlockId,
+        known: Option<Arc<CheckedBlock>>,
+        job: Job,
+        is_witness: bool,
+        random: &mut Random,
+    ) -> Result<JobResult, Disagreement> {
+        if let Some(known) = &known {
+            self.count(is_witness);
+            if !is_witness {
+                return Ok(JobResult::OpenBlock(Ok(Arc::clone(known))));
+            }
+        }
+        let result = job.run(random);
+        match (&result, known) {
+            (JobResult::OpenBlock(Ok(opened)), None) => {
+                self.blocks.insert(id, Arc::clone(opened));
+            }
+            (JobResult::OpenBlock(Ok(opened)), Some(known)) if *opened == known => {}
+            (_, Some(_)) => return Err(Disagreement::Block { id }),
+            (_, None) => {}
+        }
+        Ok(result)
+    }
+
     const fn count(&mut self, is_witness: bool) {
         match is_witness {
             true => self.compared += 1,
@@ -163,6 +180,17 @@ fn is_body(opened: &CheckedBlock, block: &Block) -> bool {
         && *opened.coinbase() == block.coinbase
         && transactions.len() == block.transactions.len()
         && transactions.iter().zip(&block.transactions).all(|(a, b)| a.transaction() == b)
+}
+
+fn is_made_of(opened: &CheckedBlock, coinbase: &Coinbase, parts: &[Part]) -> bool {
+    let transactions = opened.transactions();
+    let is_same = |(known, part): (&Arc<CheckedTransaction>, &Part)| match part {
+        Part::Checked(checked) => known == checked,
+        Part::Plain(plain) => known.transaction() == plain,
+    };
+    opened.coinbase() == coinbase
+        && transactions.len() == parts.len()
+        && transactions.iter().zip(parts).all(is_same)
 }
 
 #[cfg(test)]
