@@ -232,7 +232,7 @@ async fn open_ledger(
     genesis: Genesis,
     signals: &mut Signals,
 ) -> Result<Option<Ledger<RocksStore>>, Failure> {
-    let settings = ledger_settings(config);
+    let settings = ashlar_ledger::Settings { tell_first: true, ..ledger_settings(config) };
     if let Some(id) = settings.assume_valid {
         warn!(%id, "signatures of this block and its ancestors are assumed good, as told");
     }

@@ -94,7 +94,7 @@ impl<S: Store> Ledger<S> {
         let undo_bytes = records::size_value(self.history.undo_bytes);
         let store = Arc::clone(&self.store);
         let write = move || {
-            let mut batch = full.into_batch(indexes)?;
+            let mut batch = full.to_batch(indexes)?;
             batch.put(Family::Meta, meta::STATE.to_vec(), state);
             batch.put(Family::Meta, meta::UNDO_BYTES.to_vec(), undo_bytes);
             // Apart: bodies that come meanwhile are written beside a sync, and after a synced write.
@@ -130,7 +130,7 @@ impl<S: Store> Ledger<S> {
         self.step.thaw();
         let nothing = Moved::new(self.settings.moved_body_bytes);
         let moved = std::mem::replace(&mut frozen.moved, nothing);
-        let later = self.publish_as(frozen.standing.clone(), moved)?;
+        let later = self.publish_as(frozen.standing.clone(), self.store.snapshot(), moved)?;
         self.join_moved(later);
         Ok(true)
     }

@@ -36,7 +36,7 @@ use crate::{
     prune::{History, Sweep, length},
     records::{self, IndexRecord, Totals, is_operators},
     route::Route,
-    step::Step,
+    step::{Full, Step},
     store::{Announced, Batch, Durability, Family, Read as _, Store, StoreError},
     tree::{Node, inherited_code},
     view::View,
@@ -81,6 +81,10 @@ pub struct Settings {
     /// is judged. Whoever names one trusts where the name came from; it means nothing while the
     /// block's header is not in the tree.
     pub assume_valid: Option<BlockId>,
+    /// At the tip, a block is told of as soon as it is judged and its body is safe on disk, and what
+    /// it changes is written right after: a crash between the two costs judging it again, before
+    /// anybody is served ([`Ledger::resume`]). Else it is written first.
+    pub tell_first: bool,
     /// A branch that leaves the published chain deeper than this waits for
     /// [`Ledger::accept_held`], whatever work it has. `None`: the most work wins, as the protocol
     /// has it.
@@ -100,6 +104,7 @@ impl Default for Settings {
             body_cache_bytes: 64 << 20,
             moved_body_bytes: 32 << 20,
             assume_valid: None,
+            tell_first: false,
             reorg_hold: None,
         }
     }
@@ -323,6 +328,8 @@ pub struct Ledger<S: Store> {
     pub(crate) step: Step,
     /// The step before, on its way to the disk.
     pub(crate) frozen: Option<Frozen>,
+    /// The step that was told of and is still to be written.
+    pub(crate) late: Option<Arc<Full>>,
     pub(crate) bodies: BodyCache,
     pub(crate) assumed: Option<Assumed>,
     /// From where the best whole branch leaves the live chain to its tip.

@@ -5,8 +5,8 @@
 //!
 //! Reading order: [`store`] is the boundary to disks, [`tree`] the choice between branches, free
 //! of storage; [`ledger`] is driven one move at a time (`moves` holds those that shift the tip, a
-//! `step` what they change until it is committed); [`view`] is what readers see. `keys` and
-//! [`records`] say how everything lies on disk.
+//! `step` what they change until it is committed, `layered` how that is read meanwhile); [`view`]
+//! is what readers see. `keys` and [`records`] say how everything lies on disk.
 
 mod ahead;
 mod assumed;
@@ -20,6 +20,7 @@ mod fuse;
 mod headers;
 mod index;
 mod keys;
+mod layered;
 pub mod ledger;
 #[cfg(feature = "rocksdb")]
 mod log_files;

@@ -16,13 +16,14 @@ use crate::{
     ahead::Ahead,
     frozen::{Frozen, Standing},
     keys,
+    layered::Layered,
     ledger::{Completed, Ledger, Move, Out, WalkedBlock},
     moved::{Moved, MovedBlock, Published},
     prune::length,
     records::{self, IndexRecord, StateRecord, Totals},
     route::Aimed,
     step::Indexed,
-    store::{Announced, Batch, Durability, Family, Store, StoreError},
+    store::{Announced, Batch, Durability, Family, Read, Store, StoreError},
     tree::Node,
     view::View,
 };
@@ -59,6 +60,9 @@ impl<S: Store> Ledger<S> {
     pub fn next_move(&mut self, now_ms: u64) -> Result<Move, StoreError> {
         if !self.out.is_empty() {
             return self.move_ahead();
+        }
+        if self.write_late()? {
+            return Ok(Move::Progress);
         }
         let is_between = self.step.is_empty() && self.frozen.is_none();
         if is_between && self.prune_step()? {
@@ -330,7 +334,7 @@ impl<S: Store> Ledger<S> {
             return Ok(true);
         }
         self.commit()?;
-        self.publish()?;
+        self.publish(self.store.snapshot())?;
         Ok(true)
     }
 
@@ -340,9 +344,57 @@ impl<S: Store> Ledger<S> {
         if self.step.is_empty() && is_published {
             return Ok(false);
         }
-        self.commit()?;
-        self.publish()?;
+        match self.may_tell_first() {
+            true => self.tell_first()?,
+            false => {
+                self.commit()?;
+                self.publish(self.store.snapshot())?;
+            }
+        }
         Ok(true)
+    }
+
+    /// Whether the step is one block on the published tip, which is the best there is now.
+    fn may_tell_first(&self) -> bool {
+        let Moved { disconnected, connected, .. } = &self.moved;
+        self.settings.tell_first
+            && self.frozen.is_none()
+            && disconnected.is_empty()
+            && connected.len() == 1
+            && self.is_resting()
+            && self.live.header.work > self.told
+    }
+
+    /// Tells of a block before its step is written. What a crash may take then is the step alone:
+    /// its body brings it back, and no reader is served before that (`Ledger::resume`).
+    fn tell_first(&mut self) -> Result<(), StoreError> {
+        self.write_late()?;
+        // Headers are written in their order; those of the step would come too late.
+        self.write_headers(Batch::default())?;
+        self.store.sync()?;
+        self.write_state();
+        let full = Arc::new(self.step.end());
+        self.late = Some(Arc::clone(&full));
+        let indexes = self.settings.indexes();
+        self.publish(Arc::new(Layered::new(full, indexes, self.store.snapshot())))
+    }
+
+    /// Writes what was told of before; `false` where nothing was left. Its sync is that of the next
+    /// body: until then a power cut costs no more than a crash.
+    fn write_late(&mut self) -> Result<bool, StoreError> {
+        let Some(full) = self.late.take() else { return Ok(false) };
+        let mut batch = full.to_batch(self.settings.indexes())?;
+        self.history.write_sizes(&mut batch);
+        self.store.commit(batch, Durability::Later)?;
+        self.refresh();
+        self.prune();
+        Ok(true)
+    }
+
+    /// The step ends here, and says where that is.
+    fn write_state(&mut self) {
+        let state = self.state_record().to_value();
+        self.step.write(Family::Meta, keys::meta::STATE.to_vec(), Some(state));
     }
 
     /// Whether the live tip is the best there is.
@@ -355,11 +407,12 @@ impl<S: Store> Ledger<S> {
     /// when this returns: at the tip that is a sync for each block, before anybody is told; while
     /// catching up one for each step, so that a cut loses one step at most.
     pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
+        self.write_late()?;
         self.thaw()?;
         let mut batch = Batch::default();
         if !self.step.is_empty() {
-            batch = self.step.end().into_batch(self.settings.indexes())?;
-            batch.put(Family::Meta, keys::meta::STATE.to_vec(), self.state_record().to_value());
+            self.write_state();
+            batch = self.step.end().to_batch(self.settings.indexes())?;
             self.history.write_sizes(&mut batch);
         }
         self.headers.write(&mut batch);
@@ -403,20 +456,22 @@ impl<S: Store> Ledger<S> {
 
     /// Tells readers of what was just committed, where it is the end of a reorganisation or has
     /// more work than what they, or those before a crash, were told: they never see the way down.
-    fn publish(&mut self) -> Result<(), StoreError> {
+    /// `snapshot` is of the live tip.
+    fn publish(&mut self, snapshot: Arc<dyn Read>) -> Result<(), StoreError> {
         let nothing = Moved::new(self.settings.moved_body_bytes);
         let moved = std::mem::replace(&mut self.moved, nothing);
-        if let Some(kept) = self.publish_as(self.standing(), moved)? {
+        if let Some(kept) = self.publish_as(self.standing(), snapshot, moved)? {
             self.moved = kept;
         }
         Ok(())
     }
 
-    /// [`Ledger::publish`] of a tip that the store stands at; gives `moved` back where nobody is
+    /// [`Ledger::publish`] of a tip that `snapshot` is of; gives `moved` back where nobody is
     /// to be told.
     pub(crate) fn publish_as(
         &mut self,
         standing: Standing,
+        snapshot: Arc<dyn Read>,
         moved: Moved,
     ) -> Result<Option<Moved>, StoreError> {
         let (tip, published) = (&standing.tip, &self.published.tip);
@@ -428,7 +483,7 @@ impl<S: Store> Ledger<S> {
         self.store.announce(Announced { height: tip.height, id: tip.id })?;
         self.told = tip.work;
         let sequence = self.published.sequence.saturating_add(1);
-        self.published = Arc::new(self.view_of(standing, sequence));
+        self.published = Arc::new(self.view_of(standing, sequence, snapshot));
         self.news = Some(match self.news.take() {
             Some(news) => news.then(moved),
             None => moved,
@@ -448,14 +503,14 @@ impl<S: Store> Ledger<S> {
 
     /// Only right after a commit: the snapshot must be of the live tip.
     pub(crate) fn make_view(&self, sequence: u64) -> View {
-        self.view_of(self.standing(), sequence)
+        self.view_of(self.standing(), sequence, self.store.snapshot())
     }
 
-    fn view_of(&self, standing: Standing, sequence: u64) -> View {
+    fn view_of(&self, standing: Standing, sequence: u64, snapshot: Arc<dyn Read>) -> View {
         let Standing { tip, utxo_commitment, totals, history } = standing;
         View {
             params: Arc::clone(&self.params),
-            snapshot: self.store.snapshot(),
+            snapshot,
             tip,
             sequence,
             utxo_commitment,

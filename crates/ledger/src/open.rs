@@ -126,6 +126,7 @@ impl<S: Store> Ledger<S> {
             totals,
             step: Step::default(),
             frozen: None,
+            late: None,
             route: Route::default(),
             ahead: Ahead::default(),
             out: VecDeque::new(),

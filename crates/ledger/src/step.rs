@@ -93,14 +93,40 @@ pub(crate) struct Full {
 
 impl Full {
     /// All of it, in the order of keys.
-    pub(crate) fn into_batch(self, indexes: IndexRecord) -> Result<Batch, StoreError> {
+    pub(crate) fn to_batch(&self, indexes: IndexRecord) -> Result<Batch, StoreError> {
+        let mut batch = self.rows(indexes)?;
+        batch.sort();
+        self.changes.write(&mut batch);
+        Ok(batch)
+    }
+
+    /// The rows of the indexes, of one key the one that counts last.
+    pub(crate) fn rows(&self, indexes: IndexRecord) -> Result<Batch, StoreError> {
         let mut batch = Batch::default();
         for block in &self.indexed {
             block.write(indexes, &mut batch)?;
         }
-        batch.sort();
-        self.changes.write(&mut batch);
         Ok(batch)
+    }
+
+    /// What is under a key after the step, the indexes apart; `None`: what was there before.
+    pub(crate) fn value(&self, family: Family, key: &[u8]) -> Option<Option<Vec<u8>>> {
+        if family == Family::Coins {
+            let change = self.changes.coins.get(&keys::read_coin(key).ok()?)?;
+            return Some(change.coin.map(|coin| coin.to_bytes()));
+        }
+        self.changes.writes.get(&(family, key.to_vec())).cloned()
+    }
+
+    /// [`Full::value`] of all keys of a family that it knows, in no order.
+    pub(crate) fn values(&self, family: Family) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        let Changes { coins, writes } = &*self.changes;
+        if family == Family::Coins {
+            let value = |change: &Change| change.coin.map(|coin| coin.to_bytes());
+            return coins.iter().map(|(outpoint, it)| (keys::coin(outpoint), value(it))).collect();
+        }
+        let writes = writes.iter().filter(|((its, _), _)| *its == family);
+        writes.map(|((_, key), value)| (key.clone(), value.clone())).collect()
     }
 }
 
@@ -298,7 +324,7 @@ mod tests {
         step.apply(&create(1, 7));
         assert_eq!(step.coins(&store, &[outpoint(1)]).unwrap(), [(outpoint(1), coin(7))].into());
         step.apply(&spend(1, 7));
-        let batch = step.end().into_batch(IndexRecord::default()).unwrap();
+        let batch = step.end().to_batch(IndexRecord::default()).unwrap();
         assert_eq!(batch.writes, [(Family::Coins, keys::coin(&outpoint(1)), None)]);
         assert!(step.is_empty() && step.opened_ms().is_none());
     }
@@ -317,11 +343,11 @@ mod tests {
         // What the next step spends is deleted after it was stored.
         step.apply(&spend(1, 5));
         assert!(step.coins(&store, &[outpoint(1)]).unwrap().is_empty());
-        let batch = full.into_batch(IndexRecord::default()).unwrap();
+        let batch = full.to_batch(IndexRecord::default()).unwrap();
         store.commit(batch, Durability::Synced).unwrap();
         step.thaw();
         assert_eq!(step.get(&store, Family::Undo, vec![1]).unwrap(), Some(vec![2]));
-        let batch = step.end().into_batch(IndexRecord::default()).unwrap();
+        let batch = step.end().to_batch(IndexRecord::default()).unwrap();
         assert_eq!(batch.writes, [(Family::Coins, keys::coin(&outpoint(1)), None)]);
     }
 

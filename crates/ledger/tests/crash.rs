@@ -115,6 +115,11 @@ impl Play {
         Self { scene, chain, settings, start, end, other, failed, straight }
     }
 
+    /// The same, each block at the tip told of before its step is written.
+    fn told_first(self) -> Self {
+        Self { settings: Settings { tell_first: true, ..self.settings.clone() }, ..self }
+    }
+
     /// The store in which the scene begins.
     fn stage(&self) -> MemoryStore {
         let Some(start) = self.start else { return MemoryStore::new() };
@@ -317,8 +322,10 @@ impl Play {
 #[test]
 fn every_write_may_fail_or_be_the_last() {
     let (mut writes, mut cuts) = (0, 0);
-    for scene in SCENES {
-        let play = Play::new(scene);
+    let later = [Scene::AtTheTip, Scene::Reorganisation, Scene::Orders];
+    let plays = SCENES.map(Play::new).into_iter();
+    for play in plays.chain(later.map(|scene| Play::new(scene).told_first())) {
+        let scene = play.scene;
         let count = play.count(Call::Write);
         for number in 1..=count {
             for moment in [Moment::Before, Moment::After] {
