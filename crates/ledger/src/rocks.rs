@@ -483,8 +483,15 @@ impl Store for RocksStore {
     }
 
     fn checkpoint(&self, directory: &Path) -> Result<(), StoreError> {
-        let made = Checkpoint::new(&self.open.db).and_then(|at| at.create_checkpoint(directory));
-        made.map_err(doing("making a checkpoint"))
+        let told = self.open.marker.tip();
+        Checkpoint::new(&self.open.db)
+            .and_then(|at| at.create_checkpoint(directory))
+            .map_err(doing("making a checkpoint"))?;
+        // A tip that was told, and whose step is still to be written: the copy goes there, too.
+        match told {
+            Marker::Tip(tip) => MarkerFile::open(directory)?.write(tip),
+            Marker::Absent | Marker::Damaged => Ok(()),
+        }
     }
 
     fn reclaim(&self) -> Result<(), StoreError> {

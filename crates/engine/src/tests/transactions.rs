@@ -501,14 +501,14 @@ fn batches_under_way_are_bounded_for_each_peer_and_callers_find_room() {
     let peers: Vec<Peer> =
         (0..4).map(|_| scene.world.hand_at(scene.node, &scene.chain, &scene.tip)).collect();
     let mut ignored = 0;
-    for (number, peer) in (0..80).zip(peers.iter().cycle()) {
+    for (number, peer) in (0..140).zip(peers.iter().cycle()) {
         let payment = scene.spend(number, 500);
         let verdict = scene.world.tell(scene.node, *peer, batch(&[payment]));
         ignored += usize::from(verdict == Some(Verdict::Ignore));
     }
-    // Of all peers 48 at a time, of one of them 16 at most.
-    assert_eq!(ignored, 32);
-    let call = Call::SubmitTransactions(vec![super::world::checked(&scene.spend(99, 500))]);
+    // Of all peers 96 at a time, of one of them 32 at most.
+    assert_eq!(ignored, 44);
+    let call = Call::SubmitTransactions(vec![super::world::checked(&scene.spend(150, 500))]);
     let id = scene.world.begin_call(scene.node, call);
     scene.world.pump();
     scene.world.run_jobs();
@@ -517,10 +517,10 @@ fn batches_under_way_are_bounded_for_each_peer_and_callers_find_room() {
     scene.world.held = None;
     let mut scene = Scene::new();
     scene.world.held = Some(Vec::new());
-    for number in 0..20 {
+    for number in 0..36 {
         let payment = scene.spend(number, 500);
         let verdict = scene.tell(from_ref(&payment));
-        assert_eq!(verdict.is_some(), number >= 16);
+        assert_eq!(verdict.is_some(), number >= 32);
     }
 }
 
@@ -528,7 +528,7 @@ fn batches_under_way_are_bounded_for_each_peer_and_callers_find_room() {
 fn more_calls_than_there_is_room_for_are_refused() {
     let mut scene = Scene::new();
     scene.world.held = Some(Vec::new());
-    let calls: Vec<_> = (0..70)
+    let calls: Vec<_> = (0..134)
         .map(|number| {
             let payment = super::world::checked(&scene.spend(number, 500));
             scene.world.begin_call(scene.node, Call::SubmitTransactions(vec![payment]))
@@ -538,7 +538,7 @@ fn more_calls_than_there_is_room_for_are_refused() {
     scene.world.run_jobs();
     let replies = calls.into_iter().map(|id| scene.world.reply(scene.node, id));
     let refused = replies.filter(|reply| reply.is_err()).count();
-    assert_eq!(refused, 70 - 64);
+    assert_eq!(refused, 134 - 128);
 }
 
 #[test]
