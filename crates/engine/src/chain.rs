@@ -90,8 +90,10 @@ impl Chain {
     }
 
     fn take_verified(&mut self) -> Option<(WalkedBlock, Result<Verified, Place>)> {
-        let Verifying { walked, verified } =
-            self.verifying.pop_front_if(|next| next.verified.is_some())?;
+        if !self.is_verified() {
+            return None;
+        }
+        let Verifying { walked, verified } = self.verifying.pop_front()?;
         Some((walked, verified?))
     }
 }

@@ -206,7 +206,7 @@ impl<S: Store> Ledger<S> {
             return Ok(Completed::Dropped);
         }
         let mut after = std::mem::take(&mut self.out);
-        let is_first = after.pop_front_if(|out| out.id == id).is_some();
+        let is_first = after.pop_front().is_some_and(|out| out.id == id);
         let is_child = walked.block.header().parent == self.live.header.id;
         if !is_first || !is_child || self.failed_code(&id)?.is_some() {
             return Ok(Completed::Dropped);

@@ -207,9 +207,9 @@ impl<S: Store, W: Workers> Import<'_, '_, S, W> {
             workers.join(beside, |workers| underway.go(ledger, workers, is_there));
         let is_all = settled?.is_continue();
         go_on(stop)?;
-        while let Some(Taken { number, id, .. }) =
-            self.taken.pop_front_if(|taken| is_all || reach.is_some_and(|it| taken.height <= it))
-        {
+        let is_judged = |taken: &Taken| is_all || reach.is_some_and(|it| taken.height <= it);
+        while self.taken.front().is_some_and(is_judged) {
+            let Some(Taken { number, id, .. }) = self.taken.pop_front() else { break };
             if let Some(code) = self.ledger.failed_code(&id)? {
                 return Err(ImportError::Refused { number, id, code });
             }
