@@ -8,14 +8,15 @@ use std::collections::VecDeque;
 use ashlar_primitives::BlockId;
 
 use crate::{
-    headers::{Headers, NEAR_BLOCKS},
+    headers::Headers,
     milestones::Place,
     store::{Store, StoreError},
     tree::Node,
 };
 
-/// Where fewer are left, the way is followed further.
-const FEW_BLOCKS: usize = NEAR_BLOCKS as usize / 2;
+/// Where fewer are left, the way is followed further: by as many.
+const FEW_BLOCKS: usize = 2_048;
+const FURTHER_BLOCKS: u32 = 2_048;
 
 /// Ids in order of height, from the first block that is not whole on.
 #[derive(Clone, Debug, Default)]
@@ -95,7 +96,7 @@ impl Ahead {
         }
         let mut above = Vec::new();
         let mut code = headers.link(top)?.failed;
-        for (place, link) in headers.way(end, top.height, NEAR_BLOCKS / 2)? {
+        for (place, link) in headers.way(end, top.height, FURTHER_BLOCKS)? {
             if link.failed.is_some() {
                 code = link.failed;
                 above.clear();

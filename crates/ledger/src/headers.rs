@@ -368,9 +368,9 @@ impl<S: Store> Headers<S> {
         Ok(live.work)
     }
 
-    /// Brings into memory the chain of `live` from the height `floor` on, and of every stored branch
-    /// that goes on above `floor` or has more than `work` the last `depth` blocks and those from
-    /// where it is not whole on, [`NEAR_BLOCKS`] of them. All of it must be written.
+    /// Brings into memory the last `depth` blocks of the chain of `live`, down to the height `floor`,
+    /// and of every stored branch that goes on above `floor` or has more than `work`; of such a branch
+    /// also those from where it is not whole on, [`NEAR_BLOCKS`] of them. All of it must be written.
     pub(crate) fn load_above(
         &mut self,
         live: &HeaderState,
@@ -378,7 +378,7 @@ impl<S: Store> Headers<S> {
         work: Work,
         depth: u32,
     ) -> Result<(), StoreError> {
-        self.load_chain(floor, live.height)?;
+        self.load_chain(floor.max(live.height.saturating_sub(depth)), live.height)?;
         let mut loading =
             Loading { live_height: live.height, floor, work, depth, seen: BTreeSet::new() };
         let mut after = Bound::Unbounded;

@@ -18,6 +18,7 @@ use crate::{
     keys,
     layered::Layered,
     ledger::{Completed, Ledger, Move, Out, WalkedBlock},
+    milestones,
     moved::{Moved, MovedBlock, Published},
     prune::length,
     records::{self, IndexRecord, StateRecord, Totals},
@@ -188,7 +189,7 @@ impl<S: Store> Ledger<S> {
 
     fn is_assumed(&mut self, id: &BlockId, height: u32) -> Result<bool, StoreError> {
         match &mut self.assumed {
-            Some(assumed) => assumed.covers(id, height, |id| self.headers.node(id)),
+            Some(assumed) => assumed.covers(milestones::Place { id: *id, height }, &self.headers),
             None => Ok(false),
         }
     }

@@ -26,9 +26,9 @@ use crate::{
     view::View,
 };
 
-/// So many of a branch's last headers come into memory when a ledger is opened, however few it keeps
-/// there: an ordinary branch is there as a whole.
-const MIN_END_BLOCKS: u32 = 512;
+/// So many of a branch's last headers come into memory when a ledger is opened: an ordinary branch
+/// as a whole. Others do when they are asked for, and a start does not wait for them.
+const END_BLOCKS: u32 = 1_024;
 
 impl<S: Store> Ledger<S> {
     /// Opens the ledger of `genesis`'s chain over a store, which may be empty. Indexes are built
@@ -89,8 +89,7 @@ impl<S: Store> Ledger<S> {
         }
         let floor = header.height.saturating_sub(settings.headers_in_memory);
         let work = headers.standing_work(&header)?;
-        let depth = settings.headers_in_memory.max(MIN_END_BLOCKS);
-        headers.load_above(&header, floor, work, depth)?;
+        headers.load_above(&header, floor, work, END_BLOCKS)?;
 
         let (warning, told) = compare_marker(&*store, &mut headers, &header)?;
         if warning.is_none() && header.work >= told {
