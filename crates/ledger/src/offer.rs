@@ -142,7 +142,10 @@ impl<S: Store> Ledger<S> {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         };
-        self.move_until(workers, is_there).map(drop)
+        let _reached = self.move_until(workers, is_there)?;
+        // Whoever is served begins with the view as it is now: to them nothing moved.
+        self.news = None;
+        Ok(())
     }
 
     fn move_until(

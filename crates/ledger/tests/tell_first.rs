@@ -102,6 +102,10 @@ fn what_was_told_and_not_written_is_there_again_before_anybody_is_served() {
             assert_eq!(after.view().tip().height, block.height() - 1);
             after.resume(&mut rand::rng()).unwrap();
             assert_view(&after, &chain, &block.id());
+            assert!(
+                after.take_published().is_none(),
+                "who begins with this view is not told of it"
+            );
             drop(after);
             assert_is_replay(&*left, &chain, &block.id(), &settings());
         }

@@ -370,14 +370,16 @@ impl Node {
     }
 }
 
-/// Half of the nodes keep so little in memory that a short chain already makes them read from
-/// their stores and write in many steps. They must agree with the others.
+/// Half of the nodes tell of a block before they write what it changes, as the real node does.
+/// The other half write first, and keep so little in memory that a short chain already makes them
+/// read from their stores and write in many steps. All must agree.
 fn draw_ledger_settings(random: &mut Random) -> ashlar_ledger::Settings {
-    let usual = ashlar_ledger::Settings::default();
+    let usual = ashlar_ledger::Settings { tell_first: true, ..ashlar_ledger::Settings::default() };
     if once_in(random, 2) {
         return usual;
     }
     ashlar_ledger::Settings {
+        tell_first: false,
         step_bytes: random.random_range(1_000..=20_000),
         headers_in_memory: random.random_range(12..=40),
         body_cache_bytes: random.random_range(1_000..=20_000),
