@@ -12,7 +12,7 @@ use ashlar_torture::{
     power::Disk,
     report::Tally,
     tree::Shape,
-    verify::Loss,
+    verify::{Loss, MIN_FREE},
 };
 use clap::{Parser, ValueEnum};
 
@@ -79,7 +79,7 @@ fn main() -> ExitCode {
     let folder = folder.expect("a folder for files");
     let setup = Setup {
         folder: folder.path().to_owned(),
-        flags: ["--min-free", "64MiB"].map(str::to_owned).to_vec(),
+        flags: ["--min-free", MIN_FREE].map(str::to_owned).to_vec(),
         shape: SHAPE,
         node,
     };
