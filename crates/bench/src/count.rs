@@ -127,10 +127,10 @@ fn connect(it: &Subject, indexes: bool) -> Outcome<()> {
     let (store, settings) = (Arc::new(MemoryStore::new()), drive::settings(indexes));
     let mut driver = Driver::open(store, it.payments.genesis(), settings, Trust::Mempool)?;
     let lead: Vec<_> = it.lead.iter().map(|made| Arc::clone(&made.block)).collect();
-    driver.connect(&lead)?;
+    driver.go(&lead)?;
     let block = [Arc::clone(&it.made.block)];
     let mut connected = None;
-    counted(&mut || connected = Some(driver.connect(&block)));
+    counted(&mut || connected = Some(driver.go(&block)));
     connected.ok_or("not run")??;
     Ok(())
 }
