@@ -6,12 +6,13 @@ use std::{collections::HashSet, sync::Arc};
 
 use ashlar_primitives::{
     Amount, Block, BlockId, Coin, Coinbase, CoinbaseId, Decode, Encode, Header, OutPoint,
-    Transaction, hash::double_sha256, merkle::merkle_root,
+    hash::double_sha256, merkle::merkle_root,
 };
 
 use crate::{
     error::{BlockError, BodyError, CoinbaseFault, OpenError, require},
     params::Params,
+    parts::Part,
     transaction::{CheckedTransaction, coins},
 };
 
@@ -135,28 +136,6 @@ pub fn open_block(
     open_parts(params, header, height, block.coinbase, parts)
 }
 
-/// A transaction of a block that is put together: a compact block rebuilt from the mempool, or a
-/// template.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Checked before: its ids are not computed again.
-    Checked(Arc<CheckedTransaction>),
-    /// As decoded.
-    Plain(Transaction),
-}
-
-impl From<Arc<CheckedTransaction>> for Part {
-    fn from(checked: Arc<CheckedTransaction>) -> Self {
-        Self::Checked(checked)
-    }
-}
-
-impl From<Transaction> for Part {
-    fn from(plain: Transaction) -> Self {
-        Self::Plain(plain)
-    }
-}
-
 /// [`open_block`] of a block in parts.
 pub fn open_parts(
     params: &Params,
@@ -165,13 +144,7 @@ pub fn open_parts(
     coinbase: Coinbase,
     parts: Vec<Part>,
 ) -> Result<CheckedBlock, OpenError> {
-    let transactions: Vec<_> = parts
-        .into_iter()
-        .map(|part| match part {
-            Part::Checked(checked) => checked,
-            Part::Plain(plain) => Arc::new(CheckedTransaction::unchecked(plain)),
-        })
-        .collect();
+    let transactions: Vec<_> = parts.into_iter().map(Part::checked).collect();
     let coinbase_bytes = coinbase.to_bytes();
     let coinbase_id = CoinbaseId(double_sha256(&coinbase_bytes));
     let coinbase_size = u32::try_from(coinbase_bytes.len()).unwrap_or(u32::MAX);
@@ -209,15 +182,15 @@ pub fn open_parts(
 
 fn external_inputs(transactions: &[Arc<CheckedTransaction>]) -> Vec<OutPoint> {
     let mut earlier = HashSet::with_capacity(transactions.len());
-    let mut external = Vec::with_capacity(transactions.len());
+    let mut outside = Vec::with_capacity(transactions.len());
     for checked in transactions {
-        let inputs = &checked.transaction().inputs;
-        external.extend(inputs.iter().filter(|input| !earlier.contains(&input.txid)));
+        outside
+            .extend(checked.transaction().inputs.iter().filter(|at| !earlier.contains(&at.txid)));
         earlier.insert(checked.txid());
     }
-    external.sort_unstable();
-    external.dedup();
-    external
+    outside.sort_unstable();
+    outside.dedup();
+    outside
 }
 
 /// `bad-coinbase`: the rules of §4.

@@ -224,8 +224,7 @@ pub fn walk<'a>(
     block: &CheckedBlock,
     coins: &SpentCoins,
 ) -> Walked {
-    let count = block.transactions().len();
-    let (spent, created) = (HashMap::with_capacity(count), HashMap::with_capacity(count));
+    let (spent, created) = (HashMap::new(), HashMap::new());
     let (fees, checks) = (Amount::ZERO, Vec::new());
     let mut walk = Walk { params, block, fetched: coins, spent, created, fees, checks };
     let outcome = walk.connect(parent.into());
@@ -271,8 +270,7 @@ impl Pending {
     }
 
     fn finish(self, parent: &UtxoAccumulator) -> Transition {
-        let Self { header, diff, summed, claimed, .. } = self;
-        let mut utxo = parent.clone();
+        let (Self { header, diff, summed, claimed, .. }, mut utxo) = (self, parent.clone());
         match summed {
             // Gives up its share of the diff, which then moves on instead of being copied.
             Some(Summed { sum, diff: _shared }) => utxo.merge(&sum),

@@ -34,6 +34,7 @@ pub mod genesis;
 pub mod genesis_file;
 pub mod header;
 pub mod params;
+pub mod parts;
 pub mod pow;
 pub mod signature;
 pub mod transaction;
@@ -41,7 +42,7 @@ pub mod witness;
 pub mod workers;
 
 pub use accumulator::UtxoAccumulator;
-pub use body::{CheckedBlock, Part, open_block, open_body, open_parts};
+pub use body::{CheckedBlock, open_block, open_body, open_parts};
 pub use connect::{
     ForeignProof, Pending, Signatures, SpentCoins, State, Transition, UtxoDiff, Walked,
     check_commitment, connect_block, disconnect, walk,
@@ -50,6 +51,7 @@ pub use error::{BlockError, BodyError, HeaderError, OpenError, TxError};
 pub use genesis::Genesis;
 pub use header::{HeaderState, JudgeError, RecentTimes, check_header, judge_header};
 pub use params::Params;
+pub use parts::Part;
 pub use pow::{Target, Work};
 pub use signature::{SignatureCheck, VerifiedTransaction, verify_signatures, verify_transactions};
 pub use transaction::{CheckedTransaction, check_transaction, judge_transaction, open_transaction};
