@@ -181,8 +181,7 @@ pub fn open_parts(
 }
 
 fn external_inputs(transactions: &[Arc<CheckedTransaction>]) -> Vec<OutPoint> {
-    let mut earlier = HashSet::with_capacity(transactions.len());
-    let mut outside = Vec::with_capacity(transactions.len());
+    let (mut earlier, mut outside) = (HashSet::new(), Vec::new());
     for checked in transactions {
         outside
             .extend(checked.transaction().inputs.iter().filter(|at| !earlier.contains(&at.txid)));
