@@ -5,7 +5,7 @@
 
 use std::{fs, process::Command};
 
-use ashlar_processes::{binary, node::kill};
+use ashlar_processes::{binary, node::kill, wait_for};
 use ashlar_testnet::{
     NodeNumber, Testnet, TestnetError,
     control::{Overview, Request},
@@ -24,6 +24,12 @@ fn outside(net: &str) -> Vec<String> {
         (format!("ashlar{net}"), [format!("ashlar{net}-"), format!("ash{net}-")]);
     let is_its = |name: &String| *name == bridge || prefixes.iter().any(|p| name.starts_with(p));
     spaces.chain(interfaces).filter(is_its).collect()
+}
+
+/// The kernel takes the ends of lines away a moment after their namespaces.
+fn comes_to(wanted: usize, net: &str) {
+    let is_there = || (outside(net).len() == wanted).then_some(());
+    assert!(wait_for(is_there).is_some(), "{wanted} wanted: {:?}", outside(net));
 }
 
 /// The third byte of a testnet's addresses; each of its nodes has one of them.
@@ -50,7 +56,7 @@ fn run(net: &Testnet, verb: &str) {
 
 fn kill_keeper(net: &Testnet) {
     kill(net.status().unwrap().keeper_pid.unwrap());
-    assert!(ashlar_processes::wait_for(|| net.status().is_err().then_some(())).is_some());
+    assert!(wait_for(|| net.status().is_err().then_some(())).is_some());
 }
 
 #[test]
@@ -68,7 +74,7 @@ fn each_node_has_an_address_of_its_own_and_nothing_is_left_of_it() {
     };
     let byte = net_byte(&net.overview().unwrap());
     // A bridge, and for each node a namespace and the end of its line.
-    assert_eq!(outside(&byte).len(), 1 + 2 * 3);
+    comes_to(1 + 2 * 3, &byte);
     let meet = |wanted| {
         net.wait_for_one_tip().unwrap();
         let status = net.status().unwrap();
@@ -91,13 +97,13 @@ fn each_node_has_an_address_of_its_own_and_nothing_is_left_of_it() {
 
     // Nodes that are added, and that go.
     let _: Overview = net.ask(&Request::Add { nodes: 1 }).unwrap();
-    assert_eq!(outside(&byte).len(), 1 + 2 * 4);
+    comes_to(1 + 2 * 4, &byte);
     net.ask::<()>(&Request::Remove { node: 4 }).unwrap();
-    assert_eq!(outside(&byte).len(), 1 + 2 * 3);
+    comes_to(1 + 2 * 3, &byte);
 
     // A keeper that is killed leaves its nodes where they are, and another one takes them over.
     kill_keeper(&net);
-    assert_eq!(outside(&byte).len(), 1 + 2 * 3);
+    comes_to(1 + 2 * 3, &byte);
     run(&net, "up");
     meet(net.mine(1, Some(3)).unwrap().blocks[0]);
 
@@ -106,11 +112,11 @@ fn each_node_has_an_address_of_its_own_and_nothing_is_left_of_it() {
     kill_keeper(&net);
     status.nodes.iter().for_each(|node| kill(node.pid.unwrap()));
     run(&net, "down");
-    assert_eq!(outside(&byte), [""; 0]);
+    comes_to(0, &byte);
     run(&net, "up");
-    assert_eq!(outside(&byte).len(), 1 + 2 * 3);
+    comes_to(1 + 2 * 3, &byte);
     kill_keeper(&net);
     run(&net, "destroy");
-    assert_eq!(outside(&byte), [""; 0]);
+    comes_to(0, &byte);
     assert!(!net.layout().folder().exists());
 }
