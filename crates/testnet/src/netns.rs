@@ -93,6 +93,11 @@ impl Namespaces {
         format!("ashlar{}-{number}", self.net)
     }
 
+    /// The end of a node's line outside of its namespace.
+    fn line(&self, number: NodeNumber) -> String {
+        format!("ash{}-{number}", self.net)
+    }
+
     fn address(&self, last: u8) -> Ipv4Addr {
         Ipv4Addr::new(198, 18, self.net, last)
     }
@@ -135,7 +140,10 @@ impl Namespaces {
             Some(folder) => return Err(NetnsError::Taken { net: self.net, folder, bridge }),
             None => {}
         }
-        ip(&["link", "add", &bridge, "type", "bridge"])?;
+        // With a hardware address given to it. Otherwise it takes the lowest of its lines', another
+        // one when a node comes or goes, and what is under way to the one before is lost.
+        let hardware = format!("02:00:c6:12:{:02x}:{BRIDGE:02x}", self.net);
+        ip(&["link", "add", &bridge, "address", &hardware, "type", "bridge"])?;
         let address = format!("{}/24", self.address(BRIDGE));
         ip(&["addr", "add", &address, "dev", &bridge])?;
         // The last: by it the bridge is known to be whole, and whose it is.
@@ -151,7 +159,7 @@ impl Namespaces {
     fn make_new(&self, number: NodeNumber) -> Result<(), NetnsError> {
         let (bridge, name) = (self.bridge(), self.name(number));
         let (own, face) = (self.own(number)?, self.face(number)?);
-        let outside = format!("ash{}-{number}", self.net);
+        let outside = self.line(number);
         ip(&["netns", "add", &name])?;
         ip(&["link", "add", &outside, "type", "veth", "peer", "name", "eth0", "netns", &name])?;
         ip(&["link", "set", &outside, "master", &bridge, "up"])?;
@@ -164,7 +172,9 @@ impl Namespaces {
 
     /// Takes a node's namespace away, and its ends of the lines with it.
     pub(crate) fn remove(&self, number: NodeNumber) {
-        // What is not there need not go.
+        // What is not there need not go. The line first: with its namespace it would go too, but when
+        // the kernel likes.
+        drop(ip(&["link", "del", &self.line(number)]));
         drop(ip(&["netns", "del", &self.name(number)]));
         if let Ok(face) = self.face(number) {
             drop(ip(&["addr", "del", &format!("{face}/32"), "dev", &self.bridge()]));
@@ -175,11 +185,9 @@ impl Namespaces {
     pub(crate) fn remove_all(&self) {
         if self.bridge_owner().is_some_and(|owner| owner == self.owner || owner.is_empty()) {
             let names = ip(&["netns", "list"]).unwrap_or_default();
-            let names = names.lines().filter_map(|line| line.split(' ').next());
             let prefix = format!("{}-", self.bridge());
-            for name in names.filter(|name| name.starts_with(&prefix)) {
-                drop(ip(&["netns", "del", name]));
-            }
+            let number = |line: &str| line.strip_prefix(&prefix)?.split(' ').next()?.parse().ok();
+            names.lines().filter_map(number).for_each(|number| self.remove(number));
             drop(ip(&["link", "del", &self.bridge()]));
         }
     }

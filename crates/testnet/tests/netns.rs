@@ -26,10 +26,9 @@ fn outside(net: &str) -> Vec<String> {
     spaces.chain(interfaces).filter(is_its).collect()
 }
 
-/// The kernel takes the ends of lines away a moment after their namespaces.
-fn comes_to(wanted: usize, net: &str) {
-    let is_there = || (outside(net).len() == wanted).then_some(());
-    assert!(wait_for(is_there).is_some(), "{wanted} wanted: {:?}", outside(net));
+fn has(wanted: usize, net: &str) {
+    let outside = outside(net);
+    assert_eq!(outside.len(), wanted, "{outside:?}");
 }
 
 /// The third byte of a testnet's addresses; each of its nodes has one of them.
@@ -60,7 +59,6 @@ fn kill_keeper(net: &Testnet) {
 }
 
 #[test]
-#[ignore = "takes namespaces of the machine, whose lines go when the kernel likes: run it by name, as root"]
 fn each_node_has_an_address_of_its_own_and_nothing_is_left_of_it() {
     let text = "nodes = 3\nnetns = true\n[mining]\nmode = \"manual\"\n";
     let net = match Testnet::start_with(text) {
@@ -75,7 +73,7 @@ fn each_node_has_an_address_of_its_own_and_nothing_is_left_of_it() {
     };
     let byte = net_byte(&net.overview().unwrap());
     // A bridge, and for each node a namespace and the end of its line.
-    comes_to(1 + 2 * 3, &byte);
+    has(1 + 2 * 3, &byte);
     let meet = |wanted| {
         net.wait_for_one_tip().unwrap();
         let status = net.status().unwrap();
@@ -98,13 +96,13 @@ fn each_node_has_an_address_of_its_own_and_nothing_is_left_of_it() {
 
     // Nodes that are added, and that go.
     let _: Overview = net.ask(&Request::Add { nodes: 1 }).unwrap();
-    comes_to(1 + 2 * 4, &byte);
+    has(1 + 2 * 4, &byte);
     net.ask::<()>(&Request::Remove { node: 4 }).unwrap();
-    comes_to(1 + 2 * 3, &byte);
+    has(1 + 2 * 3, &byte);
 
     // A keeper that is killed leaves its nodes where they are, and another one takes them over.
     kill_keeper(&net);
-    comes_to(1 + 2 * 3, &byte);
+    has(1 + 2 * 3, &byte);
     run(&net, "up");
     meet(net.mine(1, Some(3)).unwrap().blocks[0]);
 
@@ -113,11 +111,11 @@ fn each_node_has_an_address_of_its_own_and_nothing_is_left_of_it() {
     kill_keeper(&net);
     status.nodes.iter().for_each(|node| kill(node.pid.unwrap()));
     run(&net, "down");
-    comes_to(0, &byte);
+    has(0, &byte);
     run(&net, "up");
-    comes_to(1 + 2 * 3, &byte);
+    has(1 + 2 * 3, &byte);
     kill_keeper(&net);
     run(&net, "destroy");
-    comes_to(0, &byte);
+    has(0, &byte);
     assert!(!net.layout().folder().exists());
 }
