@@ -10,6 +10,10 @@ use ashlar_bench::{
 };
 use clap::{Parser, Subcommand};
 
+/// The node's, so that what runs in this process costs what it costs there.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// A ratio misses its target.
 const EXIT_OVER: u8 = 2;
 

@@ -74,6 +74,9 @@ impl RocksOptions {
 /// Bits of bloom filter per key: one in a hundred absent keys costs a read.
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
 
+/// Of a write buffer, what a filter of its keys takes: most coins that are asked for are not in it.
+const BUFFER_FILTER_RATIO: f64 = 0.1;
+
 /// Smaller values stay in the tables.
 const MIN_BLOB_BYTES: u64 = 4_096;
 
@@ -343,7 +346,11 @@ fn family_options(family: Family, common: &Options, cache: &Cache) -> Options {
         Family::Headers | Family::LockCoins | Family::LockHistory => {
             options.set_compression_type(DBCompressionType::Lz4);
         }
-        Family::Coins | Family::Heights | Family::Tips | Family::Transactions | Family::Meta => {}
+        Family::Coins => {
+            options.set_memtable_whole_key_filtering(true);
+            options.set_memtable_prefix_bloom_ratio(BUFFER_FILTER_RATIO);
+        }
+        Family::Heights | Family::Tips | Family::Transactions | Family::Meta => {}
     }
     if PRUNED.contains(&family) {
         options.add_compact_on_deletion_collector_factory(0, 0, COMPACT_DELETED_RATIO);
