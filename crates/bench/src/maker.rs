@@ -171,16 +171,16 @@ pub fn fund(maker: &mut Maker, locks: &[Lock], grains: u64) -> (Vec<Made>, Vec<(
     assert_eq!(groups.len(), locks.len().div_ceil(FAN_OUT), "enough allocations");
     let (mut blocks, mut coins) = (Vec::new(), Vec::with_capacity(locks.len()));
     for groups in groups.chunks(per_block) {
-        let mut spent = SpentCoins::default();
+        let mut spent = Vec::new();
         let mut transactions = Vec::new();
         for (locks, (outpoint, coin)) in groups {
-            spent.coins.insert(*outpoint, *coin);
+            spent.push((*outpoint, *coin));
             let outputs = locks.iter().map(|lock| builder::output(*lock, grains)).collect();
             let inputs = vec![(*outpoint, coin.output)];
             let spend = builder::Spend { inputs, outputs, ..builder::Spend::default() };
             transactions.push(spend.sign(&chain_id, &[&key]));
         }
-        let made = maker.grow(transactions, &spent);
+        let made = maker.grow(transactions, &SpentCoins { coins: spent.into_iter().collect() });
         for transaction in made.block.transactions() {
             coins.extend(transaction.coins(made.block.height()));
         }

@@ -240,7 +240,7 @@ impl Payments {
     /// Where a coin that they spend is not on this branch.
     pub fn repeat(&mut self, made: &Made) -> Made {
         let transactions = made.block.to_block().transactions;
-        let coins = made.diff.spent.clone().into_iter().collect();
+        let coins = made.diff.spent.clone();
         self.maker.grow(transactions, &SpentCoins { coins })
     }
 }

@@ -1,16 +1,13 @@
 //! The shapes of blocks that cost the most, and such blocks with the chain under them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use ashlar_consensus::{
     CheckedBlock, Genesis, SpentCoins, State,
     transaction::{MAX_TRANSACTION_BYTES, sighash},
 };
 use ashlar_primitives::{
-    BlockId, Coin, Encode as _, Lock, OutPoint, Output, Policy, Transaction, Witness,
+    BlockId, Coin, CoinList, Encode as _, Lock, OutPoint, Output, Policy, Transaction, Witness,
     keys::SecretKey,
 };
 use ashlar_testkit::builder;
@@ -169,7 +166,7 @@ pub struct Case {
     /// At a quarter, a half and the whole of the size, each on the same parent.
     pub blocks: Vec<Arc<CheckedBlock>>,
     /// All that they spend.
-    pub coins: BTreeMap<OutPoint, Coin>,
+    pub coins: CoinList,
 }
 
 impl Case {

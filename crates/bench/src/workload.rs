@@ -56,7 +56,7 @@ impl Workload {
         let from = BufReader::new(File::open(&file)?);
         let mut reader = chain_file::Reader::new(from, &params.chain_id, params.max_block_bytes)?;
         let mut maker = Maker::new(genesis.clone());
-        let mut coins: BTreeMap<_, _> = genesis.diff().created.clone();
+        let mut coins: BTreeMap<_, _> = genesis.diff().created.clone().into_iter().collect();
         let mut made = Vec::new();
         while let Some(bytes) = reader.next_block()? {
             let block = maker.adopt(&bytes, |outpoint| coins.get(outpoint).copied());

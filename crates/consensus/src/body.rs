@@ -2,10 +2,10 @@
 //! group 2).
 
 use core::iter::once;
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use ashlar_primitives::{
-    Amount, Block, BlockId, Coin, Coinbase, CoinbaseId, Decode, Encode, Header, OutPoint,
+    Amount, Block, BlockId, Coin, Coinbase, CoinbaseId, Decode, Encode, Header, OutPoint, Sources,
     hash::double_sha256, merkle::merkle_root,
 };
 
@@ -34,7 +34,7 @@ pub struct CheckedBlock {
     coinbase: Coinbase,
     coinbase_id: CoinbaseId,
     transactions: Vec<Arc<CheckedTransaction>>,
-    external_inputs: Vec<OutPoint>,
+    sources: Sources,
     size_bytes: u32,
 }
 
@@ -96,7 +96,12 @@ impl CheckedBlock {
 
     /// The outpoints spent from outside the block, sorted and without repeats: what to prefetch.
     pub fn external_inputs(&self) -> &[OutPoint] {
-        &self.external_inputs
+        self.sources.external()
+    }
+
+    /// Where the coin of each input is, in block order.
+    pub(crate) const fn sources(&self) -> &Sources {
+        &self.sources
     }
 
     /// The coins that the coinbase makes (§6): none of value 0, the others keep their index.
@@ -169,27 +174,16 @@ pub fn open_parts(
     for (index, checked) in (0..=u32::MAX).zip(&transactions) {
         checked.check().map_err(|error| BlockError::Transaction { index, error })?;
     }
+    let inputs = transactions.iter().map(|it| (it.txid(), it.transaction().inputs.as_slice()));
     Ok(CheckedBlock {
         header: *header,
         id: header.id(),
         coinbase,
         coinbase_id,
-        external_inputs: external_inputs(&transactions),
+        sources: Sources::of(inputs),
         transactions,
         size_bytes,
     })
-}
-
-fn external_inputs(transactions: &[Arc<CheckedTransaction>]) -> Vec<OutPoint> {
-    let (mut earlier, mut outside) = (HashSet::new(), Vec::new());
-    for checked in transactions {
-        outside
-            .extend(checked.transaction().inputs.iter().filter(|at| !earlier.contains(&at.txid)));
-        earlier.insert(checked.txid());
-    }
-    outside.sort_unstable();
-    outside.dedup();
-    outside
 }
 
 /// `bad-coinbase`: the rules of §4.

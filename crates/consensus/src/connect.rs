@@ -1,12 +1,10 @@
 //! Connecting a block to the state its parent left: walk, verify, seal (PROTOCOL.md §4, §6, §8
 //! group 3, §9).
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-};
+use core::slice::Iter;
+use std::{collections::BTreeSet, sync::Arc};
 
-use ashlar_primitives::{Amount, Coin, Commitment, OutPoint};
+use ashlar_primitives::{Amount, Coin, CoinList, Commitment, KeyedSet, OutPoint, Source};
 use thiserror::Error;
 
 use crate::{
@@ -34,19 +32,35 @@ pub struct State {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SpentCoins {
     /// By outpoint; coins that the block does not spend change nothing.
-    pub coins: BTreeMap<OutPoint, Coin>,
+    pub coins: CoinList,
 }
 
 /// What a block, or undoing it, does to the set of coins: `spent` leave it, `created` come in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UtxoDiff {
     /// What is removed.
-    pub spent: BTreeMap<OutPoint, Coin>,
+    pub spent: CoinList,
     /// What is added.
-    pub created: BTreeMap<OutPoint, Coin>,
+    pub created: CoinList,
 }
 
 impl UtxoDiff {
+    /// Of a valid block, among `coins` being all that it spends from outside itself.
+    fn of(block: &CheckedBlock, coins: &SpentCoins) -> Self {
+        // Coins made and spent inside the block leave no trace (§9).
+        let inputs = block.transactions().iter().flat_map(|spender| &spender.transaction().inputs);
+        let inside = block.sources().inside(inputs);
+        let external = block.external_inputs();
+        let found = external.iter().zip(coins.coins.get_all(external));
+        let spent = found.filter_map(|(outpoint, coin)| Some((*outpoint, *coin?))).collect();
+        // In order of ids the coins are in order too, but for the coinbase's.
+        let mut makers: Vec<_> = block.transactions().iter().collect();
+        makers.sort_by_cached_key(|maker| maker.txid());
+        let made = makers.into_iter().flat_map(|maker| maker.coins(block.height()));
+        let left = made.filter(|(outpoint, _)| !inside.contains(outpoint));
+        Self { spent, created: left.chain(block.coinbase_coins()).collect() }
+    }
+
     /// Spent and created swapped.
     #[must_use]
     pub fn reversed(self) -> Self {
@@ -140,11 +154,12 @@ impl Transition {
 struct Walk<'a> {
     params: &'a Params,
     block: &'a CheckedBlock,
-    fetched: &'a SpentCoins,
-    /// What the block spent from outside itself. Looked up for each input; order is made at the end.
-    spent: HashMap<OutPoint, Coin>,
-    /// What it made and did not spend so far.
-    created: HashMap<OutPoint, Coin>,
+    /// The coin of each external input, until it is spent.
+    outside: Vec<Option<&'a Coin>>,
+    /// What was made inside the block and spent there.
+    used: KeyedSet<OutPoint>,
+    /// Of the inputs to come.
+    sources: Iter<'a, Source>,
     fees: Amount,
     checks: Vec<SignatureCheck>,
 }
@@ -165,7 +180,6 @@ impl Walk<'_> {
         let subsidy = self.params.subsidy(coinbase.height).grains();
         let allowed = subsidy.saturating_add(self.fees.grains());
         require(claimed <= allowed, BlockError::CoinbaseOverpays { claimed, allowed })?;
-        self.created.extend(self.block.coinbase_coins());
         Ok(Amount::from_grains(claimed))
     }
 
@@ -176,7 +190,7 @@ impl Walk<'_> {
         transaction: &CheckedTransaction,
     ) -> Result<(), TxError> {
         let inputs = &transaction.transaction().inputs;
-        let coins: Vec<_> = inputs.iter().map(|input| self.coin(input)).collect();
+        let coins: Vec<_> = inputs.iter().map(|input| self.take(input)).collect();
         let judged = judge_transaction(self.params, self.block.height(), transaction, &coins)?;
         self.checks.extend(judged.checks.into_iter().map(|mut check| {
             check.place.transaction = index;
@@ -185,23 +199,21 @@ impl Walk<'_> {
         // All money there is stays in range, so that this can't saturate on any chain; were it to,
         // no coinbase claims so much.
         self.fees = Amount::from_grains(self.fees.grains().saturating_add(judged.fee.grains()));
-        for (input, coin) in inputs.iter().zip(coins.into_iter().flatten()) {
-            // Coins made and spent inside the block leave no trace (§9).
-            if self.created.remove(input).is_none() {
-                self.spent.insert(*input, coin);
-            }
-        }
-        self.created.extend(transaction.coins(self.block.height()));
         Ok(())
     }
 
-    /// An unspent coin as the next transaction of the block sees it.
-    fn coin(&self, outpoint: &OutPoint) -> Option<Coin> {
-        let external = || {
-            let coin = self.fetched.coins.get(outpoint);
-            coin.filter(|_| !self.spent.contains_key(outpoint))
-        };
-        self.created.get(outpoint).or_else(external).copied()
+    /// Spends the coin of the next input; `None` where it is not there (any more). Once a rule fails
+    /// nothing is looked at any more, so that what its transaction took matters to nobody.
+    fn take(&mut self, outpoint: &OutPoint) -> Option<Coin> {
+        match *self.sources.next()? {
+            Source::Outside(place) => self.outside.get_mut(place)?.take().copied(),
+            Source::Inside(maker) => {
+                let maker = self.block.transactions().get(maker)?.transaction();
+                let output = *maker.outputs.get(usize::from(outpoint.index))?;
+                let coin = Coin { output, height: self.block.height(), is_coinbase: false };
+                self.used.insert(*outpoint).then_some(coin)
+            }
+        }
     }
 }
 
@@ -224,17 +236,21 @@ pub fn walk<'a>(
     block: &CheckedBlock,
     coins: &SpentCoins,
 ) -> Walked {
-    let (spent, created) = (HashMap::new(), HashMap::new());
-    let (fees, checks) = (Amount::ZERO, Vec::new());
-    let mut walk = Walk { params, block, fetched: coins, spent, created, fees, checks };
+    let mut walk = Walk {
+        params,
+        block,
+        outside: coins.coins.get_all(block.external_inputs()).collect(),
+        used: KeyedSet::default(),
+        sources: block.sources().iter(),
+        fees: Amount::ZERO,
+        checks: Vec::with_capacity(block.transactions().len()),
+    };
     let outcome = walk.connect(parent.into());
-    let Walk { spent, created, checks, .. } = walk;
-    let diff =
-        UtxoDiff { spent: spent.into_iter().collect(), created: created.into_iter().collect() };
+    let checks = walk.checks;
     let outcome = outcome.map(|claimed| Pending {
         header: next_header,
         committed: block.coinbase().utxo_commitment,
-        diff: Arc::new(diff),
+        diff: Arc::new(UtxoDiff::of(block, coins)),
         summed: None,
         claimed,
         fingerprint: Fingerprint::of(&checks),
@@ -302,17 +318,5 @@ pub fn connect_block(
 /// The diff that undoes a connected block: can't fail on what was stored. `undo` is the `spent` of
 /// the block's own diff.
 pub fn disconnect(block: &CheckedBlock, undo: &SpentCoins) -> UtxoDiff {
-    let mut diff = UtxoDiff::default();
-    for transaction in block.transactions() {
-        for input in &transaction.transaction().inputs {
-            if diff.spent.remove(input).is_none()
-                && let Some(coin) = undo.coins.get(input)
-            {
-                diff.created.insert(*input, *coin);
-            }
-        }
-        diff.spent.extend(transaction.coins(block.height()));
-    }
-    diff.spent.extend(block.coinbase_coins());
-    diff
+    UtxoDiff::of(block, undo).reversed()
 }

@@ -167,8 +167,8 @@ pub fn judge_transaction(
     // PROTOCOL.md §3: tx-bad-witness
     let claimed = check_witnesses(height, witnesses, &spent)?;
     // PROTOCOL.md §3: tx-bad-signature is left to whoever verifies these.
-    let outputs: Vec<Output> = spent.iter().map(|coin| coin.output).collect();
-    let digest = sighash(&params.chain_id, &transaction.txid, &outputs);
+    let outputs = spent.iter().map(|coin| &coin.output);
+    let digest = sighash(&params.chain_id, &transaction.txid, outputs);
     let wtxid = transaction.wtxid;
     let checks = claimed
         .into_iter()
@@ -178,7 +178,12 @@ pub fn judge_transaction(
 }
 
 /// The digest that all signatures of a transaction sign (§3). `spent` in input order.
-pub fn sighash(chain_id: &BlockId, txid: &Txid, spent: &[Output]) -> SigHash {
+pub fn sighash<'a>(
+    chain_id: &BlockId,
+    txid: &Txid,
+    spent: impl IntoIterator<Item = &'a Output, IntoIter: ExactSizeIterator>,
+) -> SigHash {
+    let spent = spent.into_iter();
     let mut outputs = Vec::with_capacity(spent.len().saturating_mul(Output::LEN));
     for output in spent {
         output.encode(&mut outputs);

@@ -20,8 +20,12 @@ struct Owner {
 
 /// The distinct locks of `coins` in order of first appearance (§3).
 fn owners(coins: &[Coin]) -> Vec<Owner> {
-    if let [coin] = coins {
-        return vec![Owner { lock: coin.output.lock, youngest: coin.height }];
+    // Most transactions spend from one lock alone.
+    if let Some((first, rest)) = coins.split_first()
+        && rest.iter().all(|coin| coin.output.lock == first.output.lock)
+    {
+        let youngest = rest.iter().fold(first.height, |height, coin| height.max(coin.height));
+        return vec![Owner { lock: first.output.lock, youngest }];
     }
     let mut numbers = BTreeMap::new();
     let mut owners: Vec<Owner> = Vec::new();

@@ -130,9 +130,9 @@ enum Change {
 }
 
 /// The sum of some terms.
-fn sum(terms: &[(Change, &OutPoint, &Coin)]) -> UtxoAccumulator {
+fn sum((change, coins): &(Change, &[(OutPoint, Coin)])) -> UtxoAccumulator {
     let mut sum = UtxoAccumulator::empty();
-    for (change, outpoint, coin) in terms {
+    for (outpoint, coin) in *coins {
         match change {
             Change::Spent => sum.remove(outpoint, coin),
             Change::Created => sum.add(outpoint, coin),
@@ -163,12 +163,13 @@ impl Terms {
         Self(diff.cloned())
     }
 
-    /// Each of them: into the set or out of it.
-    fn all(&self) -> Vec<(Change, &OutPoint, &Coin)> {
+    /// In pieces: into the set or out of it.
+    fn parts(&self) -> Vec<(Change, &[(OutPoint, Coin)])> {
         let Some(diff) = &self.0 else { return Vec::new() };
-        let spent = diff.spent.iter().map(|(outpoint, coin)| (Change::Spent, outpoint, coin));
-        let created = diff.created.iter().map(|(outpoint, coin)| (Change::Created, outpoint, coin));
-        spent.chain(created).collect()
+        let spent = diff.spent.as_slice().chunks(TERMS_PER_PIECE);
+        let created = diff.created.as_slice().chunks(TERMS_PER_PIECE);
+        let spent = spent.map(|part| (Change::Spent, part));
+        spent.chain(created.map(|part| (Change::Created, part))).collect()
     }
 
     /// All of them, from what was made of each piece.
@@ -197,12 +198,11 @@ pub fn verify_block(
     let batches: Vec<_> = unknown.chunks(batch_size(unknown.len(), workers.count())).collect();
     // What stands behind a failure is not looked at: it decides nothing.
     let lowest = AtomicUsize::new(usize::MAX);
-    let changes = terms.all();
-    let parts: Vec<_> = changes.chunks(TERMS_PER_PIECE).collect();
+    let parts = terms.parts();
     let pieces = workers.share(batches.len().saturating_add(parts.len()), |number, rng| {
         let Some(batch) = batches.get(number) else {
             let part = parts.get(number.saturating_sub(batches.len()));
-            return Piece::Terms(sum(part.copied().unwrap_or_default()));
+            return Piece::Terms(part.map_or_else(UtxoAccumulator::empty, sum));
         };
         if number >= lowest.load(Ordering::Relaxed) {
             return Piece::Signatures(None);

@@ -48,7 +48,8 @@ pub(crate) fn hasty(params: Params) -> Params {
 /// An undo record with [`Canary::Undo`].
 pub(crate) fn forgetful(mut undo: SpentCoins) -> SpentCoins {
     if Canary::Undo.is_planted() {
-        undo.coins.pop_last();
+        let kept = undo.coins.len().saturating_sub(1);
+        undo.coins = undo.coins.into_iter().take(kept).collect();
     }
     undo
 }

@@ -8,7 +8,9 @@ use core::ops::{Bound, ControlFlow};
 use std::collections::{BTreeMap, HashMap};
 
 use ashlar_consensus::{CheckedBlock, Genesis, SpentCoins};
-use ashlar_primitives::{Amount, Block, BlockId, Coin, Decode as _, Lock, OutPoint, Output, Txid};
+use ashlar_primitives::{
+    Amount, Block, BlockId, Coin, CoinList, Decode as _, Lock, OutPoint, Output, Txid,
+};
 
 use crate::{
     care::{Progress, Stage, Watch},
@@ -141,8 +143,8 @@ fn history<'a>(
 
 /// The changes of `lock_coins` where coins go and come.
 pub(crate) fn coin_rows<'a>(
-    spent: &'a BTreeMap<OutPoint, Coin>,
-    created: &'a BTreeMap<OutPoint, Coin>,
+    spent: &'a CoinList,
+    created: &'a CoinList,
 ) -> impl Iterator<Item = (Family, Vec<u8>, Option<Vec<u8>>)> + 'a {
     let key = |(outpoint, coin): (&OutPoint, &Coin)| keys::lock_coin(&coin.output.lock, outpoint);
     let spent = spent.iter().map(move |entry| (Family::LockCoins, key(entry), None));

@@ -175,7 +175,7 @@ mod tests {
     fn scene(seed: u64) -> (MemoryStore, Full, Batch) {
         let mut rng = StdRng::seed_from_u64(seed);
         let store = MemoryStore::new();
-        let (mut step, mut diff) = (Step::default(), UtxoDiff::default());
+        let (mut step, mut spent, mut created) = (Step::default(), Vec::new(), Vec::new());
         let (mut batch, mut rows) = (Batch::default(), Batch::default());
         for family in Family::ALL {
             for name in 0..NAMES {
@@ -189,8 +189,8 @@ mod tests {
                 let value = |rng: &mut StdRng| rng.random_bool(0.5).then(|| vec![rng.random()]);
                 if family == Family::Coins {
                     match is_there {
-                        true => diff.spent.insert(outpoint(name), coin(0)),
-                        false => diff.created.insert(outpoint(name), coin(1)),
+                        true => spent.push((outpoint(name), coin(0))),
+                        false => created.push((outpoint(name), coin(1))),
                     };
                 } else if is_index(family) {
                     for _ in 0..rng.random_range(1..3) {
@@ -201,7 +201,8 @@ mod tests {
                 }
             }
         }
-        step.apply(&diff);
+        let [spent, created] = [spent, created].map(|coins| coins.into_iter().collect());
+        step.apply(&UtxoDiff { spent, created });
         store.commit(batch, Durability::Later).unwrap();
         (store, step.end(), rows)
     }

@@ -1,6 +1,6 @@
 //! How the live tip moves: connect, disconnect, reorganise, commit, publish.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use ashlar_consensus::{
     BlockError, CheckedBlock, Signatures, SpentCoins, State, UtxoDiff, Verified, Walked,
@@ -10,7 +10,7 @@ use ashlar_consensus::{
     signature::Place,
     walk,
 };
-use ashlar_primitives::{Amount, BlockId, Coin, OutPoint};
+use ashlar_primitives::{Amount, BlockId, CoinList, OutPoint};
 
 use crate::{
     ahead::Ahead,
@@ -166,7 +166,7 @@ impl<S: Store> Ledger<S> {
     }
 
     /// Those of `outpoints` (sorted) that name unspent coins after the blocks that are out.
-    fn coins(&self, outpoints: &[OutPoint]) -> Result<BTreeMap<OutPoint, Coin>, StoreError> {
+    fn coins(&self, outpoints: &[OutPoint]) -> Result<CoinList, StoreError> {
         if self.out.is_empty() {
             return self.step.coins(&*self.store, outpoints);
         }
@@ -575,9 +575,7 @@ pub(crate) fn totals_after(
     way: Way,
 ) -> Result<Totals, StoreError> {
     let count = |coins: usize| u64::try_from(coins).ok();
-    let sum = |amounts: &BTreeMap<_, Coin>| {
-        Amount::checked_sum(amounts.values().map(|coin| coin.output.value))
-    };
+    let sum = |coins: &CoinList| Amount::checked_sum(coins.values().map(|coin| coin.output.value));
     let after = || {
         let coins = totals.coins.checked_add(count(diff.created.len())?)?;
         let value = totals.value.checked_sub(sum(&diff.spent)?)?;

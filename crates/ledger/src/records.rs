@@ -159,9 +159,13 @@ struct RawUndo {
 }
 
 pub(crate) fn undo_value(spent: &SpentCoins) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(Coin::LEN);
     let element = |(outpoint, coin): (&OutPoint, &Coin)| {
+        bytes.clear();
+        outpoint.encode(&mut bytes);
+        coin.encode(&mut bytes);
         let mut element = [0; Coin::LEN];
-        element.copy_from_slice(&coin.element(outpoint));
+        element.copy_from_slice(&bytes);
         element
     };
     encode(RawUndo { coins: spent.coins.iter().map(element).collect() })
@@ -169,18 +173,18 @@ pub(crate) fn undo_value(spent: &SpentCoins) -> Vec<u8> {
 
 pub(crate) fn read_undo(bytes: &[u8]) -> Result<SpentCoins, StoreError> {
     let raw: RawUndo = decode("an undo record", bytes)?;
-    let mut spent = SpentCoins::default();
+    let mut coins: Vec<(OutPoint, Coin)> = Vec::with_capacity(raw.coins.len());
     for element in raw.coins {
         let (outpoint, coin) = element.split_at(OutPoint::LEN);
         let damaged = |error| StoreError::corrupt(format_args!("an undo record: {error}"));
         let outpoint = OutPoint::from_bytes(outpoint).map_err(damaged)?;
         // In the order in which they are written, so that no two records say the same.
-        if spent.coins.last_key_value().is_some_and(|(last, _)| *last >= outpoint) {
+        if coins.last().is_some_and(|(last, _)| *last >= outpoint) {
             return Err(StoreError::corrupt("an undo record: coins are out of order"));
         }
-        spent.coins.insert(outpoint, Coin::from_bytes(coin).map_err(damaged)?);
+        coins.push((outpoint, Coin::from_bytes(coin).map_err(damaged)?));
     }
-    Ok(spent)
+    Ok(SpentCoins { coins: coins.into_iter().collect() })
 }
 
 /// `meta/state`: the tip that the coins stand at, and what is counted beside them.

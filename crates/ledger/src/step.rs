@@ -5,12 +5,12 @@
 //! frozen, store.
 
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
+    collections::{BTreeMap, hash_map::Entry},
     sync::Arc,
 };
 
 use ashlar_consensus::{CheckedBlock, SpentCoins, UtxoDiff};
-use ashlar_primitives::{Coin, Encode as _, OutPoint};
+use ashlar_primitives::{Coin, CoinList, Encode as _, KeyedMap, OutPoint};
 
 use crate::{
     index, keys,
@@ -56,7 +56,7 @@ pub(crate) struct Indexed {
     /// What it spent from outside itself.
     pub(crate) undo: SpentCoins,
     /// What it made and did not spend.
-    pub(crate) created: BTreeMap<OutPoint, Coin>,
+    pub(crate) created: CoinList,
     pub(crate) way: Way,
 }
 
@@ -134,14 +134,14 @@ impl Full {
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     /// Looked up thousands of times a block; a batch has them in order.
-    coins: HashMap<OutPoint, Change>,
+    coins: KeyedMap<OutPoint, Change>,
     writes: BTreeMap<(Family, Vec<u8>), Option<Vec<u8>>>,
 }
 
 impl Changes {
     fn write(&self, batch: &mut Batch) {
         let mut coins: Vec<_> = self.coins.iter().collect();
-        coins.sort_unstable_by_key(|(outpoint, _)| **outpoint);
+        coins.sort_unstable_by_key(|(outpoint, _)| *outpoint);
         batch.writes.reserve(coins.len().saturating_add(self.writes.len()));
         for (outpoint, change) in coins {
             let value = change.coin.map(|coin| coin.to_bytes());
@@ -240,7 +240,7 @@ impl Step {
         &self,
         store: &(impl Read + ?Sized),
         outpoints: &[OutPoint],
-    ) -> Result<BTreeMap<OutPoint, Coin>, StoreError> {
+    ) -> Result<CoinList, StoreError> {
         let mut found = Vec::with_capacity(outpoints.len());
         let mut asked = Vec::new();
         for outpoint in outpoints {
@@ -256,7 +256,6 @@ impl Step {
                 found.push((outpoint, records::read_coin(&value)?));
             }
         }
-        // Of what is nearly in order, a map is made in one go.
         Ok(found.into_iter().collect())
     }
 

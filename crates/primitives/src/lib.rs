@@ -26,12 +26,15 @@ pub mod amount;
 pub mod block;
 pub mod codec;
 pub mod coin;
+pub mod coins;
 pub mod compact;
 pub mod hash;
+pub mod keyed;
 pub mod keys;
 pub mod lock;
 pub mod merkle;
 pub mod policy;
+pub mod sources;
 pub mod transaction;
 pub mod wire;
 
@@ -40,10 +43,13 @@ pub use amount::{Amount, Ash, AshError};
 pub use block::{Block, Coinbase, Header};
 pub use codec::{Decode, DecodeError, Encode};
 pub use coin::Coin;
+pub use coins::CoinList;
 pub use hash::{
     BlockId, CoinbaseId, Commitment, MerkleRoot, PolicyId, PublicKey, SigHash, Signature, Txid,
     Wtxid,
 };
+pub use keyed::{KeyedMap, KeyedSet};
 pub use lock::Lock;
 pub use policy::Policy;
+pub use sources::{Source, Sources};
 pub use transaction::{OutPoint, Output, Transaction, Witness};

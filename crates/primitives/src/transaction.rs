@@ -1,5 +1,10 @@
 //! Transactions, outpoints, outputs and witnesses (PROTOCOL.md §3).
 
+use core::{
+    cmp::Ordering,
+    hash::{Hash, Hasher},
+};
+
 use crate::{
     amount::Amount,
     codec::{
@@ -11,7 +16,7 @@ use crate::{
 };
 
 /// Names a coin: `txid [32] ‖ index u16`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutPoint {
     /// The transaction, or coinbase, that made the coin.
     pub txid: Txid,
@@ -22,6 +27,30 @@ pub struct OutPoint {
 impl OutPoint {
     /// Length of the encoding in bytes.
     pub const LEN: usize = 34;
+}
+
+impl Ord for OutPoint {
+    /// By id, then by index.
+    #[inline]
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.txid.cmp(&other.txid).then_with(|| self.index.cmp(&other.index))
+    }
+}
+
+impl PartialOrd for OutPoint {
+    #[inline]
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Hash for OutPoint {
+    /// Two writes, of id and index.
+    #[inline]
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.txid.hash(hasher);
+        hasher.write_u16(self.index);
+    }
 }
 
 /// `value u64 ‖ lock [33]`.

@@ -72,16 +72,17 @@ impl Field {
         let count = usize::try_from(missing).unwrap_or(usize::MAX).min(WIDE_PER_BLOCK);
         let chain_id = self.maker.params().chain_id;
         let key = builder::key(KEY);
-        let mut spent = SpentCoins::default();
+        let mut spent = Vec::new();
         let mut transactions = Vec::new();
         for (outpoint, coin) in self.wide.drain(..count.min(self.wide.len())) {
-            spent.coins.insert(outpoint, coin);
+            spent.push((outpoint, coin));
             let outputs = vec![builder::output(self.lock, GRAINS); FAN_OUT as usize];
             let inputs = vec![(outpoint, coin.output)];
             let spend = Spend { inputs, outputs, ..Spend::default() };
             transactions.push(spend.sign(&chain_id, &[&key]));
         }
-        let made = self.maker.grow(transactions, &spent);
+        let made =
+            self.maker.grow(transactions, &SpentCoins { coins: spent.into_iter().collect() });
         let height = made.block.height();
         self.made.extend(made.block.transactions().iter().map(|wide| (wide.txid(), height)));
         made
@@ -91,7 +92,7 @@ impl Field {
     fn payments(&mut self, count: usize) -> Made {
         let chain_id = self.maker.params().chain_id;
         let key = builder::key(KEY);
-        let mut spent = SpentCoins::default();
+        let mut spent = Vec::new();
         let mut transactions = Vec::new();
         while transactions.len() < count {
             let number = self.random.random_range(0..self.made.len() as u64 * FAN_OUT);
@@ -101,13 +102,13 @@ impl Field {
             let (txid, height) = self.made[(number / FAN_OUT) as usize];
             let outpoint = OutPoint { txid, index: (number % FAN_OUT) as u16 };
             let output = builder::output(self.lock, GRAINS);
-            spent.coins.insert(outpoint, Coin { output, height, is_coinbase: false });
+            spent.push((outpoint, Coin { output, height, is_coinbase: false }));
             let half = (GRAINS - FEE_GRAINS) / 2;
             let outputs = vec![builder::output(self.lock, half); 2];
             let spend = Spend { inputs: vec![(outpoint, output)], outputs, ..Spend::default() };
             transactions.push(spend.sign(&chain_id, &[&key]));
         }
-        self.maker.grow(transactions, &spent)
+        self.maker.grow(transactions, &SpentCoins { coins: spent.into_iter().collect() })
     }
 }
 

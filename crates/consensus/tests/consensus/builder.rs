@@ -87,7 +87,7 @@ impl Chain {
         Self {
             params: genesis.params().clone(),
             state: genesis.state().clone(),
-            coins: genesis.diff().created.clone(),
+            coins: genesis.diff().created.clone().into_iter().collect(),
         }
     }
 

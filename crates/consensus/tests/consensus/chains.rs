@@ -60,7 +60,8 @@ impl Model {
     fn new(genesis: &Genesis) -> Self {
         let (params, state) = (genesis.params().clone(), genesis.state().clone());
         let tip = params.chain_id;
-        let valid = BTreeMap::from([(tip, Valid { state, coins: genesis.diff().created.clone() })]);
+        let coins = genesis.diff().created.clone().into_iter().collect();
+        let valid = BTreeMap::from([(tip, Valid { state, coins })]);
         Self { params, valid, failed: BTreeMap::new(), tip }
     }
 
@@ -96,7 +97,7 @@ impl Model {
             Err(JudgeError::TooNew { .. }) => return "time-too-new",
         };
         let connected = open_body(&self.params, &header, next.height, bytes).and_then(|block| {
-            let coins = SpentCoins { coins: parent.coins.clone() };
+            let coins = SpentCoins { coins: parent.coins.clone().into_iter().collect() };
             let (state, params) = (&parent.state, &self.params);
             Ok(connect_block(state, next.clone(), params, &block, &coins, &mut rng())?)
         });

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use ashlar_consensus::{
     CheckedBlock, HeaderState, SpentCoins, UtxoAccumulator, UtxoDiff, disconnect,
 };
-use ashlar_primitives::{Coin, OutPoint, Transaction};
+use ashlar_primitives::{Coin, CoinList, OutPoint, Transaction};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::builder::{Chain, Owner, apply, commitment_of, output, payment};
@@ -83,7 +83,7 @@ fn connecting_and_disconnecting_is_nothing() {
             assert_eq!(chain.coins, before.coins);
             assert_eq!(chain.state, before.state);
             // Coins that the undo record holds beyond the block's own change nothing.
-            let more = SpentCoins { coins: before.coins.clone() };
+            let more = SpentCoins { coins: before.coins.clone().into_iter().collect() };
             assert_eq!(disconnect(&step.block, &more), back);
             apply(&back.clone().reversed(), &mut chain.coins);
             assert_eq!(chain.coins, connected.coins);
@@ -172,20 +172,23 @@ fn a_diff_is_what_changed_and_reverses() {
 
 /// First one diff, then another: what comes and goes leaves no trace, nor what goes and comes back
 /// just as it was.
-fn then(mut first: UtxoDiff, next: &UtxoDiff) -> UtxoDiff {
+fn then(first: UtxoDiff, next: &UtxoDiff) -> UtxoDiff {
+    let map = |coins: CoinList| -> BTreeMap<_, _> { coins.into_iter().collect() };
+    let (mut spent, mut created) = (map(first.spent), map(first.created));
     for (outpoint, coin) in &next.spent {
-        if first.created.remove(outpoint).is_none() {
-            first.spent.insert(*outpoint, *coin);
+        if created.remove(outpoint).is_none() {
+            spent.insert(*outpoint, *coin);
         }
     }
     for (outpoint, coin) in &next.created {
-        if first.spent.get(outpoint) == Some(coin) {
-            first.spent.remove(outpoint);
+        if spent.get(outpoint) == Some(coin) {
+            spent.remove(outpoint);
         } else {
-            first.created.insert(*outpoint, *coin);
+            created.insert(*outpoint, *coin);
         }
     }
-    first
+    let [spent, created] = [spent, created].map(|coins| coins.into_iter().collect());
+    UtxoDiff { spent, created }
 }
 
 #[test]

@@ -295,7 +295,7 @@ impl World {
     fn judge(&self, block: &CheckedBlock) -> (State, UtxoDiff) {
         let next =
             HeaderState { id: block.id(), height: block.height(), ..self.state.header.clone() };
-        let coins = SpentCoins { coins: self.found(block.external_inputs()) };
+        let coins = SpentCoins { coins: self.found(block.external_inputs()).into_iter().collect() };
         connect_block(&self.state, next, &self.params, block, &coins, &mut rand::rng())
             .expect("the block must connect")
             .into_parts()
