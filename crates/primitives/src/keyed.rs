@@ -58,7 +58,7 @@ mod tests {
         let hashes: HashSet<u64> = (0..64).map(|_| Key::default().hash_one(outpoint)).collect();
         assert_eq!(hashes.len(), 64);
         let key = Key::default();
-        assert_eq!(key.hash_one(outpoint), key.clone().hash_one(outpoint));
+        assert_eq!(key.hash_one(outpoint), key.hash_one(outpoint));
         // Each part of an outpoint counts.
         let others =
             [OutPoint { index: 3, ..outpoint }, OutPoint { txid: Txid([2; 32]), ..outpoint }];
