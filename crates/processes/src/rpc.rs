@@ -6,7 +6,7 @@ use ashlar_primitives::{BlockId, Txid};
 use ashlar_rpc::{
     Client, ClientError, Credentials, RunFile,
     prelude::*,
-    types::{AddressUtxo, BlockchainInfo, ChainTip, MempoolInfo, MempoolResult, Text},
+    types::{AddressUtxo, BlockchainInfo, ChainTip, MempoolInfo, MempoolResult, Text, to_hex},
 };
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -40,7 +40,7 @@ impl Rpc {
 
     /// `submitblock`.
     pub fn submit(&self, block: &[u8]) -> Result<Option<String>, ClientError> {
-        Ok(self.runtime.block_on(self.client.submitblock(hex::encode(block)))?)
+        Ok(self.runtime.block_on(self.client.submitblock(to_hex(block)))?)
     }
 
     /// `sendrawtransactions`; whether each is taken is the mempool's business.

@@ -20,7 +20,7 @@ use crate::{
     error::RpcError,
     types::{
         FeeEstimate, MempoolInfo, MempoolListing, MempoolResult, SubmitError, SubmitResult,
-        SubmitResults, TestResult, Text,
+        SubmitResults, TestResult, Text, from_hex,
     },
 };
 
@@ -33,7 +33,7 @@ type Opened = Result<Arc<CheckedTransaction>, RpcError>;
 /// Decodes, and applies the rules that need no state, on the caller's own task: the engine sees
 /// only what passes.
 fn open(hexstring: &str) -> Opened {
-    let Ok(bytes) = hex::decode(hexstring) else {
+    let Ok(bytes) = from_hex(hexstring) else {
         return Err(RpcError::Refused { code: "tx-malformed", reason: "not hex".to_owned() });
     };
     match open_transaction(&bytes) {

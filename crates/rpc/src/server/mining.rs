@@ -21,6 +21,7 @@ use crate::{
     error::RpcError,
     types::{
         BlockTemplate, MiningInfo, NextBlock, TemplateRequest, TemplateTransaction, Text, Tip,
+        from_hex,
     },
 };
 
@@ -231,7 +232,7 @@ pub(super) async fn submit<B: Backend>(
     context: &Context<B>,
     hexdata: &str,
 ) -> Result<Option<String>, RpcError> {
-    let Ok(bytes) = hex::decode(hexdata) else {
+    let Ok(bytes) = from_hex(hexdata) else {
         return Err(RpcError::Refused { code: "malformed", reason: "not hex".to_owned() });
     };
     Ok(match submit_bytes(context, bytes).await? {

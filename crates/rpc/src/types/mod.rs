@@ -41,7 +41,7 @@ pub use mempool::{
 pub use mining::{BlockTemplate, MiningInfo, NextBlock, TemplateRequest, TemplateTransaction};
 pub use network::{BannedPeer, InFlight, NetTotals, NetworkInfo, PeerInfo, PeerName};
 pub use proof::{MerkleProof, VerifiedProof};
-pub use text::{Hex, Text, Verbosity};
+pub use text::{Hex, Text, Verbosity, from_hex, to_hex};
 pub use transaction::{
     InputDetail, OutputDetail, Payees, RawTransactionResult, TransactionBody, TransactionDetail,
     TransactionStatus, WitnessDetail,
