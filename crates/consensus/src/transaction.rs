@@ -58,7 +58,7 @@ impl CheckedTransaction {
 
     /// Ids and size of a transaction whose rules are still to be checked.
     pub(crate) fn unchecked(transaction: Transaction) -> Self {
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(transaction.encoded_len());
         transaction.encode_body(&mut bytes);
         let txid = Txid(double_sha256(&bytes));
         put_list16(&mut bytes, &transaction.witnesses);

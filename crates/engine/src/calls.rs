@@ -270,7 +270,7 @@ impl<S: Store> Engine<S> {
         };
         let unknown: Vec<u32> = (0..)
             .zip(block.transactions())
-            .filter(|(_, transaction)| self.mempool.get_by_wtxid(&transaction.wtxid()).is_none())
+            .filter(|(_, transaction)| !self.mempool.contains_wtxid(&transaction.wtxid()))
             .map(|(index, _)| index)
             .collect();
         let is_new = self.keep_body(block.clone())?;

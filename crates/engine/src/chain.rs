@@ -160,7 +160,7 @@ impl<S: Store> Engine<S> {
         let known: BTreeSet<Wtxid> = checks
             .iter()
             .map(|check| check.wtxid)
-            .filter(|wtxid| self.mempool.get_by_wtxid(wtxid).is_some())
+            .filter(|wtxid| self.mempool.contains_wtxid(wtxid))
             .collect();
         let id = walked.id();
         self.chain.verifying.push_back(Verifying { walked, verified: None });

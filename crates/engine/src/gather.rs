@@ -64,7 +64,7 @@ impl<S: Store> Engine<S> {
         let mut bytes = COUNT_BYTES;
         for transaction in waiting {
             // What left the mempool meanwhile is no longer worth telling.
-            if self.mempool.get_by_wtxid(&transaction.wtxid()).is_none() {
+            if !self.mempool.contains_wtxid(&transaction.wtxid()) {
                 continue;
             }
             let size_bytes = size_bytes(&transaction);

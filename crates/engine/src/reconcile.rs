@@ -81,7 +81,7 @@ impl<S: Store> Engine<S> {
     }
 
     fn lacks(&self, wtxid: &Wtxid) -> bool {
-        self.mempool.get_by_wtxid(wtxid).is_none()
+        !self.mempool.contains_wtxid(wtxid)
             && !self.orphans.contains(wtxid)
             && !self.recent.has_transaction(wtxid)
     }

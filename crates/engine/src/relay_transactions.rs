@@ -271,7 +271,7 @@ impl<S: Store> Engine<S> {
         let mut checks: Vec<(Wtxid, Vec<SignatureCheck>)> = Vec::new();
         for item in batch.items.iter_mut().filter(|item| item.fate == Fate::Waiting) {
             let transaction = &item.transaction;
-            if self.mempool.get_by_wtxid(&transaction.wtxid()).is_some() {
+            if self.mempool.contains_wtxid(&transaction.wtxid()) {
                 item.fate = Fate::Known;
                 continue;
             }

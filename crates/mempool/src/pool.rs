@@ -1,7 +1,7 @@
 //! What is kept, and the two moves that everything else is made of: put in, take out.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -24,7 +24,8 @@ pub struct Mempool {
     pub(crate) params: Arc<Params>,
     pub(crate) limits: Limits,
     pub(crate) entries: BTreeMap<Txid, Entry>,
-    by_wtxid: BTreeMap<Wtxid, Txid>,
+    /// Looked up for each transaction of a block that somebody waits for, and never walked.
+    by_wtxid: HashMap<Wtxid, Txid>,
     pub(crate) by_sequence: BTreeMap<u64, Txid>,
     /// By the last moment of each, see [`Entry::expires_ms`].
     pub(crate) by_expiry: BTreeSet<(u64, Txid)>,
@@ -59,7 +60,7 @@ impl Mempool {
             params,
             limits,
             entries: BTreeMap::new(),
-            by_wtxid: BTreeMap::new(),
+            by_wtxid: HashMap::new(),
             by_sequence: BTreeMap::new(),
             by_expiry: BTreeSet::new(),
             spenders: BTreeMap::new(),
@@ -119,6 +120,11 @@ impl Mempool {
     /// By wtxid: with exactly these witnesses.
     pub fn get_by_wtxid(&self, wtxid: &Wtxid) -> Option<&Entry> {
         self.get(self.by_wtxid.get(wtxid)?)
+    }
+
+    /// Whether it waits, with exactly these witnesses.
+    pub fn contains_wtxid(&self, wtxid: &Wtxid) -> bool {
+        self.by_wtxid.contains_key(wtxid)
     }
 
     /// Who spends this outpoint.
