@@ -97,6 +97,10 @@ impl<S: Store> Store for Fuse<S> {
         self.store.writes_slowly()
     }
 
+    fn start_sync(&self) {
+        self.store.start_sync();
+    }
+
     fn sync(&self) -> Result<(), StoreError> {
         self.blown.guard(|| self.store.sync())
     }

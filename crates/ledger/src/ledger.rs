@@ -602,6 +602,11 @@ impl<S: Store> Ledger<S> {
         batch.put(Family::Meta, keys::meta::BODY_BYTES.to_vec(), total);
         batch.put(Family::Blocks, keys::block(&id), bytes);
         self.write_headers(batch)?;
+        // What is told first waits for its body alone, which meanwhile may be walked.
+        let is_next = block.header().parent == self.live.header.id && self.best_header().id == id;
+        if self.settings.tell_first && is_next {
+            self.store.start_sync();
+        }
         self.bodies.insert(block, self.live.header.height);
         self.look_ahead()?;
         Ok(BodyStored::New)

@@ -25,6 +25,8 @@ pub mod ledger;
 #[cfg(feature = "rocksdb")]
 mod log_files;
 #[cfg(feature = "rocksdb")]
+mod log_sync;
+#[cfg(feature = "rocksdb")]
 mod marker;
 pub mod memory;
 mod milestones;

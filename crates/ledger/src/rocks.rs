@@ -23,6 +23,7 @@ use self_cell::self_cell;
 
 use crate::{
     log_files,
+    log_sync::{LogSync, SyncAhead},
     marker::MarkerFile,
     memory::is_empty_range,
     store::{
@@ -112,13 +113,21 @@ const AFTER_ALL_KEYS: [u8; 128] = [0xff; 128];
 /// An open database. Fields are dropped in order: the lock goes last.
 struct Open {
     db: DB,
+    log: LogSync,
     marker: MarkerFile,
     directory: PathBuf,
     _lock: File,
 }
 
+impl Open {
+    fn sync(&self) -> Result<(), StoreError> {
+        self.log.sync(|| self.db.flush_wal(true).map_err(doing("syncing")))
+    }
+}
+
 /// The store on disk. Snapshots keep it open.
 pub struct RocksStore {
+    ahead: SyncAhead,
     open: Arc<Open>,
 }
 
@@ -159,8 +168,9 @@ impl RocksStore {
         common.set_paranoid_checks(is_paranoid);
         let db = DB::open_cf_descriptors(&common, directory, families)
             .map_err(|error| unopenable(directory, error.to_string()))?;
-        let open = Open { db, marker, directory: directory.to_owned(), _lock: lock };
-        Ok(Self { open: Arc::new(open) })
+        let (log, directory) = (LogSync::default(), directory.to_owned());
+        let open = Arc::new(Open { db, log, marker, directory, _lock: lock });
+        Ok(Self { ahead: SyncAhead::default(), open })
     }
 
     /// Empties families of a database that nobody has open, without reading what may be damaged
@@ -478,7 +488,9 @@ impl Store for RocksStore {
         }
         let mut options = WriteOptions::default();
         options.set_sync(durability == Durability::Synced);
-        db.write_opt(writes, &options).map_err(doing("writing"))
+        db.write_opt(writes, &options).map_err(doing("writing"))?;
+        self.open.log.note_write();
+        Ok(())
     }
 
     fn writes_slowly(&self) -> bool {
@@ -486,7 +498,12 @@ impl Store for RocksStore {
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        self.open.db.flush_wal(true).map_err(doing("syncing"))
+        self.open.sync()
+    }
+
+    fn start_sync(&self) {
+        let open = Arc::clone(&self.open);
+        self.ahead.start(move || drop(open.sync()));
     }
 
     fn checkpoint(&self, directory: &Path) -> Result<(), StoreError> {
@@ -522,6 +539,7 @@ impl Store for RocksStore {
         let mut writes = WriteBatch::default();
         writes.delete_range_cf(handle, [].as_slice(), AFTER_ALL_KEYS.as_slice());
         db.write(writes).map_err(doing("clearing"))?;
+        self.open.log.note_write();
         // Gives the room back now, not some day.
         db.compact_range_cf(handle, None::<&[u8]>, None::<&[u8]>);
         Ok(())

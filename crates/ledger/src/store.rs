@@ -251,6 +251,9 @@ pub trait Store: Read + 'static {
     }
     /// Makes all earlier commits survive a power cut.
     fn sync(&self) -> Result<(), StoreError>;
+    /// A [`Store::sync`] will follow soon: begins with it, where it can, without waiting. What goes
+    /// wrong that sync tells.
+    fn start_sync(&self) {}
     /// A copy of the present state as a directory of its own, which must not exist yet.
     fn checkpoint(&self, directory: &Path) -> Result<(), StoreError>;
     /// Much was deleted: a hint to give the room back to the system soon, without waiting for it.
