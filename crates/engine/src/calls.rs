@@ -273,11 +273,14 @@ impl<S: Store> Engine<S> {
             .filter(|(_, transaction)| !self.mempool.contains_wtxid(&transaction.wtxid()))
             .map(|(index, _)| index)
             .collect();
-        let is_new = self.keep_body(block.clone())?;
-        // As far as everybody who passes it on checks it, it is checked; what it costs to connect
-        // it costs all nodes at the same time.
+        let is_new = !self.ledger.knows_body(&id)? && self.ledger.failed_code(&id)?.is_none();
+        // As far as everybody who passes it on checks it, it is checked; what it costs to keep and
+        // to connect it costs all nodes at the same time.
         if is_new && self.may_relay(&id)? {
             self.announce(&block, &unknown);
+            self.chain.keep_next(block.clone());
+        } else {
+            self.keep_body(block.clone())?;
         }
         // Even where it came by another way meanwhile, the chain may still have to decide.
         self.chain.more = true;

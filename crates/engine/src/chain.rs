@@ -27,6 +27,8 @@ pub(crate) struct Chain {
     pub(crate) more: bool,
     /// What this call decided goes out before the next move, which may take long.
     saying: bool,
+    /// The net was told of it, and it is kept in the next call, before anything else.
+    unkept: Option<Arc<CheckedBlock>>,
     /// The tip moved and was told; what here goes by it has yet to follow.
     following: Vec<Moves>,
     /// Their signatures are out, each the parent of the next. Bounded by what the ledger gives out.
@@ -72,6 +74,16 @@ impl Chain {
     /// The ledger's next move is made in the next call: what this one says goes out before it.
     pub(crate) const fn say_first(&mut self) {
         self.saying = true;
+    }
+
+    /// A block is announced in this call and kept in the next.
+    pub(crate) fn keep_next(&mut self, block: Arc<CheckedBlock>) {
+        self.unkept = Some(block);
+    }
+
+    /// Whether every body that is here is kept: the download asks for the others.
+    pub(crate) const fn has_kept_all(&self) -> bool {
+        self.unkept.is_none()
     }
 
     /// Whether the live state stands still because a block's signatures are out.
@@ -247,6 +259,11 @@ impl<S: Store> Engine<S> {
         self.chain.following.push(Moves { disconnected, connected });
         self.chain.say_first();
         Ok(())
+    }
+
+    /// A block that the last call announced is kept.
+    pub(crate) fn keep_announced(&mut self) -> Result<(), StoreError> {
+        self.chain.unkept.take().map_or(Ok(()), |block| self.keep_body(block).map(drop))
     }
 
     /// What the last call said is out. If it told of a tip, what here goes by the tip follows,

@@ -228,6 +228,7 @@ impl<S: Store> Engine<S> {
         if !core::mem::replace(&mut self.started, true) {
             self.start();
         }
+        self.keep_announced()?;
         self.follow_tip()?;
         match input {
             Input::Tick => self.on_tick()?,
@@ -246,7 +247,9 @@ impl<S: Store> Engine<S> {
         self.drive()?;
         self.update_syncing()?;
         self.schedule_headers()?;
-        self.schedule_bodies()?;
+        if self.chain.has_kept_all() {
+            self.schedule_bodies()?;
+        }
         self.schedule_reconciles();
         self.tell_departures();
         Ok(())
@@ -331,6 +334,7 @@ impl<S: Store> Engine<S> {
     /// # Errors
     /// *We* are broken: what was not written is lost, and nothing else.
     pub fn close(&mut self) -> Result<(), StoreError> {
+        self.keep_announced()?;
         self.ledger.flush()
     }
 

@@ -363,7 +363,8 @@ fn a_submitted_block_goes_out_then_its_tip_and_then_the_mempool_follows() {
     let (mut world, mut chain, tip, node) = scene(1);
     let payment = chain.pay(&tip, 1, lock(2), 100, 1_000);
     assert_eq!(world.submit(node, std::slice::from_ref(&payment)), ["ok"]);
-    let bytes = chain.extend(&tip, Plan::of(vec![payment])).to_bytes();
+    let block = chain.extend(&tip, Plan::of(vec![payment]));
+    let (id, bytes) = (block.id(), block.to_bytes());
     let now = world.now;
     let engine = &mut world.nodes[node].engine;
     let desk = engine.desk();
@@ -388,12 +389,15 @@ fn a_submitted_block_goes_out_then_its_tip_and_then_the_mempool_follows() {
                 _ => {}
             }
         }
+        if engine.ledger().knows_body(&id).unwrap() && !seen.contains(&"kept") {
+            seen.push("kept");
+        }
         let is_due = engine.next_wakeup().is_some_and(|at_ms| at_ms <= now.monotonic_ms);
         if inputs.is_empty() && is_due {
             inputs.push_back(Input::Tick);
         }
     }
-    assert_eq!(seen, ["block", "tip", "reply", "mempool"]);
+    assert_eq!(seen, ["block", "kept", "tip", "reply", "mempool"]);
     let Some(AnswerBody::MempoolInfo(info)) = desk.answer(&Call::MempoolInfo).map(|it| it.body)
     else {
         panic!("a question that the desk answers");
