@@ -4,13 +4,11 @@
 //! batch. While a step before it is *frozen*, on its way to the disk (`frozen.rs`), reads go step,
 //! frozen, store.
 
-use std::{
-    collections::{BTreeMap, hash_map::Entry},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use ashlar_consensus::{CheckedBlock, SpentCoins, UtxoDiff};
-use ashlar_primitives::{Coin, CoinList, Encode as _, KeyedMap, OutPoint};
+use ashlar_primitives::{Coin, CoinList, Encode as _, OutPoint, keyed::Key};
+use indexmap::{IndexMap, map::Entry};
 
 use crate::{
     index, keys,
@@ -133,17 +131,18 @@ impl Full {
 /// What a step is asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    /// Looked up thousands of times a block; a batch has them in order.
-    coins: KeyedMap<OutPoint, Change>,
+    /// Looked up thousands of times a block, and far larger than a processor's cache: so the table
+    /// has places alone. A batch has them in order.
+    coins: IndexMap<OutPoint, Change, Key>,
     writes: BTreeMap<(Family, Vec<u8>), Option<Vec<u8>>>,
 }
 
 impl Changes {
     fn write(&self, batch: &mut Batch) {
-        let mut coins: Vec<_> = self.coins.iter().collect();
-        coins.sort_unstable_by_key(|(outpoint, _)| *outpoint);
+        let mut coins: Vec<_> = self.coins.iter().map(|coin| (beginning(coin.0), coin)).collect();
+        coins.sort_unstable_by_key(|(beginning, (outpoint, _))| (*beginning, **outpoint));
         batch.writes.reserve(coins.len().saturating_add(self.writes.len()));
-        for (outpoint, change) in coins {
+        for (_, (outpoint, change)) in coins {
             let value = change.coin.map(|coin| coin.to_bytes());
             batch.writes.push((Family::Coins, keys::coin(outpoint), value));
         }
@@ -151,6 +150,11 @@ impl Changes {
             batch.writes.push((*family, key.clone(), value.clone()));
         }
     }
+}
+
+/// What tells nearly all outpoints apart, at hand where many are put in order.
+fn beginning(outpoint: &OutPoint) -> u64 {
+    outpoint.txid.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
 impl Step {
@@ -204,7 +208,7 @@ impl Step {
             match coins.entry(*outpoint) {
                 // Made since the last commit: the store never hears of it.
                 Entry::Occupied(change) if !change.get().is_stored => {
-                    change.remove();
+                    change.swap_remove();
                 }
                 Entry::Occupied(mut change) => change.get_mut().coin = None,
                 Entry::Vacant(place) => {
@@ -262,15 +266,16 @@ impl Step {
     /// Ends here, and begins anew above all changes so far, which are read until [`Step::thaw`].
     /// Nothing is frozen yet.
     pub(crate) fn freeze(&mut self) -> Full {
-        let Self { changes, indexed, .. } = std::mem::take(self);
-        let changes = Arc::new(changes);
-        self.frozen = Some(Arc::clone(&changes));
-        Full { changes, indexed }
+        let full = self.end();
+        self.frozen = Some(Arc::clone(&full.changes));
+        full
     }
 
-    /// Ends here, nothing being read from it any more. Nothing is frozen.
+    /// Ends here, nothing being read from it any more. Nothing is frozen. The next one is likely to
+    /// be as large.
     pub(crate) fn end(&mut self) -> Full {
         let Self { changes, indexed, .. } = std::mem::take(self);
+        self.changes.coins.reserve(changes.coins.len());
         Full { changes: Arc::new(changes), indexed }
     }
 
