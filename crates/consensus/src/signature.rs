@@ -5,12 +5,12 @@
 use core::ops::ControlFlow;
 use std::collections::BTreeSet;
 
-use ashlar_primitives::{PublicKey, SigHash, Signature, Wtxid};
+use ashlar_primitives::{PublicKey, Signature, Wtxid};
 use ed25519_zebra::{VerificationKey, VerificationKeyBytes, batch};
 use rand::CryptoRng;
 
 pub use crate::workers::Workers;
-use crate::workers::{Terms, Verified, verify_block};
+use crate::workers::{Signed, Terms, Verified, verify_block};
 
 /// Where a signature stands: transaction index (0 for a transaction on its own), witness index,
 /// then its number within the witness. Ordered as §8 reports.
@@ -25,7 +25,7 @@ pub struct Place {
 }
 
 /// One signature to verify.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct SignatureCheck {
     /// Where it stands.
     pub place: Place,
@@ -35,8 +35,8 @@ pub struct SignatureCheck {
     pub key: PublicKey,
     /// As given in the witness.
     pub signature: Signature,
-    /// What it must sign.
-    pub digest: SigHash,
+    /// What it must sign: that of all signatures of the transaction.
+    pub signed: Signed,
 }
 
 /// How many signatures one batch holds: beyond it batches gain nothing, and one that fails costs
@@ -116,7 +116,9 @@ pub(crate) fn find_failures<B>(
     if checks.len() <= SINGLES {
         return checks
             .iter()
-            .filter(|(_, check)| !verify_one(&check.key, check.digest.as_bytes(), &check.signature))
+            .filter(|(_, check)| {
+                !verify_one(&check.key, check.signed.digest().as_bytes(), &check.signature)
+            })
             .try_for_each(|(owner, check)| failed(*owner, check.place));
     }
     let (front, back) = checks.split_at(checks.len() / 2);
@@ -130,7 +132,7 @@ fn batch_verifies(checks: &[(usize, &SignatureCheck)], rng: &mut dyn CryptoRng) 
     let mut verifier = batch::Verifier::new();
     for (_, check) in checks {
         let key = VerificationKeyBytes::from(check.key.0);
-        verifier.queue((key, check.signature.0.into(), check.digest.as_bytes()));
+        verifier.queue((key, check.signature.0.into(), check.signed.digest().as_bytes()));
     }
     verifier.verify(rng).is_ok()
 }

@@ -11,6 +11,7 @@ use crate::{
     params::Params,
     signature::SignatureCheck,
     witness::check_witnesses,
+    workers::Signed,
 };
 
 /// Most bytes of a transaction, witnesses included (§3).
@@ -167,12 +168,15 @@ pub fn judge_transaction(
     // PROTOCOL.md §3: tx-bad-witness
     let claimed = check_witnesses(height, witnesses, &spent)?;
     // PROTOCOL.md §3: tx-bad-signature is left to whoever verifies these.
-    let outputs = spent.iter().map(|coin| &coin.output);
-    let digest = sighash(&params.chain_id, &transaction.txid, outputs);
+    let outputs = spent.iter().map(|coin| coin.output);
+    let signed = Signed::new(params.chain_id, transaction.txid, outputs.collect());
     let wtxid = transaction.wtxid;
     let checks = claimed
         .into_iter()
-        .map(|(place, key, signature)| SignatureCheck { place, wtxid, key, signature, digest })
+        .map(|(place, key, signature)| {
+            let signed = signed.clone();
+            SignatureCheck { place, wtxid, key, signature, signed }
+        })
         .collect();
     Ok(Judged { fee, checks })
 }

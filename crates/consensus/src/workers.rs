@@ -5,19 +5,45 @@ use core::ops::ControlFlow;
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
-use ashlar_primitives::{Coin, OutPoint, Wtxid};
+use ashlar_primitives::{BlockId, Coin, OutPoint, Output, SigHash, Txid, Wtxid};
 use rand::CryptoRng;
 
 use crate::{
     accumulator::UtxoAccumulator,
     connect::UtxoDiff,
     signature::{BATCH_SIZE, Place, SignatureCheck, find_failures},
+    transaction::sighash,
 };
+
+/// What the signatures of one transaction sign. Hashed when first asked for, wherever that is: of a
+/// transaction that is known nobody asks.
+#[derive(Clone, Debug)]
+pub struct Signed(Arc<(OnceLock<SigHash>, BlockId, Txid, Vec<Output>)>);
+
+impl Signed {
+    /// Of [`sighash`]'s arguments.
+    pub fn new(chain_id: BlockId, txid: Txid, spent: Vec<Output>) -> Self {
+        Self(Arc::new((OnceLock::new(), chain_id, txid, spent)))
+    }
+
+    /// [`sighash`].
+    pub fn digest(&self) -> &SigHash {
+        let (digest, chain_id, txid, spent) = &*self.0;
+        digest.get_or_init(|| sighash(chain_id, txid, spent))
+    }
+}
+
+impl From<SigHash> for Signed {
+    /// What was hashed already.
+    fn from(digest: SigHash) -> Self {
+        Self(Arc::new((digest.into(), BlockId::ZERO, Txid::ZERO, Vec::new())))
+    }
+}
 
 /// Proof that all checks of a walk verified; tied to that walk by a hash over its checks.
 #[derive(Debug)]
@@ -29,7 +55,8 @@ pub struct Verified {
 /// How much is hashed in one call, about.
 const HASHED_AT_ONCE_BYTES: usize = 32_768;
 
-/// A hash over checks, so that the proof of one walk can't seal another.
+/// A hash over checks, so that the proof of one walk can't seal another. Without what is signed: a
+/// wtxid commits to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fingerprint([u8; 32]);
 
@@ -50,7 +77,6 @@ impl Fingerprint {
             fields.extend_from_slice(check.wtxid.as_bytes());
             fields.extend_from_slice(check.key.as_bytes());
             fields.extend_from_slice(check.signature.as_bytes());
-            fields.extend_from_slice(check.digest.as_bytes());
         }
         hasher.update(&fields);
         Self(hasher.finalize().into())

@@ -53,13 +53,13 @@ static SIGNED: LazyLock<Vec<(PublicKey, SigHash, Signature)>> = LazyLock::new(||
 });
 
 fn check(steer: &mut Steer<'_>, number: u32) -> SignatureCheck {
-    let (public_key, digest, signature) = *steer.pick(&SIGNED[..]);
+    let (public_key, mut digest, signature) = *steer.pick(&SIGNED[..]);
     let mut check = SignatureCheck {
         place: Place { transaction: number / 3, witness: u16::from(number % 3 == 2), signature: 0 },
         wtxid: Wtxid([u8::try_from(number / 3).unwrap(); 32]),
         key: public_key,
         signature,
-        digest,
+        signed: digest.into(),
     };
     check.place.signature = u16::from(number % 3 == 1);
     let (r, s) = check.signature.0.split_at_mut(32);
@@ -67,7 +67,10 @@ fn check(steer: &mut Steer<'_>, number: u32) -> SignatureCheck {
         0 => r[steer.below(32)] ^= 1 << steer.below(8),
         1 => s[steer.below(32)] ^= 1 << steer.below(8),
         2 => check.key.0[steer.below(32)] ^= 1 << steer.below(8),
-        3 => check.digest.0[0] ^= 1,
+        3 => {
+            digest.0[0] ^= 1;
+            check.signed = digest.into();
+        }
         // The same scalar, not canonical.
         4 => {
             let mut carry = 0;
@@ -101,12 +104,12 @@ pub fn signatures(data: &[u8]) {
         (0..).take(count).map(|number| check(&mut steer, number)).collect();
     let alone: Vec<bool> = checks
         .iter()
-        .map(|check| verify_one(&check.key, check.digest.as_bytes(), &check.signature))
+        .map(|check| verify_one(&check.key, check.signed.digest().as_bytes(), &check.signature))
         .collect();
     for (check, is_good) in checks.iter().zip(&alone) {
         let signature = ed25519_dalek::Signature::from_bytes(&check.signature.0);
         let strict = VerifyingKey::from_bytes(&check.key.0)
-            .is_ok_and(|key| key.verify(check.digest.as_bytes(), &signature).is_ok());
+            .is_ok_and(|key| key.verify(check.signed.digest().as_bytes(), &signature).is_ok());
         assert!(*is_good || !strict, "only the strict equation accepts {check:?}");
     }
 

@@ -21,7 +21,7 @@ fn place(transaction: usize) -> Place {
 fn check(number: usize, key: PublicKey, signature: Signature, digest: SigHash) -> SignatureCheck {
     let mut wtxid = Wtxid::ZERO;
     wtxid.0[..8].copy_from_slice(&u64::try_from(number).unwrap().to_le_bytes());
-    SignatureCheck { place: place(number), wtxid, key, signature, digest }
+    SignatureCheck { place: place(number), wtxid, key, signature, signed: digest.into() }
 }
 
 /// Signatures of few owners, all good.
@@ -39,7 +39,11 @@ fn good(count: usize) -> Vec<SignatureCheck> {
 /// In as many ways as there are to be wrong, by turns.
 fn break_check(check: &mut SignatureCheck, way: usize) {
     match way % 4 {
-        0 => check.digest.0[0] ^= 1,
+        0 => {
+            let mut digest = *check.signed.digest();
+            digest.0[0] ^= 1;
+            check.signed = digest.into();
+        }
         // s ≥ ℓ
         1 => check.signature.0[63] = 0xff,
         // An R that is the encoding of no point
@@ -186,8 +190,9 @@ fn transactions_together_are_judged_as_each_alone() {
         let results = verify_transactions(&transactions, &mut rng());
         assert_eq!(results.len(), transactions.len());
         for (result, (wtxid, checks)) in results.into_iter().zip(&transactions) {
-            let fails =
-                |it: &&SignatureCheck| !verify_one(&it.key, it.digest.as_bytes(), &it.signature);
+            let fails = |it: &&SignatureCheck| {
+                !verify_one(&it.key, it.signed.digest().as_bytes(), &it.signature)
+            };
             let alone = checks.iter().find(fails).map(|check| check.place);
             match result {
                 Ok(verified) => assert_eq!((verified.wtxid(), None), (*wtxid, alone)),

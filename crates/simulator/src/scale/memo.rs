@@ -212,7 +212,7 @@ mod tests {
             wtxid,
             key: key.public_key(),
             signature: key.sign(&signed),
-            digest,
+            signed: digest.into(),
         };
         Job::VerifyTransactions { checks: vec![(wtxid, vec![check])] }
     }
