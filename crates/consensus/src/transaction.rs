@@ -168,17 +168,12 @@ pub fn judge_transaction(
     // PROTOCOL.md §3: tx-bad-witness
     let claimed = check_witnesses(height, witnesses, &spent)?;
     // PROTOCOL.md §3: tx-bad-signature is left to whoever verifies these.
-    let outputs = spent.iter().map(|coin| coin.output);
-    let signed = Signed::new(params.chain_id, transaction.txid, outputs.collect());
-    let wtxid = transaction.wtxid;
-    let checks = claimed
-        .into_iter()
-        .map(|(place, key, signature)| {
-            let signed = signed.clone();
-            SignatureCheck { place, wtxid, key, signature, signed }
-        })
-        .collect();
-    Ok(Judged { fee, checks })
+    let (wtxid, signed) = (transaction.wtxid, Signed::new(params, transaction.txid, &spent));
+    let checks = claimed.into_iter().map(|(place, key, signature)| {
+        let signed = signed.clone();
+        SignatureCheck { place, wtxid, key, signature, signed }
+    });
+    Ok(Judged { fee, checks: checks.collect() })
 }
 
 /// The digest that all signatures of a transaction sign (§3). `spent` in input order.

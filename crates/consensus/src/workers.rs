@@ -16,6 +16,7 @@ use rand::CryptoRng;
 use crate::{
     accumulator::UtxoAccumulator,
     connect::UtxoDiff,
+    params::Params,
     signature::{BATCH_SIZE, Place, SignatureCheck, find_failures},
     transaction::sighash,
 };
@@ -26,15 +27,21 @@ use crate::{
 pub struct Signed(Arc<(OnceLock<SigHash>, BlockId, Txid, Vec<Output>)>);
 
 impl Signed {
-    /// Of [`sighash`]'s arguments.
-    pub fn new(chain_id: BlockId, txid: Txid, spent: Vec<Output>) -> Self {
-        Self(Arc::new((OnceLock::new(), chain_id, txid, spent)))
+    /// By a transaction that spends these coins, in input order.
+    pub fn new(params: &Params, txid: Txid, spent: &[Coin]) -> Self {
+        let spent = spent.iter().map(|coin| coin.output).collect();
+        Self(Arc::new((OnceLock::new(), params.chain_id, txid, spent)))
     }
 
     /// [`sighash`].
     pub fn digest(&self) -> &SigHash {
         let (digest, chain_id, txid, spent) = &*self.0;
         digest.get_or_init(|| sighash(chain_id, txid, spent))
+    }
+
+    /// Those of the digest.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        self.digest().as_bytes()
     }
 }
 

@@ -104,12 +104,12 @@ pub fn signatures(data: &[u8]) {
         (0..).take(count).map(|number| check(&mut steer, number)).collect();
     let alone: Vec<bool> = checks
         .iter()
-        .map(|check| verify_one(&check.key, check.signed.digest().as_bytes(), &check.signature))
+        .map(|check| verify_one(&check.key, check.signed.as_bytes(), &check.signature))
         .collect();
     for (check, is_good) in checks.iter().zip(&alone) {
         let signature = ed25519_dalek::Signature::from_bytes(&check.signature.0);
         let strict = VerifyingKey::from_bytes(&check.key.0)
-            .is_ok_and(|key| key.verify(check.signed.digest().as_bytes(), &signature).is_ok());
+            .is_ok_and(|key| key.verify(check.signed.as_bytes(), &signature).is_ok());
         assert!(*is_good || !strict, "only the strict equation accepts {check:?}");
     }
 
