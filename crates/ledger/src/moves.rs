@@ -167,24 +167,31 @@ impl<S: Store> Ledger<S> {
 
     /// Those of `outpoints` (sorted) that name unspent coins after the blocks that are out.
     fn coins(&self, outpoints: &[OutPoint]) -> Result<CoinList, StoreError> {
-        if self.out.is_empty() {
-            return self.step.coins(&*self.store, outpoints);
-        }
-        let (mut made, mut older) = (Vec::new(), Vec::with_capacity(outpoints.len()));
-        for outpoint in outpoints {
-            let mut diffs = self.out.iter().rev().filter_map(|out| out.diff.as_ref());
-            let touched = diffs.find_map(|diff| match diff.created.get(outpoint) {
-                Some(coin) => Some(Some(*coin)),
-                None => diff.spent.contains_key(outpoint).then_some(None),
-            });
-            match touched {
-                Some(coin) => made.extend(coin.map(|coin| (*outpoint, coin))),
-                None => older.push(*outpoint),
+        // What stands above the store says of each, the lowest first.
+        let mut above: Vec<_> = outpoints.iter().map(|at| self.step.coin(at)).collect();
+        for diff in self.out.iter().filter_map(|out| out.diff.as_ref()) {
+            let changes = diff.spent.get_all(outpoints).zip(diff.created.get_all(outpoints));
+            for (above, (spent, created)) in above.iter_mut().zip(changes) {
+                if spent.is_some() || created.is_some() {
+                    *above = Some(created.copied());
+                }
             }
         }
-        let mut coins = self.step.coins(&*self.store, &older)?;
-        coins.extend(made);
-        Ok(coins)
+        let asked = outpoints.iter().zip(&above).filter(|(_, above)| above.is_none());
+        let keys: Vec<Vec<u8>> = asked.map(|(outpoint, _)| keys::coin(outpoint)).collect();
+        let mut stored = self.store.get_many(Family::Coins, &keys)?.into_iter();
+        let mut coins = Vec::with_capacity(outpoints.len());
+        for (outpoint, above) in outpoints.iter().zip(above) {
+            let coin = match above {
+                Some(coin) => coin,
+                None => {
+                    let value = stored.next().flatten();
+                    value.map(|value| records::read_coin(&value)).transpose()?
+                }
+            };
+            coins.extend(coin.map(|coin| (*outpoint, coin)));
+        }
+        Ok(coins.into_iter().collect())
     }
 
     fn is_assumed(&mut self, id: &BlockId, height: u32) -> Result<bool, StoreError> {

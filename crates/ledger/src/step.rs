@@ -13,8 +13,8 @@ use indexmap::{IndexMap, map::Entry};
 use crate::{
     index, keys,
     moves::Way,
-    records::{self, IndexRecord},
-    store::{Batch, Family, Read, Store, StoreError},
+    records::IndexRecord,
+    store::{Batch, Family, Store, StoreError},
 };
 
 /// What a changed coin is taken to weigh in memory and in the batch, in bytes.
@@ -110,8 +110,8 @@ impl Full {
     /// What is under a key after the step, the indexes apart; `None`: what was there before.
     pub(crate) fn value(&self, family: Family, key: &[u8]) -> Option<Option<Vec<u8>>> {
         if family == Family::Coins {
-            let change = self.changes.coins.get(&keys::read_coin(key).ok()?)?;
-            return Some(change.coin.map(|coin| coin.to_bytes()));
+            let coin = self.changes.coin(&keys::read_coin(key).ok()?)?;
+            return Some(coin.map(|coin| coin.to_bytes()));
         }
         self.changes.writes.get(&(family, key.to_vec())).cloned()
     }
@@ -138,6 +138,11 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
+    /// A coin as it is after these changes; `None`: they do not touch it.
+    fn coin(&self, outpoint: &OutPoint) -> Option<Option<Coin>> {
+        self.coins.get(outpoint).map(|change| change.coin)
+    }
+
     fn write(&self, batch: &mut Batch) {
         let mut coins: Vec<_> = self.coins.iter().map(|coin| (beginning(coin.0), coin)).collect();
         coins.sort_unstable_by_key(|(beginning, (outpoint, _))| (*beginning, **outpoint));
@@ -239,28 +244,10 @@ impl Step {
         }
     }
 
-    /// Those of `outpoints` (sorted) that name unspent coins after the step.
-    pub(crate) fn coins(
-        &self,
-        store: &(impl Read + ?Sized),
-        outpoints: &[OutPoint],
-    ) -> Result<CoinList, StoreError> {
-        let mut found = Vec::with_capacity(outpoints.len());
-        let mut asked = Vec::new();
-        for outpoint in outpoints {
-            let frozen = || self.frozen.as_ref().and_then(|frozen| frozen.coins.get(outpoint));
-            match self.changes.coins.get(outpoint).or_else(frozen) {
-                Some(change) => found.extend(change.coin.map(|coin| (*outpoint, coin))),
-                None => asked.push(*outpoint),
-            }
-        }
-        let keys: Vec<Vec<u8>> = asked.iter().map(keys::coin).collect();
-        for (outpoint, value) in asked.into_iter().zip(store.get_many(Family::Coins, &keys)?) {
-            if let Some(value) = value {
-                found.push((outpoint, records::read_coin(&value)?));
-            }
-        }
-        Ok(found.into_iter().collect())
+    /// What the step says of a coin; `None`: what the store has under its outpoint counts.
+    pub(crate) fn coin(&self, outpoint: &OutPoint) -> Option<Option<Coin>> {
+        let frozen = || self.frozen.as_ref().and_then(|frozen| frozen.coin(outpoint));
+        self.changes.coin(outpoint).or_else(frozen)
     }
 
     /// Ends here, and begins anew above all changes so far, which are read until [`Step::thaw`].
@@ -324,9 +311,9 @@ mod tests {
 
         // The stored coin leaves with one branch and comes back at another height.
         step.apply(&spend(1, 1));
-        assert!(step.coins(&store, &[outpoint(1), outpoint(2)]).unwrap().is_empty());
+        assert_eq!([step.coin(&outpoint(1)), step.coin(&outpoint(2))], [Some(None), None]);
         step.apply(&create(1, 7));
-        assert_eq!(step.coins(&store, &[outpoint(1)]).unwrap(), [(outpoint(1), coin(7))].into());
+        assert_eq!(step.coin(&outpoint(1)), Some(Some(coin(7))));
         step.apply(&spend(1, 7));
         let batch = step.end().to_batch(IndexRecord::default()).unwrap();
         assert_eq!(batch.writes, [(Family::Coins, keys::coin(&outpoint(1)), None)]);
@@ -341,12 +328,12 @@ mod tests {
         step.write(Family::Undo, vec![1], Some(vec![2]));
         let full = step.freeze();
         assert!(step.is_empty() && step.size_bytes() == 0);
-        assert_eq!(step.coins(&store, &[outpoint(1)]).unwrap(), [(outpoint(1), coin(5))].into());
+        assert_eq!(step.coin(&outpoint(1)), Some(Some(coin(5))));
         assert_eq!(step.get(&store, Family::Undo, vec![1]).unwrap(), Some(vec![2]));
 
         // What the next step spends is deleted after it was stored.
         step.apply(&spend(1, 5));
-        assert!(step.coins(&store, &[outpoint(1)]).unwrap().is_empty());
+        assert_eq!(step.coin(&outpoint(1)), Some(None));
         let batch = full.to_batch(IndexRecord::default()).unwrap();
         store.commit(batch, Durability::Synced).unwrap();
         step.thaw();
